@@ -1,0 +1,62 @@
+"""An embedded, durable workflow runtime: a pure core decides, actors act, a journal remembers.
+
+```python
+from actorflow import Runtime, load
+
+async with Runtime(store="sqlite:///runs.db", agents={"charge": charge}) as rt:
+    result = await rt.run(load("order.yaml"), inputs={"order_id": "42"})
+```
+"""
+
+from actorflow.agents.call import AgentCall
+from actorflow.errors import (
+    ActorflowError,
+    BadInputError,
+    BindError,
+    ExpressionError,
+    IllegalTransitionError,
+    Problem,
+    RunExistsError,
+    RunFailedError,
+    RunNotFoundError,
+    RunOwnedElsewhereError,
+    SpecError,
+    StoreDamagedError,
+    StoreFailed,
+    StoreUnusableError,
+    UnboundAgentsError,
+)
+from actorflow.runtime.handle import RunHandle
+from actorflow.runtime.result import HookCounts, RunResult, TaskResult
+from actorflow.runtime.runtime import Runtime
+from actorflow.spec import WorkflowSpec, load, load_dict, loads
+
+__all__ = [
+    "ActorflowError",
+    "AgentCall",
+    "BadInputError",
+    "BindError",
+    "ExpressionError",
+    "HookCounts",
+    "IllegalTransitionError",
+    "Problem",
+    "RunExistsError",
+    "RunFailedError",
+    "RunHandle",
+    "RunNotFoundError",
+    "RunOwnedElsewhereError",
+    "RunResult",
+    "Runtime",
+    "SpecError",
+    "StoreDamagedError",
+    "StoreFailed",
+    "StoreUnusableError",
+    "TaskResult",
+    "UnboundAgentsError",
+    "WorkflowSpec",
+    "load",
+    "load_dict",
+    "loads",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The pure core: events in, state changed, commands out. No I/O, no clock, no event loop."""

@@ -1,0 +1,105 @@
+"""What the core wants done: the closed union `Command`. Commands are never stored; they follow from state and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from actorflow.core.events import (
+    AttemptStarted,
+    BlockingHookEvent,
+    Event,
+    Failure,
+    HookStarted,
+    RunFinished,
+    RunOutcome,
+)
+from actorflow.spec.model import HookSpec, TaskSpec
+
+
+@frozen
+class StartAttempt:
+    """Let `agent` perform the task; everything it needs is rendered."""
+
+    task: str
+    attempt: int
+    loss: int
+    agent: str
+    spec: TaskSpec
+    is_inline: bool  #: the task's own runner, not a named agent
+    input: Any
+    env: Mapping[str, str]
+    argv: tuple[str, ...] | None  #: the rendered items of a list command
+    timeout: float | None
+    idempotency_key: str
+
+    def started(self, now: float) -> AttemptStarted:
+        """The fact to commit before it is done."""
+        return AttemptStarted(now, self.task, self.attempt, self.loss, self.agent)
+
+
+@frozen
+class CancelAttempt:
+    """End the running attempt; saying it twice changes nothing."""
+
+    task: str
+    attempt: int
+
+
+@frozen
+class Decide:
+    """An attempt has failed: what now? Answered by a verdict event in the same batch."""
+
+    task: str
+    spec: TaskSpec
+    run_id: str
+    attempt: int  #: the attempt that failed
+    agent_index: int  #: in `spec.agents`
+    agent_attempts: int  #: attempts of this agent in this generation, the failed one included
+    failure: Failure
+
+
+@frozen
+class RunHook:
+    """Run a blocking hook and wait for it."""
+
+    event: BlockingHookEvent
+    index: int
+    hook: HookSpec
+    env: Mapping[str, str]  #: the WORKFLOW_* and ACTORFLOW_* variables of this hook
+    delivery_id: str
+
+    def started(self, now: float) -> HookStarted:
+        """The fact to commit before it is done."""
+        return HookStarted(now, self.event, self.index)
+
+
+@frozen
+class CancelHook:
+    """End the running set-up hook, because the run is canceled; saying it twice changes nothing."""
+
+    event: BlockingHookEvent
+    index: int
+
+
+@frozen
+class Record:
+    """Commit a fact that follows from the state alone."""
+
+    event: Event
+
+
+@frozen
+class Finish:
+    """Commit the end of the generation, then tell who waits for it."""
+
+    outcome: RunOutcome
+
+    def started(self, now: float) -> RunFinished:
+        """The fact to commit before anybody is told."""
+        return RunFinished(now, self.outcome)
+
+
+Command: TypeAlias = StartAttempt | CancelAttempt | Decide | RunHook | CancelHook | Record | Finish

@@ -1,0 +1,267 @@
+"""What can happen to a run: the closed union `Event`, each a frozen fact in the past tense.
+
+`at` is the time in epoch seconds at which the fact was decided, from the clock of the run (which never goes backwards
+within a run). Attempts count from 1 and go on over agents and generations; losses count from 0 for each attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+BlockingHookEvent = Literal["pre_workflow", "on_error", "post_workflow"]
+Effect = Literal["handled", "tolerated", "fatal"]
+HookStatus = Literal["ok", "failed", "timed_out", "canceled"]
+RunOutcome = Literal["success", "failed", "canceled"]
+SkipReason = Literal["when", "upstream", "not_reached", "aborted", "canceled"]
+StageStatus = Literal["success", "failed", "canceled", "skipped"]
+
+
+@frozen
+class Failure:
+    """Why an attempt, a task or a run failed."""
+
+    type: str  #: an exception's class name, `exit_status`, `timeout`, `lost`, `expression`, …
+    message: str
+    detail: Mapping[str, Any] = field(
+        factory=dict
+    )  #: JSON facts, such as the exit status and the tail of stderr
+
+
+@frozen
+class RunStarted:
+    """The first event of every run: all that it was given, pinned."""
+
+    at: float
+    run_id: str
+    workflow: str
+    definition: str  #: the hash under which the journal keeps the definition
+    inputs: Mapping[str, Any]
+    env: Mapping[str, str]
+    bindings: Mapping[str, str]  #: agent name → runner word, or `code` for one bound in code
+    flags: Mapping[str, Any]
+    core_version: int
+
+
+@frozen
+class GenerationStarted:
+    """A pass of the run begins: the first, or another after an end."""
+
+    at: float
+    generation: int  #: from 1
+    cause: Literal["start", "resume"]
+
+
+@frozen
+class AttemptStarted:
+    """An attempt may begin: committed before its body does."""
+
+    at: float
+    task: str
+    attempt: int
+    loss: int
+    agent: str
+
+
+@frozen
+class AttemptSucceeded:
+    """The body returned; `output` is what every reader will see."""
+
+    at: float
+    task: str
+    attempt: int
+    output: Any
+    record: Mapping[str, Any] = field(factory=dict)  #: of a command: exit status, stderr tail, truncation
+
+
+@frozen
+class AttemptFailed:
+    """The body failed."""
+
+    at: float
+    task: str
+    attempt: int
+    failure: Failure
+
+
+@frozen
+class AttemptTimedOut:
+    """The body was ended at its timeout."""
+
+    at: float
+    task: str
+    attempt: int
+    failure: Failure
+
+
+@frozen
+class AttemptCanceled:
+    """The body was ended because its run was canceled or aborted."""
+
+    at: float
+    task: str
+    attempt: int
+
+
+@frozen
+class AttemptLost:
+    """The attempt was cut off by a crash; it will run again under its number, `loss` one higher."""
+
+    at: float
+    task: str
+    attempt: int
+    loss: int  #: of the attempt that was cut off
+
+
+@frozen
+class RetryScheduled:
+    """Verdict: the same agent tries again at `due_at`."""
+
+    at: float
+    task: str
+    attempt: int  #: the number of the attempt to come
+    due_at: float
+
+
+@frozen
+class FallbackChosen:
+    """Verdict: the next agent gets the task, at once."""
+
+    at: float
+    task: str
+    agent: str
+
+
+@frozen
+class TaskFailed:
+    """Verdict: nobody is left to try, or the task could not even begin."""
+
+    at: float
+    task: str
+    effect: Effect
+    failure: Failure
+
+
+@frozen
+class TaskCanceled:
+    """The task was ended while it waited for another attempt."""
+
+    at: float
+    task: str
+
+
+@frozen
+class TaskSkipped:
+    """The task did not run, and will not in this generation."""
+
+    at: float
+    task: str
+    reason: SkipReason
+
+
+@frozen
+class StageCompleted:
+    """All tasks of the stage have ended."""
+
+    at: float
+    stage: str
+    status: StageStatus
+
+
+@frozen
+class HookStarted:
+    """A blocking hook may begin: committed before its command does."""
+
+    at: float
+    event: BlockingHookEvent
+    index: int  #: in its list, from 0
+
+
+@frozen
+class HookFinished:
+    """A blocking hook has ended."""
+
+    at: float
+    event: BlockingHookEvent
+    index: int
+    status: HookStatus
+    record: Mapping[str, Any] = field(factory=dict)  #: exit status, output tails, seconds
+
+
+@frozen
+class HookLost:
+    """A blocking hook was cut off by a crash; it will run again."""
+
+    at: float
+    event: BlockingHookEvent
+    index: int
+
+
+@frozen
+class PauseRequested:
+    """Nothing new starts until the run is resumed."""
+
+    at: float
+    cause: str
+
+
+@frozen
+class Resumed:
+    """A paused or crashed run goes on, in its generation."""
+
+    at: float
+
+
+@frozen
+class CancelRequested:
+    """Somebody wants the run to end as canceled."""
+
+    at: float
+    cause: str
+
+
+@frozen
+class RunEnding:
+    """The outcome is decided; what is left is on_error and post_workflow hooks."""
+
+    at: float
+    outcome: RunOutcome
+    outputs: Mapping[str, Any]
+    failure: Failure | None  #: the cause of a failed run
+    task: str | None  #: the task whose failure it was
+
+
+@frozen
+class RunFinished:
+    """The generation is over."""
+
+    at: float
+    outcome: RunOutcome
+
+
+Event: TypeAlias = (
+    RunStarted
+    | GenerationStarted
+    | AttemptStarted
+    | AttemptSucceeded
+    | AttemptFailed
+    | AttemptTimedOut
+    | AttemptCanceled
+    | AttemptLost
+    | RetryScheduled
+    | FallbackChosen
+    | TaskFailed
+    | TaskCanceled
+    | TaskSkipped
+    | StageCompleted
+    | HookStarted
+    | HookFinished
+    | HookLost
+    | PauseRequested
+    | Resumed
+    | CancelRequested
+    | RunEnding
+    | RunFinished
+)

@@ -1,0 +1,395 @@
+"""The state of a run: a fold over its events, and the commands that follow from it.
+
+`RunState.apply(event)` changes the state; `RunState.commands(now)` says what is due, from state and `now` alone. A live
+run and a recovered one take the same path through both. Nothing here has a clock, draws a random number, or does I/O.
+
+The work per event is in proportion to what the event touches: unmet counts per join, reverse edges, a heap of ready
+tasks, a heap of due times. The naive model in the tests computes the same from the whole history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from actorflow.core.commands import Command
+from actorflow.core.due import due_commands
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptLost,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    CancelRequested,
+    Event,
+    Failure,
+    FallbackChosen,
+    GenerationStarted,
+    HookFinished,
+    HookLost,
+    HookStarted,
+    PauseRequested,
+    Resumed,
+    RetryScheduled,
+    RunEnding,
+    RunFinished,
+    RunStarted,
+    SkipReason,
+    StageCompleted,
+    TaskCanceled,
+    TaskFailed,
+    TaskSkipped,
+)
+from actorflow.core.frontier import Frontier
+from actorflow.core.hook_line import HookLine
+from actorflow.core.plan import Plan
+from actorflow.core.task_state import TaskState, known_of, reopen
+from actorflow.core.transitions import RUN_TRANSITIONS, TASK_TRANSITIONS, RunPhase, TaskStatus
+from actorflow.errors import IllegalTransitionError
+
+MAX_LOSSES = 5
+"""Attempts of a task that may be cut off by crashes in one generation; one more, and the task fails `lost`."""
+
+CORE_VERSION = 1
+"""Recorded in RunStarted: which rules the events of a run were made by."""
+
+
+class RunState:
+    """One run. Events go in by `apply`, in order; queries have no effect on what later calls return."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.phase: RunPhase = "new"
+        self.started: RunStarted | None = None
+        self.generation = 0
+        self.generation_started_at = 0.0
+        self.ending: RunEnding | None = None
+        self.ended_at: float | None = None
+        self.last_at = 0.0
+        self.is_pausing = False
+        self.had_errors = False
+        self.hooks_ok_count = 0  #: blocking hooks, over all generations
+        self.hooks_failed_count = 0
+        self.stages_completed_count = 0  #: likewise over all generations
+        self.is_canceled = False
+        self.fatal: tuple[str | None, Failure] | None = None  #: the task and failure that fail the run
+        self.tasks = [TaskState(task.id) for task in plan.tasks]
+        self.hooks = HookLine(())
+        self.frontier = Frontier(plan, self.tasks)
+        self.stage = ""  #: the stage that was entered last
+        self.known: dict[str, Any] = {}  #: what templates may read of ended tasks
+        self.running: dict[int, None] = {}  #: in the order in which they started
+        self.closing: SkipReason | None = None  #: why nothing new may start: the run is canceled or aborted
+        self.undecided: dict[int, Failure] = {}  #: failed attempts without a verdict
+        self.to_fail: dict[int, Failure] = {}  #: what was lost too often
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into the state.
+
+        Raises:
+            IllegalTransitionError: the event does not fit; the state is as it was.
+        """
+        kind = type(event)
+        if (self.phase, kind) not in RUN_TRANSITIONS:
+            raise IllegalTransitionError("the run", self.phase, kind.__name__)
+        self._appliers[kind](self, event)
+        self.last_at = event.at
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run, known from its first event on."""
+        assert self.started is not None
+        return self.started.run_id
+
+    @property
+    def run_started_at(self) -> float:
+        """When the run's first generation began."""
+        assert self.started is not None
+        return self.started.at
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no attempt and no blocking hook is running."""
+        return not self.running and not self.hooks.is_running
+
+    @property
+    def progress(self) -> float:
+        """Ended tasks over tasks; 1.0 where there are none."""
+        return 1.0 - self.frontier.open_count / len(self.tasks) if self.tasks else 1.0
+
+    def task(self, task_id: str) -> TaskState:
+        """The state of one task."""
+        return self.tasks[self.plan.index[task_id]]
+
+    def _run_started(self, event: RunStarted) -> None:
+        self.started = event
+        self.phase = "idle"
+
+    def _generation_started(self, event: GenerationStarted) -> None:
+        if event.generation != self.generation + 1:
+            raise IllegalTransitionError("the run", f"in generation {self.generation}", "GenerationStarted")
+        if self.generation:
+            self._reopen_tasks()
+        self.generation = event.generation
+        self.generation_started_at = event.at
+        self.ending = self.ended_at = self.fatal = self.closing = None
+        self.is_pausing = self.had_errors = self.is_canceled = False
+        self.stage = ""
+        self.phase = "setup"
+        self.hooks = HookLine(("pre_workflow", i) for i in range(len(self.plan.hooks.pre_workflow)))
+        self._enter_tasks_when_set_up()
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        if self.closing is not None or self.is_pausing:
+            raise IllegalTransitionError(
+                "the run", "closing" if self.closing else "pausing", "AttemptStarted"
+            )
+        index, task, status = self._next(event)
+        number = task.attempt if task.loss else task.attempt + 1
+        if event.attempt != number or event.loss != task.loss:
+            raise IllegalTransitionError(f"task {task.id!r}", f"at attempt {task.attempt}", "AttemptStarted")
+        if task.started_at is None:
+            task.started_at = event.at
+        if not task.loss:
+            task.agent_attempts += 1
+        task.status = status
+        task.attempt = number
+        task.agent = event.agent
+        self.running[index] = None
+        self._reach(index)
+
+    def _attempt_succeeded(self, event: AttemptSucceeded) -> None:
+        index, task, _ = self._next_running(event)
+        task.output = event.output
+        self._end(index, "success", event.at, is_satisfied=True)
+
+    def _attempt_failed(self, event: AttemptFailed | AttemptTimedOut) -> None:
+        index, task, status = self._next_running(event)
+        task.status = status
+        task.loss = 0
+        task.failure = event.failure
+        del self.running[index]
+        self.undecided[index] = event.failure
+
+    def _attempt_canceled(self, event: AttemptCanceled) -> None:
+        index, _, _ = self._next_running(event)
+        self._end(index, "canceled", event.at, is_satisfied=False)
+
+    def _attempt_lost(self, event: AttemptLost) -> None:
+        index, task, status = self._next_running(event)
+        task.status = status
+        task.loss += 1
+        task.losses += 1
+        del self.running[index]
+        if task.losses > MAX_LOSSES:
+            self.to_fail[index] = Failure("lost", f"cut off by a crash {task.losses} times")
+        else:
+            self._wait_until(index, event.at)
+
+    def _retry_scheduled(self, event: RetryScheduled) -> None:
+        index, task, status = self._next(event)
+        task.status = status
+        del self.undecided[index]
+        self._wait_until(index, event.due_at)
+
+    def _fallback_chosen(self, event: FallbackChosen) -> None:
+        index, task, status = self._next(event)
+        task.status = status
+        task.agent_index += 1
+        task.agent_attempts = 0
+        del self.undecided[index]
+        self._wait_until(index, event.at)
+
+    def _task_failed(self, event: TaskFailed) -> None:
+        index, task, _ = self._next(event)
+        self.undecided.pop(index, None)
+        self.to_fail.pop(index, None)
+        task.failure = event.failure
+        task.is_tolerated = event.effect == "tolerated"
+        self.had_errors = True
+        self._reach(index)
+        self._end(index, "failed", event.at, is_satisfied=task.is_tolerated)
+        if event.effect == "fatal":
+            if self.fatal is None:
+                self.fatal = (task.id, event.failure)
+            if self.plan.tasks[index].on_error.strategy == "abort":
+                self._close("aborted")
+
+    def _task_canceled(self, event: TaskCanceled) -> None:
+        index, _, _ = self._next(event)
+        self._end(index, "canceled", event.at, is_satisfied=False)
+
+    def _task_skipped(self, event: TaskSkipped) -> None:
+        index, task, _ = self._next(event)
+        task.reason = event.reason
+        if event.reason == "when":
+            self._reach(index)
+        self._end(index, "skipped", event.at, is_satisfied=event.reason == "when")
+
+    def _stage_completed(self, event: StageCompleted) -> None:
+        index = next((i for i, stage in enumerate(self.plan.stages) if stage.name == event.stage), -1)
+        if index not in self.frontier.stages_to_complete:
+            raise IllegalTransitionError(f"stage {event.stage!r}", "open", "StageCompleted")
+        self.frontier.complete_stage(index, event.status)
+        self.stages_completed_count += 1
+
+    def _hook_started(self, event: HookStarted) -> None:
+        if self.is_pausing or (self.phase == "setup" and self.closing):
+            raise IllegalTransitionError("the run", "closing", "HookStarted")
+        self.hooks.start(event.event, event.index)
+
+    def _hook_finished(self, event: HookFinished) -> None:
+        self.hooks.finish(event.event, event.index, event.status)
+        if event.status == "ok":
+            self.hooks_ok_count += 1
+        else:
+            self.hooks_failed_count += 1
+        if self.phase == "setup":
+            if event.status != "ok" and not self.closing:
+                self.fatal = (None, _hook_failure(event))
+                self._close("aborted")
+            self._enter_tasks_when_set_up()
+
+    def _hook_lost(self, event: HookLost) -> None:
+        self.hooks.lose(event.event, event.index)
+        self._enter_tasks_when_set_up()
+
+    def _pause_requested(self, _: PauseRequested) -> None:
+        self.is_pausing = True
+
+    def _resumed(self, _: Resumed) -> None:
+        self.is_pausing = False
+
+    def _cancel_requested(self, _: CancelRequested) -> None:
+        if self.phase == "ending":
+            return  # the outcome is decided
+        self.is_canceled = True
+        self._close("canceled")
+        self._enter_tasks_when_set_up()
+
+    def _run_ending(self, event: RunEnding) -> None:
+        if self.frontier.open_count:
+            raise IllegalTransitionError(
+                "the run", f"at work on {self.frontier.open_count} tasks", "RunEnding"
+            )
+        self.ending = event
+        self.phase = "ending"
+        hooks = self.plan.hooks
+        failed = range(len(hooks.on_error) if event.outcome == "failed" else 0)
+        self.hooks = HookLine(
+            [("on_error", i) for i in failed]
+            + [("post_workflow", i) for i in range(len(hooks.post_workflow))]
+        )
+
+    def _run_finished(self, event: RunFinished) -> None:
+        if not self.hooks.is_done:
+            raise IllegalTransitionError("the run", "before its last hook", "RunFinished")
+        self.ended_at = event.at
+        self.phase = "ended"
+
+    def commands(self, now: float) -> list[Command]:
+        """All that is due at `now` and whose event is not applied yet, in the order in which it is to be done."""
+        return due_commands(self, now)
+
+    def next_due_at(self) -> float | None:
+        """When the next waiting task is due, if time alone can start one."""
+        if self.phase != "tasks" or self.closing or self.is_pausing or not self.free_slots:
+            return None
+        return self.frontier.next_due_at()
+
+    @property
+    def free_slots(self) -> int:
+        """How many more attempts may run."""
+        return self.plan.spec.limits.max_parallel - len(self.running)
+
+    def _next(self, event: Any) -> tuple[int, TaskState, TaskStatus]:
+        """The task that an event is about, and its status once the event is applied."""
+        index = self.plan.index.get(event.task, -1)
+        if index < 0:
+            raise IllegalTransitionError(f"task {event.task!r}", "unknown", type(event).__name__)
+        task = self.tasks[index]
+        status = TASK_TRANSITIONS.get((task.status, type(event)))
+        if status is None:
+            raise IllegalTransitionError(f"task {task.id!r}", task.status, type(event).__name__)
+        return index, task, status
+
+    def _next_running(self, event: Any) -> tuple[int, TaskState, TaskStatus]:
+        """The same for an event about the attempt at hand."""
+        found = self._next(event)
+        if event.attempt != found[1].attempt:
+            at = f"at attempt {found[1].attempt}"
+            raise IllegalTransitionError(f"task {event.task!r}", at, type(event).__name__)
+        return found
+
+    def _end(self, index: int, status: TaskStatus, at: float, *, is_satisfied: bool) -> None:
+        task = self.tasks[index]
+        task.status = status
+        task.ended_at = at
+        self.running.pop(index, None)
+        if self.plan.is_read[index]:
+            self.known[task.id] = known_of(task)
+        self.frontier.end(index, is_satisfied=is_satisfied)
+
+    def _wait_until(self, index: int, due_at: float) -> None:
+        self.frontier.wait_until(index, due_at)
+        if self.closing is not None:
+            self.frontier.bar((index,), self.closing)
+
+    def _reach(self, index: int) -> None:
+        self.stage = self.frontier.reach(index) or self.stage
+
+    def _close(self, reason: SkipReason) -> None:
+        """Let nothing new start: what is pending or waits is skipped, what runs will be canceled."""
+        if self.closing is None:
+            self.closing = reason
+            self.frontier.bar((i for i in range(len(self.tasks)) if i not in self.to_fail), reason)
+
+    def _enter_tasks_when_set_up(self) -> None:
+        if self.phase == "setup" and not self.hooks.is_running and (self.hooks.is_done or self.closing):
+            self.phase = "tasks"
+
+    def _reopen_tasks(self) -> None:
+        """Reopen what did not succeed, what was skipped because of it, and `when` skips below any of these."""
+        waits_on = {task: join.upstream for join in self.plan.joins for task in join.waiting}
+        again: set[int] = set()
+        for index in self.plan.order:
+            task = self.tasks[index]
+            was_for_itself = task.status == "success" or task.reason == "when"
+            is_below = task.reason == "when" and not again.isdisjoint(waits_on.get(index, ()))
+            if not was_for_itself or is_below:
+                again.add(index)
+                reopen(task)
+                self.known.pop(task.id, None)
+        self.to_fail.clear()
+        self.frontier = Frontier(self.plan, self.tasks)
+
+    _appliers: ClassVar[dict[type[Event], Callable[[RunState, Any], None]]] = {
+        RunStarted: _run_started,
+        GenerationStarted: _generation_started,
+        AttemptStarted: _attempt_started,
+        AttemptSucceeded: _attempt_succeeded,
+        AttemptFailed: _attempt_failed,
+        AttemptTimedOut: _attempt_failed,
+        AttemptCanceled: _attempt_canceled,
+        AttemptLost: _attempt_lost,
+        RetryScheduled: _retry_scheduled,
+        FallbackChosen: _fallback_chosen,
+        TaskFailed: _task_failed,
+        TaskCanceled: _task_canceled,
+        TaskSkipped: _task_skipped,
+        StageCompleted: _stage_completed,
+        HookStarted: _hook_started,
+        HookFinished: _hook_finished,
+        HookLost: _hook_lost,
+        PauseRequested: _pause_requested,
+        Resumed: _resumed,
+        CancelRequested: _cancel_requested,
+        RunEnding: _run_ending,
+        RunFinished: _run_finished,
+    }
+
+
+def _hook_failure(event: HookFinished) -> Failure:
+    what = f"pre_workflow hook {event.index + 1} {event.status.replace('_', ' ')}"
+    return Failure("hook_failed", f"{what}: {event.record.get('summary', '')}".rstrip(": "), event.record)

@@ -1,0 +1,88 @@
+"""One step of a run, for whatever drives it: settle the state after something happened.
+
+A driver applies what happened, calls `settle`, commits the events that it returns together with what happened, and only
+then performs the commands. `begin`, `next_generation` and `recovered` are the events that open a run, open it again,
+and go on after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from attrs import frozen
+
+from actorflow.core.commands import (
+    CancelAttempt,
+    CancelHook,
+    Decide,
+    Finish,
+    Record,
+    RunHook,
+    StartAttempt,
+)
+from actorflow.core.events import (
+    AttemptLost,
+    Event,
+    GenerationStarted,
+    HookLost,
+    Resumed,
+)
+from actorflow.core.state import RunState
+
+Action: TypeAlias = StartAttempt | CancelAttempt | RunHook | CancelHook | Finish
+"""A command that a driver performs; the others have become events."""
+
+
+@frozen
+class Step:
+    """What to commit, and what to do once that is committed."""
+
+    events: list[Event]
+    actions: list[Action]
+
+
+def settle(state: RunState, now: float, decide: Callable[[Decide], Event]) -> Step:
+    """Ask for commands and apply the events that they imply, until nothing more follows.
+
+    Cancels imply no event, so they are asked for once more after everything else and close the step.
+    """
+    events: list[Event] = []
+    actions: list[Action] = []
+    while commands := state.commands(now):
+        count = len(events)
+        for command in commands:
+            match command:
+                case StartAttempt() | RunHook() | Finish():
+                    actions.append(command)
+                    event: Event = command.started(now)
+                case Record():
+                    event = command.event
+                case Decide():
+                    event = decide(command)
+                case CancelAttempt() | CancelHook():
+                    actions.append(command)
+                    continue
+            state.apply(event)
+            events.append(event)
+        if len(events) == count:
+            break
+    return Step(events, actions)
+
+
+def next_generation(state: RunState, now: float) -> GenerationStarted:
+    """The event that starts the first pass of a run, or the next one after an end."""
+    return GenerationStarted(now, state.generation + 1, "resume" if state.generation else "start")
+
+
+def recovered(state: RunState, now: float) -> list[Event]:
+    """What a new owner of a run that has not ended records first: what was cut off, and that it goes on."""
+    events: list[Event] = []
+    if state.hooks.is_running:
+        event, index = state.hooks.head
+        events.append(HookLost(now, event, index))
+    for index in state.running:
+        task = state.tasks[index]
+        events.append(AttemptLost(now, task.id, task.attempt, task.loss))
+    events.append(Resumed(now))
+    return events

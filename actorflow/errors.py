@@ -1,0 +1,217 @@
+"""Every public exception of actorflow, in one flat file.
+
+Each class is one thing that a caller would do differently. Its facts are attributes, its `code` is the same on the
+command line, in JSON and here, and its message says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+__all__ = [
+    "ActorflowError",
+    "BadInputError",
+    "BindError",
+    "ExpressionError",
+    "IllegalTransitionError",
+    "Problem",
+    "RunExistsError",
+    "RunFailedError",
+    "RunNotFoundError",
+    "RunOwnedElsewhereError",
+    "SpecError",
+    "StoreDamagedError",
+    "StoreFailed",
+    "StoreUnusableError",
+    "UnboundAgentsError",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a workflow file, and where.
+
+    `line` and `column` count from 1, columns in code points; both are 0 where a definition has no text (a dict).
+    """
+
+    code: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+    source: str = ""  #: the line of the file, for the caret
+
+    def __str__(self) -> str:
+        """Render as `file:line:column: code message; hint`, the form that editors and compilers share."""
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        text = f"{where}: {self.code} {self.message}" if where else f"{self.code} {self.message}"
+        return f"{text}; {self.hint}" if self.hint else text
+
+    @property
+    def caret(self) -> str:
+        """The source line with a caret under the column, or nothing where there is no text."""
+        if not self.source:
+            return ""
+        lead = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
+        return f"    {self.source}\n    {lead}^"
+
+
+class ActorflowError(Exception):
+    """Base of all errors that actorflow raises on purpose."""
+
+    code: ClassVar[str] = "E000"
+
+
+class SpecError(ActorflowError):
+    """Raised when a workflow cannot be loaded; `problems` holds all that is wrong with it, in the file's order."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+    @property
+    def first_code(self) -> str:
+        """The code of the first problem."""
+        return self.problems[0].code if self.problems else self.code
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+class ExpressionError(ActorflowError):
+    """Raised when an expression or template cannot be parsed or evaluated."""
+
+    code = "E300"
+
+    def __init__(self, message: str, *, source: str = "", column: int = 1) -> None:
+        self.message = message
+        self.source = source
+        self.column = column  #: from 1, in code points of `source`
+        super().__init__(
+            f"{message} (column {column} of {_excerpt(source, column)!r})" if source else message
+        )
+
+
+def _excerpt(source: str, column: int) -> str:
+    """As much of a text as a message can show, the column in it."""
+    if len(source) <= 200:
+        return source
+    start = max(0, column - 81)
+    return f"{'…' if start else ''}{source[start : start + 160]}{'…' if start + 160 < len(source) else ''}"
+
+
+class BadInputError(ActorflowError):
+    """Raised when the inputs of a run do not fit the workflow's `inputs:`; `problems` holds one sentence each."""
+
+    code = "E400"
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+class BindError(ActorflowError):
+    """Raised when no runner can be made of what an agent was bound to: a word, a path, a callable."""
+
+    code = "E411"
+
+
+class UnboundAgentsError(ActorflowError):
+    """Raised before a run exists when agents that the workflow names have nothing to run them."""
+
+    code = "E410"
+
+    def __init__(self, agents: tuple[str, ...], *, reason: str = "") -> None:
+        self.agents = agents
+        names = ", ".join(agents)
+        super().__init__(
+            f"no runner for agent{'s' if len(agents) > 1 else ''} {names}{f' ({reason})' if reason else ''}; "
+            f"bind each with --agent NAME=RUNNER or Runtime(agents={{...}})"
+        )
+
+
+class RunExistsError(ActorflowError):
+    """Raised when a run is started under an id that the store already has."""
+
+    code = "E420"
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id!r} exists already; choose another --run-id, or resume it")
+
+
+class RunNotFoundError(ActorflowError):
+    """Raised when no run, or more than one, has the id or prefix that was given."""
+
+    code = "E421"
+
+    def __init__(self, run_id: str, *, nearest: tuple[str, ...] = (), ambiguous: bool = False) -> None:
+        self.run_id = run_id
+        self.nearest = nearest
+        self.ambiguous = ambiguous
+        what = (
+            f"{run_id!r} is the beginning of several runs"
+            if ambiguous
+            else f"no run {run_id!r} in this store"
+        )
+        super().__init__(f"{what}; did you mean {', '.join(nearest)}?" if nearest else what)
+
+
+class RunOwnedElsewhereError(ActorflowError):
+    """Raised when another live process owns the run."""
+
+    code = "E422"
+
+    def __init__(self, run_id: str, *, pid: int, heartbeat_age_s: float = 0.0) -> None:
+        self.run_id = run_id
+        self.pid = pid
+        self.heartbeat_age_s = heartbeat_age_s
+        super().__init__(f"run {run_id!r} is run by process {pid}; wait for it, or end it first")
+
+
+class RunFailedError(ActorflowError):
+    """Raised by `raise_for_status()` for a run that did not end in success; `result` is the whole result."""
+
+    code = "E430"
+
+    def __init__(self, run_id: str, status: str, reason: str, result: object) -> None:
+        self.run_id = run_id
+        self.status = status
+        self.result = result
+        super().__init__(f"run {run_id!r} ended {status}{f': {reason}' if reason else ''}")
+
+
+class StoreFailed(ActorflowError):  # noqa: N818 - a fact about the store, as the design names it
+    """Raised to every caller once the store has failed to commit or to read.
+
+    What was acknowledged before is safe. Whether the last write is, only a fresh process can tell: this one never
+    touches the store again.
+    """
+
+    code = "E500"
+
+
+class StoreUnusableError(ActorflowError):
+    """Raised when a store cannot be opened or made: a folder, no permission, another program's file."""
+
+    code = "E501"
+
+
+class StoreDamagedError(ActorflowError):
+    """Raised when a store is not what was written: a gap, a broken checksum, a lost tail, an unknown event."""
+
+    code = "E502"
+
+
+class IllegalTransitionError(ActorflowError):
+    """Raised when an event does not fit the state it is applied to; the state is left as it was."""
+
+    code = "E510"
+
+    def __init__(self, subject: str, status: str, event: str) -> None:
+        self.subject = subject
+        self.status = status
+        self.event = event
+        super().__init__(f"{subject} is {status}: {event} cannot happen to it")

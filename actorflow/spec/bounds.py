@@ -1,0 +1,19 @@
+"""How much of everything a definition may hold."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+__all__ = ["Bounds"]
+
+
+@frozen(kw_only=True)
+class Bounds:
+    """Limits on what is loaded; each is there so that no file can cost more time and memory than its size explains."""
+
+    file_bytes: int = 8 * 1024 * 1024
+    depth: int = 64  #: of mappings and lists inside each other, aliases followed
+    added_nodes: int = 100_000  #: what aliases and merge keys may add to what is written out
+    second_parse_chars: int = 256_000  #: the pure parser is slow: longer text is judged by the C parser alone
+    dict_nodes: int = 5_000_000  #: of a definition given as Python data, shared parts counted each time
+    tasks: int = 1_000_000

@@ -1,0 +1,191 @@
+"""Load a workflow: from a file, from text, or from a dict, checked as a whole before anything is made of it.
+
+Every problem of a definition is told at once, in the order of the file, each with a code, a line and a column. What is
+loaded is safe to run as far as a definition can say: its references are good, and its templates compile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from actorflow.errors import Problem
+from actorflow.spec.block import Block
+from actorflow.spec.bounds import Bounds
+from actorflow.spec.build import build
+from actorflow.spec.compat import rewrite
+from actorflow.spec.dependencies import check_order, tasks_of_run
+from actorflow.spec.dicts import graft
+from actorflow.spec.draft import Draft
+from actorflow.spec.model import Trust, WorkflowSpec
+from actorflow.spec.nodes import BROKEN, MapNode, Node, kind_of
+from actorflow.spec.report import Report
+from actorflow.spec.source import decode, has_only_text, read_file
+from actorflow.spec.tasks import has_too_many_tasks
+from actorflow.spec.templates import check_templates
+from actorflow.spec.words import HOOK_EVENTS
+from actorflow.spec.yaml import compose
+
+__all__ = ["Loaded", "load", "load_dict", "load_with_warnings", "loads", "loads_with_warnings"]
+
+_LOG: Final = logging.getLogger("actorflow")
+_DEFAULT_BOUNDS: Final = Bounds()
+
+
+@frozen
+class Loaded:
+    """A checked definition, and what is worth saying about it."""
+
+    spec: WorkflowSpec
+    warnings: tuple[Problem, ...]
+
+
+def load(path: str | os.PathLike[str]) -> WorkflowSpec:
+    """Load a workflow file of your own: commands, scripts and Python paths are allowed in it.
+
+    Warnings go to the logger `actorflow`.
+
+    Raises:
+        SpecError: with all that is wrong with the file. Code E101 means that there is none.
+    """
+    return _logged(load_with_warnings(path))
+
+
+def loads(
+    text: str | bytes,
+    *,
+    name: str = "workflow",
+    trust: Trust = "data",
+    folder: str | os.PathLike[str] | None = None,
+) -> WorkflowSpec:
+    """Load a workflow from YAML text.
+
+    Args:
+        text: one YAML document, of at most 8 MiB.
+        name: the workflow's name if the text gives none.
+        trust: `data` refuses commands, Python paths and shell hooks; `own` allows them.
+        folder: where commands run and relative paths start; the process's own folder if not given.
+
+    Raises:
+        SpecError: with all that is wrong with the text.
+    """
+    return _logged(loads_with_warnings(text, name=name, trust=trust, folder=folder))
+
+
+def load_dict(
+    data: Mapping[str, Any],
+    *,
+    name: str = "workflow",
+    trust: Trust = "data",
+    folder: str | os.PathLike[str] | None = None,
+) -> WorkflowSpec:
+    """Load a workflow from plain data: the same keys as in a file, JSON types alone.
+
+    Args:
+        data: the definition; it is copied, and may be changed afterwards.
+        name: the workflow's name if the data gives none.
+        trust: as for `loads`.
+        folder: as for `loads`.
+
+    Raises:
+        SpecError: with all that is wrong with the data; its problems have paths, and no lines.
+    """
+    report = Report()
+    return _logged(_checked(graft(data, report, _DEFAULT_BOUNDS), report, _Origin(name, trust, folder)))
+
+
+def load_with_warnings(path: str | os.PathLike[str], *, bounds: Bounds = _DEFAULT_BOUNDS) -> Loaded:
+    """Load a workflow file of your own, and hand its warnings back.
+
+    Raises:
+        SpecError: with all that is wrong with the file.
+    """
+    file = os.fspath(path)
+    report = Report(file=file)
+    body = read_file(file, report, bounds)
+    text = decode(body, report, bounds) if body is not None else None
+    whole = os.path.abspath(file) if text is not None else file  # noqa: PTH100 - links in the path are kept
+    origin = _Origin(Path(file).stem or "workflow", "own", os.path.dirname(whole), path=whole)  # noqa: PTH120
+    return _loaded_text(text, report, origin, bounds)
+
+
+def loads_with_warnings(
+    text: str | bytes,
+    *,
+    name: str = "workflow",
+    trust: Trust = "data",
+    folder: str | os.PathLike[str] | None = None,
+    file: str = "<text>",
+    bounds: Bounds = _DEFAULT_BOUNDS,
+) -> Loaded:
+    """Load a workflow from text as `loads` does, and hand its warnings back; `file` is what problems call it.
+
+    Raises:
+        SpecError: with all that is wrong with the text.
+    """
+    report = Report(file=file)
+    body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    decoded = decode(body, report, bounds)
+    return _loaded_text(decoded, report, _Origin(name, trust, folder), bounds)
+
+
+@frozen
+class _Origin:
+    """Where a definition comes from, and what that allows."""
+
+    name: str
+    trust: Trust
+    folder: str | os.PathLike[str] | None
+    path: str | None = None
+
+
+def _logged(loaded: Loaded) -> WorkflowSpec:
+    for warning in loaded.warnings:
+        _LOG.warning("%s", warning)
+    return loaded.spec
+
+
+def _loaded_text(text: str | None, report: Report, origin: _Origin, bounds: Bounds) -> Loaded:
+    if text is None:
+        return _checked(BROKEN, report, origin)
+    report.text = text
+    root = compose(text, report, bounds) if has_only_text(text, report) else BROKEN
+    return _checked(root, report, origin, bounds)
+
+
+def _checked(root: Node, report: Report, origin: _Origin, bounds: Bounds = _DEFAULT_BOUNDS) -> Loaded:
+    if not isinstance(root, MapNode):
+        if root is None:
+            report.add("E109", (1, 1), "the file is empty; a workflow needs tasks, or hooks")
+        elif root is not BROKEN:
+            report.add("E109", (1, 1), f"a workflow must be a mapping, not {kind_of(root)}")
+        report.raise_problems()
+        root = MapNode()
+    if has_too_many_tasks(Block(root, "", report), bounds.tasks):
+        report.raise_problems()
+    spec = _assembled(Draft(report, origin.trust), Block(rewrite(root, report), "", report), origin)
+    report.raise_problems()
+    return Loaded(spec, report.warnings)
+
+
+def _assembled(draft: Draft, root: Block, origin: _Origin) -> WorkflowSpec:
+    spec = build(draft, root, origin.name)
+    graph = check_order(draft)
+    tasks = tasks_of_run(draft)
+    check_templates(draft, graph, set(tasks))
+    if not draft.report.has_problems and not tasks and not any(map(spec.hooks.of, HOOK_EVENTS)):
+        root.own_fault("E126", "there are no tasks and no hooks: nothing to run", "add tasks:")
+    return evolve(
+        spec,
+        inputs=draft.inputs,
+        agents=draft.agents,
+        tasks=tuple(tasks.values()),
+        stages=tuple(draft.stages),
+        path=origin.path,
+        folder=os.path.abspath(origin.folder or ""),  # noqa: PTH100 - links in the path are kept
+    )

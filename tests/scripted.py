@@ -1,0 +1,95 @@
+"""A driver of the bare core: scripted outcomes, a clock that jumps, no event loop.
+
+What will drive the core on a cluster looks like this: apply what happened, settle, commit, act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actorflow.core.commands import CancelAttempt, CancelHook, RunHook, StartAttempt
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    Event,
+    Failure,
+    HookFinished,
+    HookStatus,
+    RunStarted,
+)
+from actorflow.core.plan import plan_of
+from actorflow.core.recovery import answer
+from actorflow.core.state import CORE_VERSION, RunState
+from actorflow.core.step import next_generation, recovered, settle
+from actorflow.spec.model import WorkflowSpec
+
+
+class ScriptedRun:
+    """Drives one run; `script(start)` returns an output or a Failure, `hook(run_hook)` the status of a hook."""
+
+    def __init__(
+        self,
+        spec: WorkflowSpec,
+        script: Callable[[StartAttempt], object] = lambda start: None,
+        hook: Callable[[RunHook], HookStatus] = lambda hook: "ok",
+    ) -> None:
+        self.state, self.script, self.hook, self.now = RunState(plan_of(spec)), script, hook, 1000.0
+        self.journal: list[Event] = []
+        self.starts: list[StartAttempt] = []  #: all that were performed
+        self.running: dict[str, StartAttempt | CancelAttempt | RunHook | CancelHook] = {}
+        self.happen(RunStarted(self.now, "r-1", spec.name, "hash", {}, {}, {}, {}, CORE_VERSION))
+        self.happen(next_generation(self.state, self.now))
+
+    def happen(self, *events: Event) -> None:
+        """Apply what happened, settle, commit, and only then act."""
+        for event in events:
+            self.state.apply(event)
+        step = settle(self.state, self.now, lambda failed: answer(failed, self.now))
+        self.journal.extend((*events, *step.events))
+        for action in step.actions:
+            match action:
+                case StartAttempt(task=task) | CancelAttempt(task):
+                    self.running[task] = action
+                case RunHook() | CancelHook():
+                    self.running[""] = action
+            if isinstance(action, StartAttempt):
+                self.starts.append(action)
+
+    def outcome(self, name: str) -> Event:
+        """What comes of a running attempt (or hook, under an empty name), by the script."""
+        match self.running.pop(name):
+            case StartAttempt(task=task, attempt=attempt) as start:
+                result = self.script(start)
+                if not isinstance(result, Failure):
+                    return AttemptSucceeded(self.now, task, attempt, result)
+                kind = AttemptTimedOut if result.type == "timeout" else AttemptFailed
+                return kind(self.now, task, attempt, result)
+            case CancelAttempt(task, attempt):
+                return AttemptCanceled(self.now, task, attempt)
+            case RunHook(event=event, index=index) as hook:
+                return HookFinished(self.now, event, index, self.hook(hook))
+            case CancelHook(event, index):
+                return HookFinished(self.now, event, index, "canceled")
+
+    def crash(self) -> None:
+        """Die, and go on from what was committed."""
+        self.running.clear()
+        self.state = RunState(self.state.plan)
+        for event in self.journal:
+            self.state.apply(event)
+        self.happen(*recovered(self.state, self.now))
+
+    def next_generation(self) -> ScriptedRun:
+        """Open the ended run again, and go on to its next end."""
+        self.happen(next_generation(self.state, self.now))
+        return self.finish()
+
+    def finish(self) -> ScriptedRun:
+        """Go on until nothing is left to do, jumping over every wait."""
+        while self.running or self.state.next_due_at() is not None:
+            if not self.running:
+                self.now = max(self.now, self.state.next_due_at() or 0.0)
+            self.happen(*[self.outcome(name) for name in list(self.running)])
+        return self
