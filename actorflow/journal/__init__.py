@@ -1,0 +1,60 @@
+"""The journal: an append-only log of events per run, in SQLite or in memory, behind one protocol."""
+
+from __future__ import annotations
+
+from actorflow.errors import StoreUnusableError
+from actorflow.journal.memory import MemoryJournal
+from actorflow.journal.protocol import (
+    Append,
+    CreateRun,
+    Delivery,
+    Journal,
+    RecordDeliveries,
+    Release,
+    RunRow,
+    RunSummary,
+    Write,
+)
+
+__all__ = [
+    "Append",
+    "CreateRun",
+    "Delivery",
+    "Journal",
+    "MemoryJournal",
+    "RecordDeliveries",
+    "Release",
+    "RunRow",
+    "RunSummary",
+    "Write",
+    "open_journal",
+]
+
+_FORMS = "sqlite:///relative.db, sqlite:////absolute.db or memory:"
+
+
+def open_journal(url: str) -> Journal:
+    """Open a store, and make it if it is not there.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db` (as SQLAlchemy writes them; everything after the third
+            slash is the path, as it stands) or `memory:`.
+
+    Raises:
+        StoreUnusableError: an unknown kind of store, no permission, a folder, another program's database, or a
+            store of a newer version.
+        StoreDamagedError: the store is not what was written to it.
+    """
+    if url == "memory:":
+        return MemoryJournal()
+    if url.startswith("json:"):
+        raise StoreUnusableError(f"store {url!r}: JSON stores are not available yet; use {_FORMS}")
+    scheme, slashes, path = url.partition(":///")
+    if scheme != "sqlite" or not slashes:
+        raise StoreUnusableError(f"store {url!r} is no store's URL; write {_FORMS}")
+    if not path or "\0" in path or path == ":memory:":
+        raise StoreUnusableError(f"store {url!r} names no file; write {_FORMS}")
+    # apsw costs 10 ms to import, and a run in memory needs none of it
+    from actorflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
+
+    return SqliteJournal(path)

@@ -1,0 +1,179 @@
+"""How events become JSON, and come back equal.
+
+An event is an array `[tag, version, at, …]`: its fields in the order of its class, a `Failure` as an array of its own.
+Tags and versions are the format of every store that was ever written: a class may be renamed, its tag may not, and a
+class whose fields change gets the next version. Values are JSON as orjson gives it back (string keys, integers of 64
+bits, no NaN): whoever makes an event sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import orjson
+from attrs import fields, frozen
+
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptLost,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    CancelRequested,
+    Event,
+    Failure,
+    FallbackChosen,
+    GenerationStarted,
+    HookFinished,
+    HookLost,
+    HookStarted,
+    PauseRequested,
+    Resumed,
+    RetryScheduled,
+    RunEnding,
+    RunFinished,
+    RunStarted,
+    StageCompleted,
+    TaskCanceled,
+    TaskFailed,
+    TaskSkipped,
+)
+from actorflow.errors import StoreDamagedError
+
+#: tag, version, class: every member of `Event`, once
+REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
+    ("run_started", 1, RunStarted),
+    ("generation_started", 1, GenerationStarted),
+    ("attempt_started", 1, AttemptStarted),
+    ("attempt_succeeded", 1, AttemptSucceeded),
+    ("attempt_failed", 1, AttemptFailed),
+    ("attempt_timed_out", 1, AttemptTimedOut),
+    ("attempt_canceled", 1, AttemptCanceled),
+    ("attempt_lost", 1, AttemptLost),
+    ("retry_scheduled", 1, RetryScheduled),
+    ("fallback_chosen", 1, FallbackChosen),
+    ("task_failed", 1, TaskFailed),
+    ("task_canceled", 1, TaskCanceled),
+    ("task_skipped", 1, TaskSkipped),
+    ("stage_completed", 1, StageCompleted),
+    ("hook_started", 1, HookStarted),
+    ("hook_finished", 1, HookFinished),
+    ("hook_lost", 1, HookLost),
+    ("pause_requested", 1, PauseRequested),
+    ("resumed", 1, Resumed),
+    ("cancel_requested", 1, CancelRequested),
+    ("run_ending", 1, RunEnding),
+    ("run_finished", 1, RunFinished),
+)
+
+#: without these orjson would write what does not come back as it went
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """Write events as one JSON array.
+
+    Raises:
+        TypeError: a value is not JSON, or not an event at all.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for event in events:
+        form = _BY_CLASS.get(type(event))
+        if form is None:
+            msg = f"{type(event).__name__} is not an event"
+            raise TypeError(msg)
+        rows.append(form.prefix + form.values(event))
+    return orjson.dumps(rows, _plain, _OPTIONS)
+
+
+def decode_events(payload: bytes, run_id: str, first_seq: int) -> list[Event]:
+    """Read what `encode_events` wrote; `run_id` and `first_seq` say in an error where it came from.
+
+    Raises:
+        StoreDamagedError: not such an array, an unknown tag, or a version newer than this code.
+    """
+    seq = first_seq
+    events: list[Event] = []
+    try:
+        for seq, row in enumerate(orjson.loads(payload), first_seq):
+            form = _BY_TAG.get(row[0])
+            if form is None or form.version != row[1]:
+                raise _unknown(run_id, seq, row[0], row[1])
+            events.append(form.build(row))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise StoreDamagedError(
+            f"run {run_id!r} cannot be read: event {seq} is malformed ({error})"
+        ) from error
+    return events
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """Write the record of a delivery as JSON; a `TypeError` says that it is none."""
+    return orjson.dumps(record, _plain, _OPTIONS)
+
+
+def decode_record(payload: bytes) -> dict[str, Any]:
+    """Read what `encode_record` wrote."""
+    record: dict[str, Any] = orjson.loads(payload)
+    return record
+
+
+@frozen
+class _Form:
+    """How the events of one class look in JSON."""
+
+    version: int
+    prefix: tuple[str, int]
+    values: Callable[[Event], tuple[Any, ...]]
+    build: Callable[[list[Any]], Event]
+
+
+def _form(tag: str, version: int, kind: type[Event]) -> _Form:
+    names = [name.name for name in fields(kind)]
+    getter = attrgetter(*names) if len(names) > 1 else _single(names[0])
+    if "failure" not in names:
+        return _Form(version, (tag, version), getter, lambda row: kind(*row[2:]))
+    at = names.index("failure")
+
+    def values(event: Event) -> tuple[Any, ...]:
+        """A failure is flattened here, and not by orjson's hook, which would also take one inside an output."""
+        found = getter(event)
+        failure: Failure | None = found[at]
+        flat = None if failure is None else (failure.type, failure.message, failure.detail)
+        return (*found[:at], flat, *found[at + 1 :])
+
+    def build(row: list[Any]) -> Event:
+        found = row[2:]
+        if found[at] is not None:
+            found[at] = Failure(*found[at])
+        return kind(*found)
+
+    return _Form(version, (tag, version), values, build)
+
+
+def _single(name: str) -> Callable[[Event], tuple[Any, ...]]:
+    """An attrgetter of one name gives the bare value; events are tuples here."""
+    getter = attrgetter(name)
+    return lambda event: (getter(event),)
+
+
+def _plain(value: object) -> object:
+    """Take mappings that are not dicts, and refuse the rest."""
+    if isinstance(value, Mapping):
+        return dict(value)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    msg = f"{type(value).__name__} is not JSON"
+    raise TypeError(msg)
+
+
+def _unknown(run_id: str, seq: int, tag: object, version: object) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"run {run_id!r} cannot be read: event {seq} is {tag!r} in version {version!r}, which this version of actorflow "
+        "does not know; use the version that wrote it, or a newer one"
+    )
+
+
+_BY_CLASS: dict[type, _Form] = {kind: _form(tag, version, kind) for tag, version, kind in REGISTRY}
+_BY_TAG = {tag: _BY_CLASS[kind] for tag, _, kind in REGISTRY}

@@ -1,0 +1,42 @@
+"""The high-water mark: how far a store had come when something in it was last acknowledged.
+
+SQLite drops the tail of a damaged `-wal` file without a word, and a file restored from an older copy looks like any
+other. The mark, in a file of its own, is the witness: 8 bytes, the highest `batches.id` whose commit was acknowledged. It
+is written after the commit and never flushed, so it may trail what is committed, and can never be ahead of it.
+"""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+
+_U64 = Struct("<Q")
+
+
+class Mark:
+    """The mark of one open store; one thread at a time writes it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._raised_to = 0
+
+    def read(self) -> int:
+        """The highest acknowledged id; 0 where there is none, or the file is not whole."""
+        raw = os.pread(self._fd, _U64.size, 0)
+        value: int = _U64.unpack(raw)[0] if len(raw) == _U64.size else 0
+        return value
+
+    def raise_to(self, batch: int) -> None:
+        """Note that this batch was committed.
+
+        Eight bytes at the start of a file are never torn. A process that was overtaken by another between its commit and
+        this line leaves the mark trailing, until the next commit of either.
+        """
+        if batch > self._raised_to:
+            self._raised_to = batch
+            os.pwrite(self._fd, _U64.pack(batch), 0)
+
+    def close(self) -> None:
+        """Leave the file where it is."""
+        os.close(self._fd)

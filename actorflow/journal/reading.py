@@ -1,0 +1,217 @@
+"""The reading side of a SQLite store: short snapshots on connections of their own, everything checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+
+import orjson
+
+from actorflow.core.events import Event
+from actorflow.errors import ActorflowError, RunNotFoundError, StoreDamagedError
+from actorflow.journal.admission import choose, nearest
+from actorflow.journal.codec import decode_events, decode_record
+from actorflow.journal.driver import Cursor, Database
+from actorflow.journal.owners import is_alive
+from actorflow.journal.protocol import Delivery, RunRow
+from actorflow.journal.records import (
+    RunRecord,
+    all_runs,
+    check_tail,
+    damaged,
+    find_run,
+    seal,
+    seal_batch,
+    seal_delivery,
+)
+from actorflow.journal.store import StoreFile, patiently
+
+#: batches in a snapshot: who reads slowly keeps no snapshot open, so the WAL can be used again
+_SLICE = 64
+
+#: connections kept for the next reader; opening one costs 0.2 ms
+_IDLE_READERS = 4
+
+# payloads are read as bytes: a flipped bit may leave no UTF-8, and that is for the checksum to say
+_SELECT_SLICE = """SELECT id, first_seq, count, coalesce(CAST(events AS BLOB), x''), sum FROM batches
+WHERE run = ? AND first_seq >= ? ORDER BY first_seq LIMIT ?"""
+_SELECT_START = "SELECT max(first_seq) FROM batches WHERE run = ? AND first_seq <= ?"
+_SELECT_PREVIOUS = "SELECT sum FROM batches WHERE run = ? AND first_seq < ? ORDER BY first_seq DESC LIMIT 1"
+_SELECT_DELIVERIES = """SELECT delivery_id, hook, seq, status, CAST(record AS BLOB), sum FROM deliveries
+WHERE run = ? ORDER BY id"""
+
+
+class StoreReader:
+    """What a SQLite journal answers without writing; any number of threads may ask.
+
+    Args:
+        store: the store.
+        known_last: a sequence number that a run is known to have reached; None for a run that the writing side does
+            not own.
+    """
+
+    def __init__(self, store: StoreFile, known_last: Callable[[str], int | None]) -> None:
+        self._store = store
+        self._known_last = known_last
+        self._idle: list[Database] = []
+
+    def find(self, prefix: str) -> RunRow:
+        """See `Journal.find`."""
+        with self._snapshot() as cursor:
+            record = find_run(cursor, prefix)
+            if record is not None:
+                return record.row(self._live_owners(cursor).get(record.owner))
+            return choose(prefix, self._rows(cursor))
+
+    def runs(self) -> list[RunRow]:
+        """See `Journal.runs`."""
+        with self._snapshot() as cursor:
+            return self._rows(cursor)
+
+    def definition(self, digest: str) -> bytes:
+        """See `Journal.definition`."""
+        with self._snapshot() as cursor:
+            rows = cursor.execute("SELECT body, sum FROM definitions WHERE hash = ?", (digest,)).fetchall()
+            if not rows:
+                raise StoreDamagedError(f"the store {self._store.path} has no definition {digest!r}")
+            body: bytes = rows[0][0]
+            if seal(b"", orjson.dumps(digest), body) != rows[0][1]:
+                raise StoreDamagedError(
+                    f"the definition {digest!r} is damaged; restore the store from a copy"
+                )
+        return body
+
+    def events(self, run_id: str, after: int) -> Iterator[tuple[int, Event]]:
+        """See `Journal.events`."""
+        at_least = self._known_last(run_id)
+        with self._snapshot() as cursor:
+            record = self._existing(cursor, run_id)
+            start, previous = _start(cursor, record.key, after)
+        return self._read_on(record, after, start, previous, at_least)
+
+    def deliveries(self, run_id: str) -> list[Delivery]:
+        """See `Journal.deliveries`."""
+        found: list[Delivery] = []
+        with self._snapshot() as cursor:
+            record = self._existing(cursor, run_id)
+            end = b""
+            rows = cursor.execute(_SELECT_DELIVERIES, (record.key,)).fetchall()
+            for delivery_id, hook, seq, status, payload, written in rows:
+                delivery = Delivery(delivery_id, hook, seq, status, decode_record(payload))
+                end = seal_delivery(end, delivery, payload)
+                if end != written:
+                    raise _lost_deliveries(run_id)
+                found.append(delivery)
+            if end != record.delivery_sum:
+                raise _lost_deliveries(run_id)
+        return found
+
+    def close(self) -> None:
+        """Close the idle connections; one that is in use is closed by who uses it."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _read_on(
+        self, record: RunRecord, after: int, start: int, previous: bytes, at_least: int | None
+    ) -> Iterator[tuple[int, Event]]:
+        batch, is_last = 0, False
+        while not is_last:
+            with self._snapshot() as cursor:
+                rows = cursor.execute(_SELECT_SLICE, (record.key, start, _SLICE)).fetchall()
+                is_last = len(rows) < _SLICE
+                if is_last:
+                    end = rows[-1] if rows else (batch, start, 0)
+                    self._check_end(cursor, record.run_id, end[0], end[1] + end[2] - 1, at_least)
+            for batch, first_seq, count, payload, written in rows:  # noqa: B007 - the last one is used above
+                events = _opened(record.run_id, start, previous, (first_seq, count, payload, written))
+                for seq, event in enumerate(events, start):
+                    if seq > after:
+                        yield seq, event
+                start, previous = start + count, written
+
+    def _check_end(
+        self, cursor: Cursor, run_id: str, batch: int, last_seq: int, at_least: int | None
+    ) -> None:
+        """See that nothing is missing after the last batch; the row is read anew, in the snapshot of that batch."""
+        if at_least is None:
+            check_tail(cursor, self._existing(cursor, run_id), batch, last_seq)
+        elif last_seq < at_least:
+            raise damaged(run_id, last_seq + 1, "what follows is missing")
+
+    def _rows(self, cursor: Cursor) -> list[RunRow]:
+        live = self._live_owners(cursor)
+        return [record.row(live.get(record.owner)) for record in all_runs(cursor)]
+
+    def _live_owners(self, cursor: Cursor) -> dict[int | None, int]:
+        """The pid of each owner that is alive."""
+        owners = cursor.execute("SELECT id, pid FROM owners").fetchall()
+        return {owner: pid for owner, pid in owners if is_alive(self._store.path, owner)}
+
+    def _existing(self, cursor: Cursor, run_id: str) -> RunRecord:
+        record = find_run(cursor, run_id)
+        if record is None:
+            raise RunNotFoundError(
+                run_id, nearest=nearest(run_id, [known.run_id for known in all_runs(cursor)])
+            )
+        return record
+
+    @contextmanager
+    def _snapshot(self) -> Generator[Cursor]:
+        """One moment of the store, seen through a connection that nobody else uses."""
+        self._store.refuse_if_failed()
+        self._store.check_same_file()
+        db: Database | None = None
+        try:
+            db = reader = (
+                self._idle.pop() if self._idle else patiently(lambda: self._store.connect(is_writer=False))
+            )
+            cursor = patiently(lambda: _begin(reader))
+            yield cursor
+            cursor.execute("COMMIT")
+        except ActorflowError:
+            raise
+        except Exception as error:
+            raise self._store.explain(error) from error
+        finally:
+            if db is not None:
+                self._put_back(db)
+
+    def _put_back(self, db: Database) -> None:
+        if db.in_transaction or self._store.has_failed or len(self._idle) >= _IDLE_READERS:
+            db.close(True)
+        else:
+            self._idle.append(db)
+
+
+def _begin(db: Database) -> Cursor:
+    """Begin, and read something: only then is there a snapshot, and nothing after it is busy."""
+    cursor = db.cursor()
+    if not db.in_transaction:
+        cursor.execute("BEGIN")
+    return cursor.execute("SELECT 1 FROM meta LIMIT 1")
+
+
+def _start(cursor: Cursor, run: int, after: int) -> tuple[int, bytes]:
+    """Where the batch with event `after` + 1 begins (or the last batch), and the seal that it continues."""
+    start = cursor.execute(_SELECT_START, (run, after + 1)).get
+    if not isinstance(start, int):
+        return 1, b""
+    previous = cursor.execute(_SELECT_PREVIOUS, (run, start)).get
+    return start, previous if isinstance(previous, bytes) else b""
+
+
+def _opened(run_id: str, start: int, previous: bytes, row: tuple[int, int, bytes, bytes]) -> list[Event]:
+    """The events of a batch that must begin at `start`."""
+    first_seq, count, payload, written = row
+    if first_seq != start:
+        raise damaged(run_id, start, f"the next is numbered {first_seq}")
+    if seal_batch(previous, run_id, first_seq, count, payload) != written:
+        raise damaged(run_id, start, "its checksum does not match")
+    events = decode_events(payload, run_id, start)
+    if len(events) != count:
+        raise damaged(run_id, start, f"{len(events)} events instead of {count}")
+    return events
+
+
+def _lost_deliveries(run_id: str) -> StoreDamagedError:
+    return StoreDamagedError(f"the deliveries of run {run_id!r} are damaged; restore the store from a copy")

@@ -1,0 +1,135 @@
+"""The tables of a SQLite store, and how a file is known to be one.
+
+`batches` is the truth: a row for each run in each commit, its events as a JSON array, with a checksum that continues the
+one before of the same run. A row without a run stands for a commit that appended no events, so that every commit has
+an id for the high-water mark. `runs` is a projection, `deliveries` a log of its own; their rows carry checksums too. The
+view `events` is for people.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from actorflow.errors import StoreDamagedError, StoreUnusableError
+from actorflow.journal.driver import Database
+
+#: "aflw": tells SQLite's file type, and `file(1)`, whose database this is
+APPLICATION_ID = 0x61666C77
+SCHEMA_VERSION = 1
+
+STATEMENTS = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    "CREATE TABLE definitions (hash TEXT PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT",
+    """CREATE TABLE owners (
+  id INTEGER PRIMARY KEY,
+  boot_id TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  started_at REAL NOT NULL,
+  heartbeat_at REAL NOT NULL,
+  fenced INTEGER NOT NULL
+) STRICT""",
+    """CREATE TABLE runs (
+  id INTEGER PRIMARY KEY,
+  run_id TEXT NOT NULL,
+  workflow TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  owner INTEGER,
+  status TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  started_at REAL NOT NULL,
+  ended_at REAL,
+  last_seq INTEGER NOT NULL,
+  cursor INTEGER NOT NULL,
+  delivery_sum BLOB NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    "CREATE UNIQUE INDEX runs_by_run_id ON runs (run_id)",
+    "CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL",
+    """CREATE TABLE batches (
+  id INTEGER PRIMARY KEY,
+  run INTEGER,
+  first_seq INTEGER,
+  count INTEGER NOT NULL,
+  at REAL NOT NULL,
+  events TEXT NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    "CREATE UNIQUE INDEX batches_by_run ON batches (run, first_seq)",
+    """CREATE TABLE deliveries (
+  id INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL,
+  delivery_id TEXT NOT NULL,
+  hook TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  record TEXT NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    "CREATE INDEX deliveries_by_run ON deliveries (run)",
+    """CREATE VIEW events AS
+SELECT
+  runs.run_id AS run_id,
+  batches.first_seq + each.key AS seq,
+  each.value ->> 0 AS type,
+  each.value ->> 1 AS version,
+  each.value ->> 2 AS at,
+  each.value AS event,
+  batches.id AS batch
+FROM batches
+JOIN runs ON runs.id = batches.run
+JOIN json_each(batches.events) AS each""",
+)
+
+
+def is_fresh(db: Database) -> bool:
+    """Whether there is nothing in this database, not even somebody's mark."""
+    marks = (db.pragma("application_id"), db.pragma("user_version"))
+    return marks == (0, 0) and db.execute("SELECT 1 FROM sqlite_schema").get is None
+
+
+def install(db: Database, now: float) -> None:
+    """Make the tables, inside a transaction."""
+    for statement in STATEMENTS:
+        db.execute(statement)
+    db.execute("INSERT INTO meta VALUES ('written_by', ?), ('created_at', ?)", (_our_version(), repr(now)))
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", SCHEMA_VERSION)
+
+
+def check(db: Database, path: str) -> None:
+    """See that the file is a store that this code can read.
+
+    Raises:
+        StoreUnusableError: another program's database, or a newer schema.
+        StoreDamagedError: ours, but its tables are not those that were made.
+    """
+    if db.pragma("application_id") != APPLICATION_ID:
+        raise StoreUnusableError(f"{path} is another program's database; name another file for the store")
+    version = db.pragma("user_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StoreUnusableError(
+            f"the store {path} has schema {version}, written by actorflow {_writer(db)}; this version reads up to "
+            f"{SCHEMA_VERSION}: use that version or a newer one"
+        )
+    found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema")}
+    if version != SCHEMA_VERSION or not found.issuperset(STATEMENTS):
+        raise StoreDamagedError(
+            f"the store {path} is damaged: its tables are not those of schema {SCHEMA_VERSION}"
+        )
+
+
+def _writer(db: Database) -> str:
+    try:
+        return str(db.execute("SELECT value FROM meta WHERE key = 'written_by'").get)
+    except apsw.Error:
+        return "of a later version"
+
+
+def _our_version() -> str:
+    # importing it costs more than making a store, and only making one needs it
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        return metadata.version("actorflow")
+    except metadata.PackageNotFoundError:
+        return "unknown"
