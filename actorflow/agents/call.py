@@ -1,0 +1,50 @@
+"""What passes between the runtime and whoever performs an attempt: the call, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from attrs import define, field, frozen
+
+__all__ = ["AgentCall", "Performer", "Recorded"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def _ignore() -> None:
+    pass
+
+
+@define(eq=False)  # not frozen: one is made for each attempt, and a frozen one costs four times as much
+class AgentCall:
+    """One attempt, as its agent sees it; to be read only."""
+
+    input: Any  #: JSON data: the rendered `with`, or the run's inputs
+    task: str
+    run_id: str
+    attempt: int = 1  #: from 1
+    loss: int = 0  #: how often this attempt was cut off by a crash before
+    idempotency_key: str = ""  #: the same for all attempts, losses and fallbacks of a task in a generation
+    agent: str = ""  #: the name under which the agent was chosen
+    description: str = ""  #: what an agent that reads a prompt gets
+    options: Mapping[str, Any] = _NOTHING  #: keys of the agent's definition that only it understands
+    env: Mapping[str, str] = _NOTHING  #: what a command gets in its environment, above the process's own
+    argv: tuple[str, ...] | None = None  #: the rendered items of a command that is a list
+    heartbeat: Callable[[], None] = field(
+        default=_ignore, repr=False
+    )  #: says that the attempt is alive; never waits
+
+
+Performer: TypeAlias = Callable[
+    [AgentCall], Awaitable[Any]
+]  #: runs one attempt; returns its output, or `Recorded`
+
+
+@frozen
+class Recorded:
+    """An output with facts for the journal beside it, such as a command's exit status."""
+
+    output: Any
+    record: Mapping[str, Any]

@@ -1,0 +1,95 @@
+"""What is recorded of an exception: a type, a message, and facts that are JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from actorflow.core.events import Failure
+
+__all__ = ["AgentFailed", "failure_of"]
+
+_LONGEST_MESSAGE: Final = 4096  # bytes of UTF-8
+_LONGEST_NAME: Final = 256
+_SHOWN_IN_MESSAGE: Final = 3  # errors of a group that its message tells
+_SHOWN_IN_DETAIL: Final = 10
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class AgentFailed(Exception):  # noqa: N818 - a fact about an attempt, as its event is named
+    """Raised by an agent that knows what its failure is to be recorded as.
+
+    Args:
+        type: what `retry_on` and people know the failure by.
+        message: one sentence.
+        detail: JSON facts.
+    """
+
+    def __init__(self, type: str, message: str, detail: Mapping[str, Any] | None = None) -> None:  # noqa: A002
+        super().__init__(type, message, detail)
+        self.type = type
+        self.message = message
+        self.detail: Mapping[str, Any] = {} if detail is None else detail
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def failure_of(exc: BaseException) -> Failure:
+    """Describe an exception, whatever it is; never raises.
+
+    A group of one error is that error; a group of several tells the first three, and ten in `detail`. Messages hold no
+    lone surrogates and at most 4 KiB of UTF-8.
+    """
+    if isinstance(exc, AgentFailed):
+        return Failure(_text(exc.type, _LONGEST_NAME), _text(exc.message, _LONGEST_MESSAGE), exc.detail)
+    if isinstance(exc, BaseExceptionGroup):
+        return _of_group(cast("BaseExceptionGroup[BaseException]", exc))
+    if type(exc) is RuntimeError and isinstance(exc.__cause__, StopIteration | StopAsyncIteration):
+        return failure_of(exc.__cause__)  # Python's own wrapping of one that leaves a coroutine (PEP 479)
+    return Failure(_text(type(exc).__name__, _LONGEST_NAME), _message(exc))
+
+
+def _of_group(group: BaseExceptionGroup[BaseException]) -> Failure:
+    errors = _leaves(group)
+    if len(errors) == 1:
+        return failure_of(errors[0])
+    failures = [failure_of(error) for error in errors[:_SHOWN_IN_DETAIL]]
+    shown = [f"{failure.type}: {failure.message}" for failure in failures[:_SHOWN_IN_MESSAGE]]
+    more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
+    message = f"{len(errors)} errors: {'; '.join(shown)}"
+    detail = {"errors": [{"type": failure.type, "message": failure.message} for failure in failures]}
+    return Failure(
+        _text(type(group).__name__, _LONGEST_NAME),
+        _text(message, _LONGEST_MESSAGE - len(more)) + more,
+        detail,
+    )
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        exc = pending.pop()
+        if isinstance(exc, BaseExceptionGroup):
+            pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", exc).exceptions))
+        else:
+            leaves.append(exc)
+    return leaves
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return _text(str(exc), _LONGEST_MESSAGE)
+    except Exception as error:  # noqa: BLE001 - a `__str__` is other people's code
+        return f"(its message cannot be shown: {type(error).__name__} in __str__)"
+
+
+def _text(text: str, longest: int) -> str:
+    """The text without lone surrogates, and cut to so many bytes of UTF-8."""
+    text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text[: longest + 1])
+    data = text.encode()
+    if len(data) <= longest:
+        return text
+    return data[: longest - 3].decode(errors="ignore") + "…"
