@@ -1,0 +1,1 @@
+"""Hooks: blocking ones that the core waits for, and async ones that the journal owes."""

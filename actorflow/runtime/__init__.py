@@ -1,0 +1,1 @@
+"""The runtime: actors that carry out what the core decides, and commit before they act."""

@@ -1,0 +1,86 @@
+"""Who performs what: the agents that a workflow names, bound before the run exists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from actorflow.agents.binding import performer_for
+from actorflow.agents.call import AgentCall, Performer
+from actorflow.agents.python import AgentThreads
+from actorflow.errors import BindError, UnboundAgentsError
+from actorflow.processes import ProcessTrees
+from actorflow.runtime.task_actor import Performers
+from actorflow.spec.model import PythonRunner, Runner, WorkflowSpec
+
+Agent: TypeAlias = str | Callable[[AgentCall], Any]
+"""A runner word (`echo`, `fail`, `sleep:1s`, `python:MODULE:FUNCTION`, `command:SHELL`), or a callable."""
+
+IN_CODE = "code"
+"""What a run records of an agent that was bound to a callable: nobody else can bind it again."""
+
+
+@frozen
+class Binder:
+    """Binds the agents of workflows to what this runtime was given."""
+
+    agents: Mapping[str, Agent]
+    trees: ProcessTrees
+    threads: AgentThreads
+
+    def may_block(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> bool:
+        """Whether binding imports modules."""
+        declared = [agent.runner for agent in spec.agents.values()] + [task.runner for task in spec.tasks]
+        words = [*self.agents.values(), *recorded.values()]
+        is_path = any(isinstance(word, str) and word.startswith("python:") for word in words)
+        return is_path or any(isinstance(runner, PythonRunner) for runner in declared)
+
+    def bind(self, spec: WorkflowSpec, recorded: Mapping[str, str] | None = None) -> Performers:
+        """Make the performers of a run. May import modules, and so block.
+
+        An exact name that this runtime was given comes first, then one that the run has recorded, then the runner
+        that the file declares, then `*`, given or recorded.
+
+        Raises:
+            UnboundAgentsError: with every name that has nothing to run it.
+            BindError: something that was named can't be made an agent.
+        """
+        chosen = {name: self._choice(spec, name, recorded or {}) for name in spec.agent_names}
+        unbound = tuple(name for name, runner in chosen.items() if runner is None or runner == IN_CODE)
+        if unbound:
+            raise UnboundAgentsError(unbound)
+        return Performers(
+            named={name: self._make(spec, name, runner) for name, runner in chosen.items() if runner},
+            inline={task.id: self._make(spec, task.id, task.runner) for task in spec.tasks if task.runner},
+            descriptions={name: agent.description for name, agent in spec.agents.items()},
+            options={name: agent.options for name, agent in spec.agents.items()},
+        )
+
+    def recorded(self, spec: WorkflowSpec, before: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What a run records of its bindings, so that it can be resumed without being told again."""
+        ours = {name: agent if isinstance(agent, str) else IN_CODE for name, agent in self.agents.items()}
+        used = {*spec.agent_names, "*"}
+        return {**(before or {}), **{name: word for name, word in ours.items() if name in used}}
+
+    def unused(self, spec: WorkflowSpec) -> tuple[str, ...]:
+        """Names that were bound and that the workflow does not use."""
+        return tuple(name for name in self.agents if name != "*" and name not in spec.agent_names)
+
+    def _choice(self, spec: WorkflowSpec, name: str, recorded: Mapping[str, str]) -> Agent | Runner | None:
+        if name in self.agents:
+            return self.agents[name]
+        if name in recorded:
+            return recorded[name]
+        declared = spec.agents[name].runner if name in spec.agents else None
+        return declared or self.agents.get("*") or recorded.get("*")
+
+    def _make(self, spec: WorkflowSpec, name: str, runner: Agent | Runner) -> Performer:
+        try:
+            return performer_for(
+                runner, folder=spec.folder, env=os.environ, trees=self.trees, threads=self.threads
+            )
+        except BindError as error:
+            raise BindError(f"agent {name!r}: {error}") from error

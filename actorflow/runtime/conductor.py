@@ -1,0 +1,176 @@
+"""The Conductor: parent of the WorkflowActors. It sets runs going, and sets them going again after a crash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextvars import copy_context
+
+import anyio
+from attrs import frozen
+
+from actorflow.actors.restarts import RestartPolicy, Restarts
+from actorflow.core.commands import RunHook
+from actorflow.core.events import AttemptSucceeded, Event, HookFinished, StageCompleted
+from actorflow.core.plan import Plan
+from actorflow.core.rendering import notification
+from actorflow.core.state import RunState
+from actorflow.core.step import recovered
+from actorflow.errors import ActorflowError, StoreFailed
+from actorflow.hooks.actor import Owed
+from actorflow.hooks.blocking import BlockingHook
+from actorflow.hooks.command import CommandHook, HookOutcome
+from actorflow.hooks.owed import Debtor
+from actorflow.journal.protocol import CreateRun, Release
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.handle import LiveRun
+from actorflow.runtime.messages import HookGone
+from actorflow.runtime.staff import Ledger, Staff
+from actorflow.runtime.task_actor import Performers
+from actorflow.runtime.workflow_actor import WorkflowActor, WorkflowPorts
+
+_notifications = logging.getLogger("actorflow.notify")
+
+
+@frozen
+class Opening:
+    """How a run is set going in this process."""
+
+    state: RunState
+    seq: int  #: of its last event in the journal
+    events: Sequence[Event]  #: to begin with
+    performers: Performers
+    clock: RunClock
+    create: CreateRun | None  #: for a run that is not in the journal yet
+
+
+class Conductor:
+    """Runs runs."""
+
+    def __init__(self, staff: Staff, drain_timeout_s: float) -> None:
+        self._staff = staff
+        self._drain_timeout_s = drain_timeout_s
+        self.live: dict[str, LiveRun] = {}
+
+    def begin(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
+        """Set a run going."""
+        live = self._make_live(run_id, opening, ledger)
+        self.live[run_id] = live
+        self._staff.spawn(lambda: self._drive(live, opening))
+        return live
+
+    async def drain(self, debtor: Debtor) -> None:
+        """Give the run's async hooks their time to have what they are owed."""
+        with anyio.move_on_after(self._drain_timeout_s):
+            await self._staff.hooks.drain(debtor)
+
+    def hurry(self) -> None:
+        """Drain no more, now or later."""
+        self._drain_timeout_s = 0.0
+
+    def _make_live(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
+        context = copy_context()
+
+        def make_actor(state: RunState, seq: int) -> WorkflowActor:
+            ports = self._ports(run_id, state.plan, ledger)
+            return WorkflowActor(
+                ports, state, opening.clock, performers=opening.performers, context=context, seq=seq
+            )
+
+        plan = opening.state.plan
+        debtor = Debtor(run_id, plan.spec, ledger.journal, ledger.actor.tell)
+        actor = make_actor(opening.state, opening.seq)
+        return LiveRun(run_id, plan, self._staff.host, debtor, actor, make_actor)
+
+    def _ports(self, run_id: str, plan: Plan, ledger: Ledger) -> WorkflowPorts:
+        live = self.live
+        has_notify = any(each is not None and each.notify is not None for each in plan.templates)
+        return WorkflowPorts(
+            run_id=run_id,
+            host=self._staff.host,
+            pool=self._staff.pool,
+            alarm=self._staff.alarm,
+            keep=ledger.actor.tell,
+            run_hook=lambda command: self._run_hook(live[run_id], command),
+            cancel_hook=lambda: live[run_id].running_hook.cancel(),
+            abandon_hook=lambda: live[run_id].running_hook.abandon(),
+            progressed=lambda seq: live[run_id].progressed(seq),
+            kept=lambda events: self._kept(live[run_id], events),
+            wants_events=has_notify or bool(plan.hooks.on_stage_complete),
+        )
+
+    async def _drive(self, live: LiveRun, opening: Opening) -> None:
+        """Run a run until it is over, then see to its hooks. A crash that restarts can't mend is everybody's end."""
+        error: Exception | None = None
+        if opening.create is not None:
+            # in one turn with the first batch, and so in one commit: no crash can leave a run without events
+            live.debtor.keep(opening.create, lambda error: self._created(live, error))
+        try:
+            await self._run_supervised(live, opening)
+        except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
+            error = failed
+            await live.actor.abandon()
+        finally:
+            self.live.pop(live.run_id, None)
+            live.end(error)
+        if error is None and live.plan.hooks.on_stage_complete:
+            await self.drain(live.debtor)
+            live.debtor.keep(Release(live.run_id), lambda _: None)
+        live.is_settled.set()
+        if error is not None and not isinstance(error, ActorflowError):
+            raise error
+
+    async def _run_supervised(self, live: LiveRun, opening: Opening) -> None:
+        """Run the run's actor; should it crash, go on from the journal, as another process would."""
+        restarts = Restarts(RestartPolicy(), self._staff.host)
+        events = opening.events
+        while True:
+            try:
+                await live.actor.run(events)
+            except ActorflowError:
+                raise
+            except Exception as crash:  # noqa: BLE001 - a bug of ours: the journal is right, the actor was not
+                restarts.note_crash(crash)
+                await live.actor.abandon()
+                events = await self._reopen(live)
+            else:
+                return
+
+    async def _reopen(self, live: LiveRun) -> Sequence[Event]:
+        state = RunState(live.plan)
+        seq = 0
+        for number, event in await live.read(lambda: list(live.journal.events(live.run_id))):
+            state.apply(event)
+            seq = number
+        if not seq:
+            raise StoreFailed(f"run {live.run_id!r} crashed before its first event was kept")
+        live.actor = live.make_actor(state, seq)
+        return recovered(state, state.last_at) if state.phase != "ended" else []
+
+    def _created(self, live: LiveRun, error: Exception | None) -> None:
+        if error is not None:
+            live.error = live.error or error
+
+    def _run_hook(self, live: LiveRun, command: RunHook) -> None:
+        def answer(outcome: HookOutcome | None) -> None:
+            if outcome is None:
+                live.actor.tell(HookGone())
+                return
+            now = live.actor.now()
+            live.actor.tell(HookFinished(now, command.event, command.index, outcome.status, outcome.record))
+
+        job = CommandHook(command.hook, command.env, live.plan.spec.folder, command.delivery_id)
+        live.hook = BlockingHook(
+            job, host=self._staff.host, pool=self._staff.pool, trees=self._staff.trees, answer=answer
+        )
+        self._staff.hooks.tell(live.hook)
+
+    def _kept(self, live: LiveRun, events: Sequence[Event]) -> None:
+        """Tell the hooks what is kept: owed deliveries, and notifications, which are log records."""
+        if any(isinstance(event, StageCompleted) for event in events) and live.plan.hooks.on_stage_complete:
+            self._staff.hooks.tell(Owed(live.debtor))
+        for event in events:
+            if isinstance(event, AttemptSucceeded):
+                text = notification(live.actor.state, live.actor.state.task(event.task), event.at)
+                if text is not None:
+                    _notifications.info("%s: %s", event.task, text, extra={"run_id": live.run_id})

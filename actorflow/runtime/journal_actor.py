@@ -1,0 +1,152 @@
+"""The JournalActor: every write of a runtime goes through it, grouped, to the one thread that writes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import frozen
+
+from actorflow.actors.host import Gate, Host
+from actorflow.actors.mailbox import Mailbox
+from actorflow.errors import StoreFailed
+from actorflow.journal import Journal
+from actorflow.journal.protocol import Write
+
+
+@frozen
+class _Entry:
+    write: Write
+    reply: Callable[[Exception | None], None]
+
+
+T = TypeVar("T")
+
+
+class JournalActor:
+    """Collects writes while a commit is under way, so that the next commit takes them all: group commit, no timer.
+
+    Its mailbox holds whatever its writers send; each run has one batch in flight, so it is bounded by their number.
+    """
+
+    def __init__(self, host: Host, journal: Journal) -> None:
+        self._host = host
+        self._journal = journal
+        self._mailbox: Mailbox[_Entry | None] = Mailbox(host, float("inf"), "it is bounded by the runs")
+        self._inbox: SimpleQueue[list[Write] | _Answer[Any] | None] = SimpleQueue()
+        self._done = host.gate()
+        self._results: list[Exception | None] | Exception = []
+        self.commit_count = 0
+
+    def tell(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
+        """Have a write committed; `reply` is called on the loop, with what stood in its way or None."""
+        self._mailbox.tell(_Entry(write, reply))
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        """Have the writing thread call `question`, behind what it has been given, and wait for the answer.
+
+        Raises:
+            Exception: whatever `question` raises.
+        """
+        if not self._journal.is_durable:
+            return question()
+        answer = _Answer(question, self._host.gate())
+        self._inbox.put(answer)
+        await answer.gate.wait()
+        return answer.result()
+
+    def beat(self) -> None:
+        """Have the writing thread say that this owner is alive."""
+        if self._journal.is_durable:
+            self._inbox.put(_Answer(self._beat, self._host.gate()))
+
+    def stop(self) -> None:
+        """End `run` after all that was told before."""
+        self._mailbox.tell(None)
+
+    async def run(self) -> None:
+        """Commit groups until stopped."""
+        thread = threading.Thread(target=self._write, name="actorflow-journal", daemon=True)
+        if self._journal.is_durable:
+            thread.start()
+        try:
+            while await self._commit_group():
+                pass
+        finally:
+            self._inbox.put(None)
+            self._mailbox.close()
+
+    async def _commit_group(self) -> bool:
+        told = await self._mailbox.drain()
+        entries = [entry for entry in told if entry is not None]
+        if entries:
+            results = await self._commit([entry.write for entry in entries])
+            self.commit_count += 1
+            if isinstance(results, Exception):
+                results = [results] * len(entries)
+            for entry, error in zip(entries, results, strict=True):
+                entry.reply(error)
+        return len(entries) == len(told)
+
+    async def _commit(self, writes: list[Write]) -> list[Exception | None] | Exception:
+        if not self._journal.is_durable:
+            return self._attempt(writes)
+        self._inbox.put(writes)
+        await self._done.wait()
+        return self._results
+
+    def _write(self) -> None:
+        """The writing thread: it alone touches the writing connection."""
+        while (job := self._inbox.get()) is not None:
+            if isinstance(job, _Answer):
+                job.find()
+                self._host.call_from_thread(job.gate.open)
+                continue
+            self._results = self._attempt(job)
+            self._host.call_from_thread(self._done.open)
+            self._maintain()
+
+    def _attempt(self, writes: list[Write]) -> list[Exception | None] | Exception:
+        try:
+            return self._journal.commit(writes)
+        except StoreFailed as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - a bug of ours, but its callers must not wait for ever
+            failed = StoreFailed(f"the journal could not commit: {error!r}")
+            failed.__cause__ = error
+            return failed
+
+    def _beat(self) -> None:
+        try:
+            self._journal.heartbeat()
+        except StoreFailed:
+            return  # the next commit says so to those who wait for it
+
+    def _maintain(self) -> None:
+        try:
+            self._journal.maintain()
+        except StoreFailed:
+            return
+
+
+class _Answer(Generic[T]):
+    """A question on its way to the writing thread and back."""
+
+    def __init__(self, question: Callable[[], T], gate: Gate) -> None:
+        self._question = question
+        self._value: T | None = None
+        self._error: Exception | None = None
+        self.gate = gate
+
+    def find(self) -> None:
+        try:
+            self._value = self._question()
+        except Exception as error:  # noqa: BLE001 - it is for who asked
+            self._error = error
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)

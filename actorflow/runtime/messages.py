@@ -1,0 +1,92 @@
+"""What is said to a WorkflowActor, besides outcomes: those arrive as the very events that they become."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    HookFinished,
+)
+
+AttemptEnded: TypeAlias = AttemptSucceeded | AttemptFailed | AttemptTimedOut | AttemptCanceled
+"""From a TaskActor: how its attempt ended."""
+
+
+@frozen
+class Committed:
+    """From the JournalActor: the batch in flight is kept, or it can't be."""
+
+    error: Exception | None
+
+
+@frozen
+class Woken:
+    """From the alarm: a retry is due."""
+
+
+@frozen
+class Cancel:
+    """From a caller: end the run as canceled."""
+
+    cause: str
+
+
+@frozen
+class Pause:
+    """From a caller: start nothing new, give what runs `grace_s` seconds, then leave the run to be resumed."""
+
+    cause: str
+    grace_s: float
+
+
+@frozen
+class GraceOver:
+    """From the alarm: what still runs is to be ended; it will be lost on resume."""
+
+
+@frozen
+class AttemptGone:
+    """From a TaskActor: its attempt was ended for a pause, and nothing of it is recorded."""
+
+    task: str
+
+
+@frozen
+class AttemptCrashed:
+    """From the TaskSupervisor: the actor of an attempt crashed, and the attempt with it."""
+
+    task: str
+
+
+@frozen
+class SupervisorGaveUp:
+    """From the TaskSupervisor: actors crash more often than its policy allows, the task's the last of them."""
+
+    task: str
+    error: Exception
+
+
+@frozen
+class HookGone:
+    """From the HookActor: the blocking hook was ended for a pause, and nothing of it is recorded."""
+
+
+Message: TypeAlias = (
+    AttemptEnded
+    | Committed
+    | Woken
+    | Cancel
+    | Pause
+    | GraceOver
+    | AttemptGone
+    | AttemptCrashed
+    | HookFinished
+    | HookGone
+    | SupervisorGaveUp
+)

@@ -1,0 +1,312 @@
+"""The Runtime: the scope in which runs live.
+
+It is a guest in its host's process: no signal handlers, no logging set-up, no exits, no settings of the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.to_thread
+from attrs import frozen
+
+from actorflow.actors.host import current_host
+from actorflow.core.events import RunStarted
+from actorflow.core.plan import plan_of
+from actorflow.core.state import CORE_VERSION, RunState
+from actorflow.core.step import next_generation, recovered
+from actorflow.errors import BadInputError
+from actorflow.journal import Journal, open_journal
+from actorflow.journal.protocol import CreateRun, Release, RunRow, RunSummary
+from actorflow.runtime.bindings import Agent, Binder
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.conductor import Conductor, Opening
+from actorflow.runtime.handle import LiveRun, RunHandle
+from actorflow.runtime.inputs import checked_inputs
+from actorflow.runtime.messages import GraceOver, Pause
+from actorflow.runtime.result import RunResult, result_of
+from actorflow.runtime.run_ids import checked_run_id, new_run_id
+from actorflow.runtime.staff import Ledger, Staff
+from actorflow.runtime.task_actor import Performers
+from actorflow.spec.definition import from_json, spec_definition
+from actorflow.spec.model import WorkflowSpec
+
+
+class Runtime:
+    """Runs workflows in this process, on the running event loop (asyncio or trio).
+
+    ```python
+    async with Runtime(store="sqlite:///runs.db", agents={"charge": charge}) as rt:
+        result = await rt.run(load("order.yaml"), inputs={"order_id": "42"})
+    ```
+
+    Leaving the scope pauses what still runs: it is resumed with `resume`, by this program or another.
+
+    Args:
+        store: `sqlite:///relative.db`, `sqlite:////absolute.db` or `memory:`.
+        agents: who performs the tasks, by agent name: a callable that takes an `AgentCall` (async, or sync and then run
+            in a thread), or a runner word: `echo`, `fail`, `sleep:1s`, `python:MODULE:FUNCTION`, `command:SHELL`.
+            `*` is for every name that has nothing else.
+        grace_s: seconds that running attempts get when the scope is left while they run.
+        drain_timeout_s: seconds that async hooks get at the end for what they are owed.
+        max_threads: synchronous agents that run side by side, over all runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: str,
+        agents: Mapping[str, Agent] | None = None,
+        grace_s: float = 10.0,
+        drain_timeout_s: float = 10.0,
+        max_threads: int = 100,
+    ) -> None:
+        self._store = store
+        self._agents = dict(agents or {})
+        self._grace_s = grace_s
+        self._drain_timeout_s = drain_timeout_s
+        self._max_threads = max_threads
+        self._open: _OpenRuntime | None = None
+
+    async def __aenter__(self) -> Self:
+        host = current_host()
+        journal = await _open(self._store)
+        task_group = anyio.create_task_group()
+        await task_group.__aenter__()
+        staff = Staff.hire(host, journal, task_group, self._max_threads)
+        binder = Binder(self._agents, staff.trees, staff.threads)
+        self._open = _OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        open_ = self._opened
+        is_cancelled = kind is not None and issubclass(kind, open_.staff.host.cancelled_class)
+        with anyio.CancelScope(shield=True):
+            if is_cancelled:
+                open_.conductor.hurry()
+            live = list(open_.conductor.live.values())
+            self.pause_all("the runtime was closed", grace_s=0.0 if is_cancelled else self._grace_s)
+            for run in live:
+                await run.is_settled.wait()
+            await open_.staff.dismiss()
+            self._open = None
+        await open_.staff.task_group.__aexit__(kind, error, trace)
+
+    async def run(
+        self,
+        spec: WorkflowSpec,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        workflow: str | None = None,
+    ) -> RunResult:
+        """Run a workflow to its end. Cancelling pauses the run, which `resume` takes up again.
+
+        Args:
+            spec: what `load` gives.
+            inputs: JSON values by name.
+            run_id: a name for the run; made from the workflow's name and the time if not given.
+            workflow: the entry of the file's `workflows:` that is meant.
+
+        Returns:
+            The result, of a failed run too; see `RunResult.raise_for_status`.
+
+        Raises:
+            BadInputError: inputs, run id or workflow are not what the definition allows; nothing was run.
+            UnboundAgentsError: names every agent that has nothing to run it; nothing was run.
+            BindError: an agent can't be imported or called; nothing was run.
+            RunExistsError: the store has a run of that id.
+            StoreFailed: the store failed under the run.
+        """
+        return await self._finish(await self.start(spec, inputs=inputs, run_id=run_id, workflow=workflow))
+
+    async def start(
+        self,
+        spec: WorkflowSpec,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        workflow: str | None = None,
+        flags: Mapping[str, Any] | None = None,
+    ) -> RunHandle:
+        """Start a run and return once its start is in the journal; arguments and errors are those of `run`.
+
+        Args:
+            spec: what `load` gives.
+            inputs: JSON values by name.
+            run_id: a name for the run.
+            workflow: the entry of the file's `workflows:` that is meant.
+            flags: whatever else should be recorded of how the run was started.
+        """
+        open_ = self._opened
+        if workflow is not None and workflow != spec.entry:
+            has = f"it has {spec.entry!r}" if spec.entry else "it has none under `workflows:`"
+            raise BadInputError((f"the file has no workflow {workflow!r}; {has}",))
+        run_id = new_run_id(spec.name) if run_id is None else checked_run_id(run_id)
+        given = checked_inputs(spec, inputs or {})
+        performers = await open_.bind(spec, {})
+        digest, body = spec_definition(spec)
+        clock = RunClock(open_.staff.host)
+        state = RunState(plan_of(spec))
+        recorded = open_.binder.recorded(spec)
+        started = RunStarted(
+            clock.now(), run_id, spec.name, digest, given, {}, recorded, flags or {}, CORE_VERSION
+        )
+        create = CreateRun(
+            run_id, spec.name, digest, body, RunSummary("running", 1, started.at, None)
+        )
+        ledger = open_.staff.memory if spec.limits.durability == "memory" else open_.staff.store
+        opening = Opening(state, 0, [started, next_generation(state, started.at)], performers, clock, create)
+        return await _kept(open_.conductor.begin(run_id, opening, ledger))
+
+    async def resume(self, run_id: str) -> RunResult:
+        """Go on with a paused or crashed run, or begin the next generation of a failed or canceled one.
+
+        The workflow file is not read: the run is pinned to the definition that it began with. The result of a run that
+        has succeeded is returned as it is, after its async hooks have had what they are still owed.
+
+        Args:
+            run_id: the run's id, or the beginning of one that is unique.
+
+        Raises:
+            RunNotFoundError: no run, or several, have that id or beginning.
+            RunOwnedElsewhereError: another process runs it.
+            UnboundAgentsError: it has agents that were bound in code, and this runtime has none of that name.
+        """
+        return await self._finish(await self.start_resumed(run_id))
+
+    async def start_resumed(self, run_id: str) -> RunHandle:
+        """Like `resume`, but return a handle once the run goes on."""
+        open_ = self._opened
+        ledger = open_.staff.store
+        row = await ledger.actor.ask(lambda: ledger.journal.claim(ledger.journal.find(run_id).run_id))
+        if row.run_id in open_.conductor.live:
+            return RunHandle(open_.conductor.live[row.run_id])
+        try:
+            return await _kept(await open_.reopen(row, ledger))
+        except BaseException:
+            ledger.actor.tell(Release(row.run_id), lambda _: None)
+            raise
+
+    async def get(self, run_id: str) -> RunResult:
+        """The result of a run as it stands in the store.
+
+        Args:
+            run_id: the run's id, or the beginning of one that is unique.
+
+        Raises:
+            RunNotFoundError: no run, or several, have that id or beginning.
+        """
+        journal = self._opened.staff.store.journal
+        return await anyio.to_thread.run_sync(read_result, journal, run_id)
+
+    async def list(self) -> Sequence[RunRow]:
+        """All runs of the store, the latest first."""
+        return await anyio.to_thread.run_sync(self._opened.staff.store.journal.runs)
+
+    def pause_all(self, cause: str, *, grace_s: float) -> None:
+        """Pause every run: nothing new starts, and what runs after `grace_s` seconds is ended."""
+        open_ = self._opened
+        for live in open_.conductor.live.values():
+            live.actor.tell(Pause(cause, grace_s))
+        open_.staff.alarm.after(grace_s, open_.staff.threads.abandon)
+
+    def kill_all(self) -> None:
+        """End what still runs at once, children and all; what it was doing is lost, and runs again on resume."""
+        open_ = self._opened
+        open_.staff.threads.abandon()
+        open_.staff.trees.kill_all_nowait()
+        open_.conductor.hurry()
+        for live in open_.conductor.live.values():
+            live.actor.tell(GraceOver())
+
+    def unused_agents(self, spec: WorkflowSpec) -> tuple[str, ...]:
+        """Names of `agents` that a workflow does not use."""
+        return self._opened.binder.unused(spec)
+
+    @property
+    def commit_count(self) -> int:
+        """Transactions that this runtime has committed to its store: in a durable one, each is one flush."""
+        return self._opened.staff.store.actor.commit_count
+
+    @property
+    def _opened(self) -> _OpenRuntime:
+        if self._open is None:
+            raise RuntimeError("the runtime is not open: use it as `async with Runtime(...) as rt`")
+        return self._open
+
+    async def _finish(self, handle: RunHandle) -> RunResult:
+        try:
+            return await handle.wait()
+        except self._opened.staff.host.cancelled_class:
+            with anyio.CancelScope(shield=True):
+                await handle.pause(grace_s=0.0, cause="its caller was cancelled")
+            raise
+
+
+_NOBODY = Performers({}, {}, {}, {})
+
+
+@frozen
+class _OpenRuntime:
+    """What there is between entering and leaving a runtime."""
+
+    staff: Staff
+    binder: Binder
+    conductor: Conductor
+
+    async def bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
+        if self.binder.may_block(spec, recorded):
+            return await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
+        return self.binder.bind(spec, recorded)
+
+    async def reopen(self, row: RunRow, ledger: Ledger) -> LiveRun:
+        """Fold a claimed run, and set it going again if it has anything left to do."""
+        state, seq = await anyio.to_thread.run_sync(read_state, ledger.journal, row)
+        assert state.started is not None
+        spec = state.plan.spec
+        clock = RunClock(self.staff.host, not_before=state.last_at)
+        if state.phase == "ended" and state.ending is not None and state.ending.outcome == "success":
+            opening = Opening(state, seq, [], _NOBODY, clock, None)
+        else:
+            performers = await self.bind(spec, state.started.bindings)
+            is_ended = state.phase in ("ended", "idle")
+            events = [next_generation(state, clock.now())] if is_ended else recovered(state, clock.now())
+            opening = Opening(state, seq, events, performers, clock, None)
+        return self.conductor.begin(row.run_id, opening, ledger)
+
+
+async def _open(store: str) -> Journal:
+    if store == "memory:":
+        return open_journal(store)
+    return await anyio.to_thread.run_sync(open_journal, store)
+
+
+async def _kept(live: LiveRun) -> RunHandle:
+    """Wait until the first batch is in the journal."""
+    await live.is_kept.wait()
+    live.refuse_if_failed()
+    return RunHandle(live)
+
+
+def read_state(journal: Journal, row: RunRow) -> tuple[RunState, int]:
+    """Fold a run from its journal; with the number of its last event."""
+    spec = from_json(journal.definition(row.definition))
+    state = RunState(plan_of(spec))
+    seq = 0
+    for number, event in journal.events(row.run_id):
+        state.apply(event)
+        seq = number
+    return state, seq
+
+
+def read_result(journal: Journal, run_id: str) -> RunResult:
+    """The result of a run as its journal has it."""
+    row = journal.find(run_id)
+    state, _ = read_state(journal, row)
+    return result_of(state, journal.deliveries(row.run_id))

@@ -1,0 +1,113 @@
+"""The actors that serve all runs of a runtime, and the tree in which they live.
+
+```
+Runtime
+├── Alarm                    one task for all timeouts and retries
+├── JournalActor (store)     the writing thread
+├── JournalActor (memory)    runs with `durability: memory`
+├── HookActor                restarted when it crashes: what is owed lies in the journal
+├── RunnerPool               the turns of TaskActors and hooks
+└── WorkflowActor …          one per run, restarted from the journal; parent of its TaskSupervisor and TaskActors
+```
+
+Each is shielded from the host's cancellation, because a run that is left must still be paused in its journal; the
+runtime ends them itself, from the bottom to the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field, frozen
+
+from actorflow.actors.alarm import Alarm
+from actorflow.actors.host import Host
+from actorflow.actors.pool import RunnerPool
+from actorflow.actors.restarts import RestartPolicy, Restarts
+from actorflow.agents.python import AgentThreads
+from actorflow.hooks.actor import HookActor
+from actorflow.journal import Journal, MemoryJournal
+from actorflow.processes import ProcessTrees
+from actorflow.runtime.journal_actor import JournalActor
+
+HEARTBEAT_S = 5.0
+"""Between signs of life; others take an owner for stopped after 30 s without one."""
+
+
+@frozen
+class Ledger:
+    """A journal and the actor that writes it."""
+
+    journal: Journal
+    actor: JournalActor
+
+
+@define(eq=False)
+class Staff:
+    """All that runs share."""
+
+    host: Host
+    store: Ledger
+    memory: Ledger
+    alarm: Alarm
+    pool: RunnerPool
+    trees: ProcessTrees
+    threads: AgentThreads
+    hooks: HookActor
+    task_group: TaskGroup
+    _scopes: list[anyio.CancelScope] = field(factory=list)
+
+    @classmethod
+    def hire(cls, host: Host, journal: Journal, task_group: TaskGroup, thread_count: int) -> Staff:
+        """Make all actors and start those that run on their own."""
+        trees = ProcessTrees()
+        pool = RunnerPool(host, task_group)
+        store = Ledger(journal, JournalActor(host, journal))
+        memory = store
+        if journal.is_durable:
+            in_memory = MemoryJournal()
+            memory = Ledger(in_memory, JournalActor(host, in_memory))
+        hooks = HookActor(host, pool, trees)
+        staff = cls(
+            host, store, memory, Alarm(host), pool, trees, AgentThreads(thread_count), hooks, task_group
+        )
+        staff._start()
+        return staff
+
+    def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a task that the host's cancellation does not reach; it has to end by itself."""
+        self.task_group.start_soon(_shielded, run, anyio.CancelScope(shield=True))
+
+    async def dismiss(self) -> None:
+        """End all actors, journals last, so that what was told them is kept. Runs are over by now."""
+        self.pool.stop()
+        for scope in self._scopes:
+            scope.cancel()
+        self.hooks.close()
+        self.memory.actor.stop()
+        if self.store is not self.memory:
+            await self.store.actor.ask(self.store.journal.close)
+            self.store.actor.stop()
+
+    def _start(self) -> None:
+        for ledger in {id(ledger): ledger for ledger in (self.store, self.memory)}.values():
+            self.spawn(ledger.actor.run)
+        for run in (self.alarm.run, self._run_hooks, self._beat):
+            scope = anyio.CancelScope(shield=True)
+            self._scopes.append(scope)
+            self.task_group.start_soon(_shielded, run, scope)
+
+    async def _run_hooks(self) -> None:
+        await Restarts(RestartPolicy(), self.host).supervise(self.hooks.run, lambda _: None)
+
+    async def _beat(self) -> None:
+        while True:
+            await anyio.sleep(HEARTBEAT_S)
+            self.store.actor.beat()
+
+
+async def _shielded(run: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+    with scope:
+        await run()

@@ -1,0 +1,172 @@
+"""The TaskActor: one per task that has become ready; it performs attempts, one turn of a pooled runner each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any
+
+from attrs import define, frozen
+
+from actorflow.actors.alarm import Alarm, Appointment
+from actorflow.actors.host import Host
+from actorflow.actors.pool import RunnerPool
+from actorflow.agents.call import AgentCall, Performer, Recorded
+from actorflow.agents.failure import failure_of
+from actorflow.agents.output import plain
+from actorflow.core.commands import StartAttempt
+from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.messages import AttemptEnded, AttemptGone, Message
+
+
+@frozen
+class Performers:
+    """Who performs the attempts of a run, bound before the run exists."""
+
+    named: Mapping[str, Performer]  #: by agent name
+    inline: Mapping[str, Performer]  #: by task id
+    descriptions: Mapping[str, str]  #: of agents, for tasks without one of their own
+    options: Mapping[str, Mapping[str, Any]]  #: of agents
+
+
+@define(eq=False)
+class TaskSurroundings:
+    """What all TaskActors of a run share."""
+
+    run_id: str
+    host: Host
+    clock: RunClock
+    pool: RunnerPool
+    alarm: Alarm
+    context: Context  #: the context variables of whoever started the run
+    performers: Performers
+    tell: Callable[[Message], None]  #: to the WorkflowActor
+    note_crash: Callable[[str, Exception], None]  #: to the TaskSupervisor
+    queued_count: int = 0  #: attempts that wait for a runner
+
+
+class TaskActor:
+    """Performs the attempts of one task.
+
+    It takes StartAttempt (`start`) and CancelAttempt (`cancel`), and tells the WorkflowActor exactly one AttemptEnded
+    for each start, or AttemptGone after `abandon`, or AttemptCrashed through the supervisor.
+    """
+
+    __slots__ = ("_command", "_end_cause", "_is_at_work", "_timer", "_with")
+
+    def __init__(self, surroundings: TaskSurroundings, command: StartAttempt) -> None:
+        self._with = surroundings
+        self._command = command
+        self._end_cause: str | None = None  #: `timeout`, `cancel` or `pause`, once the attempt is to end
+        self._timer: Appointment | None = None
+        self._is_at_work = False
+
+    def start(self, command: StartAttempt) -> None:
+        """Perform an attempt, as soon as a runner is free."""
+        self._command = command
+        self._end_cause = None
+        self._with.queued_count += 1
+        self._with.pool.submit(self)
+
+    def cancel(self) -> None:
+        """End the attempt; again, nothing."""
+        self._end_for("cancel")
+
+    def abandon(self) -> None:
+        """End the attempt so that nothing of it is recorded: it will be lost on resume."""
+        self._end_for("pause")
+
+    @property
+    def context(self) -> Context:
+        """A fresh copy of the run's context, so that attempts do not see each other's variables."""
+        return self._with.context.copy()
+
+    async def perform(self) -> None:
+        """One attempt, from its call to its outcome."""
+        self._is_at_work = True
+        around, command = self._with, self._command
+        around.queued_count -= 1
+        if command.timeout is not None:
+            self._timer = around.alarm.after(command.timeout, self._time_out)
+        try:
+            ended: AttemptEnded = self._succeeded(await self._performer()(self._call()))
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            is_cancelled = isinstance(error, around.host.cancelled_class) and around.host.is_cancelled()
+            if is_cancelled and self._end_cause is None:
+                raise  # the whole runtime is going
+            now = around.clock.now()
+            self._finish(AttemptFailed(now, command.task, command.attempt, failure_of(error)))
+            if is_cancelled:
+                raise
+        else:
+            self._finish(ended)
+
+    def crashed(self, error: Exception) -> None:
+        """The turn raised: a bug of ours. The supervisor decides."""
+        self._is_at_work = False
+        self._with.note_crash(self._command.task, error)
+
+    def _end_for(self, cause: str) -> None:
+        if self._end_cause is not None and cause != "pause":
+            return
+        where = self._with.pool.cancel(self)
+        if where != "absent":
+            self._end_cause = cause
+        if where == "queued":
+            self._with.queued_count -= 1
+            self._finish()
+
+    def _time_out(self) -> None:
+        if self._is_at_work:
+            self._end_for("timeout")
+
+    def _finish(self, ended: AttemptEnded | None = None) -> None:
+        """Tell how the attempt ended. What ended it comes before what the body made of that."""
+        self._is_at_work = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._with.tell(ended if ended is not None and self._end_cause is None else self._ended_by_us())
+
+    def _ended_by_us(self) -> Message:
+        command, now = self._command, self._with.clock.now()
+        match self._end_cause:
+            case "pause":
+                return AttemptGone(command.task)
+            case "timeout":
+                message = f"not done after {command.timeout:g} s"
+                return AttemptTimedOut(now, command.task, command.attempt, Failure("timeout", message))
+            case _:
+                return AttemptCanceled(now, command.task, command.attempt)
+
+    def _performer(self) -> Performer:
+        command, performers = self._command, self._with.performers
+        return performers.inline[command.task] if command.is_inline else performers.named[command.agent]
+
+    def _call(self) -> AgentCall:
+        command, around = self._command, self._with
+        performers = around.performers
+        return AgentCall(
+            input=plain(command.input),
+            description=command.spec.description or performers.descriptions.get(command.agent, ""),
+            run_id=around.run_id,
+            task=command.task,
+            attempt=command.attempt,
+            loss=command.loss,
+            idempotency_key=command.idempotency_key,
+            agent=command.agent,
+            options=performers.options.get(command.agent, {}),
+            env=command.env,
+            argv=command.argv,
+        )
+
+    def _succeeded(self, output: Any) -> AttemptSucceeded:
+        command, now = self._command, self._with.clock.now()
+        if isinstance(output, Recorded):
+            return AttemptSucceeded(
+                now, command.task, command.attempt, plain(output.output), dict(output.record)
+            )
+        return AttemptSucceeded(now, command.task, command.attempt, plain(output))

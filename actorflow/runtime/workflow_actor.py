@@ -1,0 +1,351 @@
+"""The WorkflowActor: one per run. It owns the run's state, and is the only one who changes it.
+
+Each turn of its loop: take all messages, apply what they say, settle the core, hand the journal outcomes and starts as
+one batch. What the core wants done is held until that batch is kept, then done. One batch is in flight at a time: what
+comes meanwhile makes the next one larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import assert_never, cast
+
+from attrs import frozen
+
+from actorflow.actors.alarm import Alarm, Appointment
+from actorflow.actors.host import Host
+from actorflow.actors.mailbox import Mailbox
+from actorflow.actors.pool import RunnerPool
+from actorflow.core.commands import CancelAttempt, CancelHook, Finish, RunHook, StartAttempt
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptLost,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    CancelRequested,
+    Event,
+    GenerationStarted,
+    HookFinished,
+    PauseRequested,
+    Resumed,
+    RunFinished,
+)
+from actorflow.core.state import RunState
+from actorflow.core.step import Action, settle
+from actorflow.journal.protocol import Append, Release, RunStatus, RunSummary, Write
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.messages import (
+    AttemptCrashed,
+    AttemptGone,
+    Cancel,
+    Committed,
+    GraceOver,
+    HookGone,
+    Message,
+    Pause,
+    SupervisorGaveUp,
+    Woken,
+)
+from actorflow.runtime.supervisor import TaskSupervisor
+from actorflow.runtime.task_actor import Performers, TaskActor, TaskSurroundings
+
+LAZY_COUNT = 512
+"""Outcomes that nothing waits for may join a later batch, up to so many, while other attempts are about to run."""
+
+
+@frozen
+class WorkflowPorts:
+    """What a WorkflowActor speaks to."""
+
+    host: Host
+    pool: RunnerPool
+    alarm: Alarm
+    keep: Callable[[Write, Callable[[Exception | None], None]], None]  #: to the JournalActor
+    run_id: str
+    run_hook: Callable[[RunHook], None]  #: to the HookActor: a blocking hook
+    cancel_hook: Callable[[], None]  #: end the blocking hook that is running; a HookFinished follows
+    abandon_hook: Callable[[], None]  #: likewise, for a pause; a HookGone follows
+    progressed: Callable[[int], None]  #: events up to this number are kept
+    kept: Callable[[list[Event]], None]  #: what was kept, for async hooks and notifications
+    wants_events: bool  #: whether anybody wants that
+
+
+class WorkflowActor:
+    """Runs one run to its end, or to a pause."""
+
+    def __init__(
+        self,
+        ports: WorkflowPorts,
+        state: RunState,
+        clock: RunClock,
+        *,
+        performers: Performers,
+        context: Context,
+        seq: int,
+    ) -> None:
+        self.state = state
+        self._ports = ports
+        self._clock = clock
+        self._seq = seq  #: of the last event handed to the journal
+        self._unsaved: list[Event] = []
+        self._held: list[Action] = []  #: what is to be done once `_unsaved` is kept
+        self._in_flight: list[Event] = []
+        self._held_by_flight: list[Action] = []
+        self._summary: RunSummary | None = None  #: where `_unsaved` changes it
+        self._actors: dict[str, TaskActor] = {}
+        self._running: dict[str, TaskActor] = {}  #: whose answer is owed
+        self._is_hook_running = False
+        self._is_released = False
+        self._retry_alarm: tuple[float, Appointment] | None = None
+        limit = state.plan.spec.limits.max_parallel
+        promise = "each running attempt owes one answer, and callers are few"
+        self._mailbox: Mailbox[Message] = Mailbox(ports.host, limit + 64, promise)
+        self._supervisor = TaskSupervisor(ports.host, self.tell, clock.now)
+        self._surroundings = TaskSurroundings(
+            run_id=ports.run_id,
+            host=ports.host,
+            clock=clock,
+            pool=ports.pool,
+            alarm=ports.alarm,
+            context=context,
+            performers=performers,
+            tell=self.tell,
+            note_crash=self._supervisor.note_crash,
+        )
+
+    def tell(self, message: Message) -> None:
+        """Put a message into the actor's mailbox."""
+        self._mailbox.tell(message)
+
+    async def run(self, opening: Sequence[Event]) -> None:
+        """Apply the opening events, then go on until the run has ended or is paused, and that is kept.
+
+        Raises:
+            StoreFailed: the journal can't keep a batch.
+        """
+        for event in opening:
+            self._happened(event)
+        self._advance()
+        while not self.is_over:
+            messages = await self._mailbox.drain()
+            for message in messages:
+                self._note_answer(message)
+            for message in messages:
+                self._receive(message)
+            self._advance()
+        self._release()
+        self._mailbox.close()
+
+    def now(self) -> float:
+        """The time of the run."""
+        return self._clock.now()
+
+    async def abandon(self) -> None:
+        """End all that runs and wait for it; nothing of it is recorded. For a run whose actor can't go on."""
+        self._leave()
+        while self._running or self._is_hook_running:
+            for message in await self._mailbox.drain():
+                self._note_answer(message)
+        self._mailbox.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, or is paused with nothing running, and all of that is kept."""
+        if self._unsaved or self._in_flight:
+            return False
+        is_left = self.state.is_pausing and not self._running and not self._is_hook_running
+        return is_left or self.state.phase == "ended"
+
+    def _receive(self, message: Message) -> None:
+        now = self._clock.now()
+        match message:
+            case (
+                AttemptSucceeded() | AttemptFailed() | AttemptTimedOut() | AttemptCanceled() | HookFinished()
+            ):
+                self._happened(message)
+            case Committed(error):
+                self._kept(error)
+            case Cancel(cause):
+                if self.state.phase != "ended" and not self.state.is_canceled:
+                    self._happened(CancelRequested(now, cause))
+            case Pause(cause, grace_s):
+                self._pause(cause, grace_s)
+            case GraceOver():
+                self._leave()
+            case AttemptCrashed(task):
+                lost = self.state.task(task)
+                self._happened(AttemptLost(now, task, lost.attempt, lost.loss))
+            case SupervisorGaveUp(_, error):
+                raise error
+            case Woken():
+                self._retry_alarm = None
+            case AttemptGone() | HookGone():
+                pass
+            case _:
+                assert_never(message)
+
+    def _note_answer(self, message: Message) -> None:
+        """Cross off who has answered."""
+        match message:
+            case HookFinished() | HookGone():
+                self._is_hook_running = False
+            case (
+                AttemptSucceeded(task=task)
+                | AttemptFailed(task=task)
+                | AttemptTimedOut(task=task)
+                | AttemptCanceled(task=task)
+                | AttemptGone(task)
+                | AttemptCrashed(task)
+                | SupervisorGaveUp(task)
+            ):
+                self._running.pop(task, None)
+            case _:
+                pass
+
+    def _happened(self, event: Event) -> None:
+        self.state.apply(event)
+        self._unsaved.append(event)
+        self._sum_up(event)
+
+    def _sum_up(self, event: Event) -> None:
+        """Note where an event changes the row of the run."""
+        status = _STATUS_AFTER.get(type(event))
+        if status is not None or isinstance(event, RunFinished):
+            self._summary = RunSummary(
+                status=status if status is not None else cast("RunFinished", event).outcome,
+                generation=self.state.generation,
+                started_at=self.state.run_started_at,
+                ended_at=self.state.ended_at,
+            )
+
+    def _advance(self) -> None:
+        """Settle the core, and hand on what that gives."""
+        step = settle(self.state, self._clock.now(), self._supervisor.decide)
+        self._unsaved.extend(step.events)
+        if step.events:
+            self._sum_up(step.events[-1])
+        self._held.extend(step.actions)
+        if not self._in_flight:
+            self._flush()
+        self._set_alarm()
+
+    def _flush(self) -> None:
+        if not self._unsaved:
+            self._do_held()
+            return
+        if self._may_wait():
+            return
+        first = self._seq + 1
+        self._seq += len(self._unsaved)
+        self._in_flight, self._unsaved = self._unsaved, []
+        self._held_by_flight, self._held = self._held, []
+        summary, self._summary = self._summary, None
+        run_id = self._ports.run_id
+        self._ports.keep(Append(run_id, first, self._in_flight, summary), self._tell_kept)
+        if self.state.phase == "ended":
+            self._release()
+
+    def _release(self) -> None:
+        """Give the run up, in the same commit as its end; a run with async hooks is given up when they are drained."""
+        if not self._is_released and not self.state.plan.hooks.on_stage_complete:
+            self._is_released = True
+            self._ports.keep(Release(self._ports.run_id), _forget)
+
+    def _may_wait(self) -> bool:
+        """Whether outcomes that nothing waits for may join the next batch: more are about to come."""
+        is_busy = self._surroundings.queued_count > 0 and not self.state.is_pausing
+        return is_busy and not self._held and len(self._unsaved) < LAZY_COUNT
+
+    def _tell_kept(self, error: Exception | None) -> None:
+        self.tell(Committed(error))
+
+    def _kept(self, error: Exception | None) -> None:
+        """The batch in flight is in the journal: now it may be acted on."""
+        if error is not None:
+            raise error
+        kept, self._in_flight = self._in_flight, []
+        actions, self._held_by_flight = self._held_by_flight, []
+        for action in actions:
+            self._do(action)
+        self._ports.progressed(self._seq)
+        if self._ports.wants_events:
+            self._ports.kept(kept)
+
+    def _do_held(self) -> None:
+        """Actions without an event of their own: cancels, said again."""
+        held, self._held = self._held, []
+        for action in held:
+            self._do(action)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case StartAttempt():
+                self._start(action)
+            case CancelAttempt(task):
+                if task in self._running:
+                    self._running[task].cancel()
+            case RunHook():
+                self._is_hook_running = True
+                self._ports.run_hook(action)
+            case CancelHook():
+                self._ports.cancel_hook()
+            case Finish():
+                pass  # its event is kept: `is_over` says the rest
+            case _:
+                assert_never(action)
+
+    def _start(self, command: StartAttempt) -> None:
+        actor = self._actors.get(command.task)
+        if actor is None:
+            actor = self._actors[command.task] = TaskActor(self._surroundings, command)
+        self._running[command.task] = actor
+        actor.start(command)
+
+    def _pause(self, cause: str, grace_s: float) -> None:
+        if self.state.phase == "ended":
+            return
+        if not self.state.is_pausing:
+            self._happened(PauseRequested(self._clock.now(), cause))
+        if grace_s > 0:
+            self._ports.alarm.after(grace_s, lambda: self.tell(GraceOver()))
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """End what still runs; it is lost on resume. Starts that are held will not be done: they are lost too."""
+        self._held = [action for action in self._held if not isinstance(action, StartAttempt | RunHook)]
+        self._held_by_flight = [
+            action for action in self._held_by_flight if not isinstance(action, StartAttempt | RunHook)
+        ]
+        for actor in list(self._running.values()):
+            actor.abandon()
+        if self._is_hook_running:
+            self._ports.abandon_hook()
+
+    def _set_alarm(self) -> None:
+        """Be woken when the next retry is due."""
+        due_at = self.state.next_due_at()
+        if self._retry_alarm is not None:
+            if self._retry_alarm[0] == due_at:
+                return
+            self._retry_alarm[1].cancel()
+            self._retry_alarm = None
+        if due_at is not None:
+            delay = max(0.0, due_at - self._clock.now())
+            self._retry_alarm = (due_at, self._ports.alarm.after(delay, self._wake))
+
+    def _wake(self) -> None:
+        self.tell(Woken())
+
+
+def _forget(_: Exception | None) -> None:
+    """A run that can't be released is released with its owner."""
+
+
+_STATUS_AFTER: dict[type[Event], RunStatus] = {
+    GenerationStarted: "running",
+    Resumed: "running",
+    PauseRequested: "paused",
+}
