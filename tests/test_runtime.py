@@ -109,19 +109,24 @@ async def test_context_variables_of_one_attempt_are_not_seen_by_the_next_and_tho
     assert variable.get() == "caller"
 
 
-async def test_never_more_attempts_run_side_by_side_than_the_limit_says(store: str):
+async def test_as_many_attempts_run_side_by_side_as_the_limit_says_and_never_more(store: str):
     running = peak = 0
+    gate = anyio.Event()
 
-    async def count(_):
-        nonlocal running, peak
+    async def wait_for_three(_):
+        nonlocal running, peak, gate
         running += 1
         peak = max(peak, running)
-        await anyio.sleep(0.001)
+        mine = gate
+        if running == 3:
+            gate = anyio.Event()
+            mine.set()
+        await mine.wait()
         running -= 1
 
-    spec = workflow({f"t{i}": {"agent": "x"} for i in range(20)}, limits={"max_parallel": 3})
-    async with Runtime(store=store, agents={"x": count}) as rt:
-        await rt.run(spec)
+    spec = workflow({f"t{i}": {"agent": "x"} for i in range(21)}, limits={"max_parallel": 3})
+    async with Runtime(store=store, agents={"x": wait_for_three}) as rt:
+        assert (await rt.run(spec)).status == "success"
     assert peak == 3
 
 
@@ -511,3 +516,19 @@ async def test_a_store_that_fails_says_so_to_every_caller_and_leaving_does_not_h
         for handle in handles:
             with pytest.raises(StoreFailed, match="the disk is gone"):
                 await handle.wait()
+
+
+async def test_the_text_that_a_shell_reads_in_an_argv_is_never_rendered(store: str):
+    spec = workflow(
+        {
+            "a": {
+                "command": ["sh", "-c", "printf '%s' \"$WHO {{.Names}} $$\" | sed \"s/$$\\$/pid/\""],
+                "env": {"WHO": "{{ input.who }}"},
+            },
+            "b": {"command": ["printf", "%s", "{{ input.who }} $$5"]},
+        }
+    )
+    async with Runtime(store=store) as rt:
+        result = await rt.run(spec, inputs={"who": "$(reboot)"})
+    assert result.tasks["a"].output == "$(reboot) {{.Names}} pid"
+    assert result.tasks["b"].output == "$(reboot) $5"

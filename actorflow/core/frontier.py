@@ -1,13 +1,13 @@
 """The frontier of a run: which open tasks may start now, which wait for a time, which can't run any more.
 
-The work per ended task is in proportion to the joins that it counts in. Heap entries of tasks that have moved on stay
-until they come up.
+The work per ended task is in proportion to the joins that it counts in, and that of a query to what it finds: however
+many wait for a slot, only the first are looked at. Heap entries of tasks that have moved on stay until they come up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush, nsmallest
+from heapq import heappop, heappush
 
 from attrs import define
 
@@ -15,6 +15,9 @@ from actorflow.core.events import SkipReason, StageStatus
 from actorflow.core.plan import Plan
 from actorflow.core.task_state import TaskState
 from actorflow.core.transitions import ENDED
+
+AT_ONCE = float("-inf")
+"""The due time of a pending task: it may start whatever the time is."""
 
 
 @define
@@ -34,12 +37,13 @@ class Frontier:
         self._tasks = tasks
         self.to_skip: dict[int, SkipReason] = {}
         self.stages_to_complete: dict[int, StageStatus] = {}
-        self._timers: list[tuple[float, int]] = []
+        self._timers: list[tuple[float, int]] = []  #: heap of due times to come
         is_open = [task.status not in ENDED for task in tasks]
         self.open_count = sum(is_open)
         self._unmet = [sum(is_open[i] for i in join.upstream) for join in plan.joins]
         self._gates = self._count_gates()
-        self._ready = [i for i, gates in enumerate(self._gates) if is_open[i] and not gates]
+        #: heap of the pending tasks without gates, and of the waiting ones whose time was asked for
+        self._ready = [(i, AT_ONCE) for i, gates in enumerate(self._gates) if is_open[i] and not gates]
         self._stages = [
             StageState(sum(is_open[i] for i in stage.tasks), len(stage.after)) for stage in plan.stages
         ]
@@ -49,17 +53,27 @@ class Frontier:
 
     def startable(self, now: float, count: int) -> list[int]:
         """The first `count` tasks, in file order, that are ready or whose time has come."""
-        self._drop_stale()
-        tasks = self._tasks
-        startable = [i for i in self._ready if tasks[i].status == "pending"]
-        if self._timers and self._timers[0][0] <= now:
-            startable.extend({i for due_at, i in self._timers if due_at <= now and self._is_due(i, due_at)})
-        return sorted(startable) if len(startable) <= count else nsmallest(count, startable)
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][0] <= now:
+            due_at, index = heappop(timers)
+            heappush(ready, (index, due_at))
+        found: list[tuple[int, float]] = []
+        early: list[tuple[int, float]] = []  #: due by a later time that was asked for
+        while ready and len(found) < count:
+            entry = heappop(ready)
+            if self._is_current(*entry) and entry not in found[-1:]:
+                (found if entry[1] <= now else early).append(entry)
+        for entry in (*found, *early):
+            heappush(ready, entry)
+        return [index for index, _ in found]
 
     def next_due_at(self) -> float | None:
         """When the first waiting task is due."""
-        self._drop_stale()
-        return self._timers[0][0] if self._timers else None
+        timers = self._timers
+        while timers and not self._is_current(timers[0][1], timers[0][0]):
+            heappop(timers)
+        due = [due_at for i, due_at in self._ready if due_at != AT_ONCE and self._is_current(i, due_at)]
+        return min(due, default=timers[0][0] if timers else None)
 
     def wait_until(self, index: int, due_at: float) -> None:
         """Hold a waiting task until a time."""
@@ -119,18 +133,14 @@ class Frontier:
         for index in indexes:
             self._gates[index] -= 1
             if not self._gates[index] and self._tasks[index].status == "pending":
-                heappush(self._ready, index)
+                heappush(self._ready, (index, AT_ONCE))
 
-    def _is_due(self, index: int, due_at: float) -> bool:
+    def _is_current(self, index: int, due_at: float) -> bool:
+        """Whether a heap entry still speaks of its task."""
         task = self._tasks[index]
+        if task.status == "pending":
+            return due_at == AT_ONCE
         return task.status == "waiting" and task.due_at == due_at
-
-    def _drop_stale(self) -> None:
-        ready, timers = self._ready, self._timers
-        while ready and self._tasks[ready[0]].status != "pending":
-            heappop(ready)
-        while timers and not self._is_due(timers[0][1], timers[0][0]):
-            heappop(timers)
 
     def _end_in_stage(self, number: int) -> None:
         stage = self._stages[number]

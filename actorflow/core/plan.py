@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from actorflow.expression import Expression, Template, compile_template, condition
-from actorflow.spec.model import CommandRunner, HookLists, Runner, TaskSpec, WorkflowSpec
+from actorflow.spec.model import CommandRunner, HookLists, Runner, TaskSpec, WorkflowSpec, shell_item
 
 PLANS_KEPT = 64
 
@@ -55,12 +55,12 @@ class RunnerTemplates:
     """What is rendered for a runner, inline or an agent's."""
 
     env: Template
-    argv: Template | None  #: the items of a list command
+    argv: tuple[Template | str, ...] | None  #: the items of a list command; text is a shell's, and opaque
 
     @property
     def parts(self) -> tuple[Template, ...]:
         """Those that are there."""
-        return (self.env,) if self.argv is None else (self.env, self.argv)
+        return (self.env, *(item for item in self.argv or () if not isinstance(item, str)))
 
 
 @frozen(eq=False)
@@ -78,6 +78,7 @@ class Plan:
     runners: tuple[
         RunnerTemplates | None, ...
     ]  #: of the tasks themselves; None where there is nothing to render
+    agents_of: tuple[tuple[str, ...], ...]  #: task → who is tried, in order
     agents: Mapping[str, RunnerTemplates | None]  #: of the agents that the workflow declares
     outputs: Template
     is_read: tuple[bool, ...]  #: whether some template reads the task: only then is its end kept for them
@@ -132,6 +133,7 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
         order=_order(joins, downstream, len(spec.tasks)),
         templates=templates,
         runners=runners,
+        agents_of=tuple(task.agents for task in spec.tasks),
         agents=agents,
         outputs=outputs,
         is_read=_is_read((outputs, *_parts(templates), *_parts((*runners, *agents.values()))), index),
@@ -190,10 +192,15 @@ def _task_templates(task: TaskSpec) -> TaskTemplates | None:
 def _runner_templates(runner: Runner | None, env: Mapping[str, Any]) -> RunnerTemplates | None:
     argv = None
     if isinstance(runner, CommandRunner) and not isinstance(runner.command, str):
-        argv = compile_template(list(runner.command))
+        argv = _argv_templates(runner.command)
     if not env and argv is None:
         return None
     return RunnerTemplates(compile_template(dict(env)), argv)
+
+
+def _argv_templates(argv: tuple[str, ...]) -> tuple[Template | str, ...]:
+    opaque = shell_item(argv)
+    return tuple(item if i == opaque else compile_template(item) for i, item in enumerate(argv))
 
 
 def _parts(each: Sequence[TaskTemplates | RunnerTemplates | None]) -> Iterator[Expression | Template]:

@@ -33,7 +33,7 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | Record
     spec = state.plan.tasks[index]
     templates = state.plan.templates[index]
     given: Any = _inputs(state)
-    agent = spec.agents[task.agent_index]
+    agent = state.plan.agents_of[index][task.agent_index]
     is_inline = spec.runner is not None and task.agent_index == 0
     own, agents_own = state.plan.runners[index], None if is_inline else state.plan.agents.get(agent)
     env: Mapping[str, str] = {}
@@ -68,7 +68,10 @@ def _env(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> dict[
 def _argv(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> tuple[str, ...] | None:
     if templates is None or templates.argv is None:
         return None
-    return tuple(_text(item, f"command[{i}]") for i, item in enumerate(templates.argv.render(context)))
+    return tuple(
+        item if isinstance(item, str) else _text(item.render(context), f"command[{i}]")
+        for i, item in enumerate(templates.argv)
+    )
 
 
 def _inputs(state: RunState) -> Mapping[str, Any]:

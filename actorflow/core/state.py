@@ -195,6 +195,10 @@ class RunState:
 
     def _fallback_chosen(self, event: FallbackChosen) -> None:
         index, task, status = self._next(event)
+        if self.plan.tasks[index].agents[task.agent_index + 1 :][:1] != (event.agent,):
+            raise IllegalTransitionError(
+                f"task {task.id!r}", f"without {event.agent!r} next", "FallbackChosen"
+            )
         task.status = status
         task.agent_index += 1
         task.agent_attempts = 0

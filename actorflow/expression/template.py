@@ -38,7 +38,7 @@ def condition(source: str) -> Expression:
     if "{{" not in source and "${" not in source:
         expression = compile_expression(source)
     else:
-        pieces = pieces_of(source.strip())
+        pieces = [piece for piece in pieces_of(source) if not isinstance(piece, str) or piece.strip()]
         if len(pieces) != 1 or isinstance(pieces[0], str):
             raise ExpressionError(
                 "a condition is one expression, bare or wholly in {{ }}: {{ a == b }}, not {{ a }} == {{ b }}",

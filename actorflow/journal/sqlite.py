@@ -89,10 +89,10 @@ class SqliteJournal:
                 held.record.owner = owner
                 self._cursor.execute(UPDATE_RUN, (*held.record.columns(), held.record.key))
                 sweep(self._cursor, self._store.path)
+                self._held[run_id] = held
             return held
 
-        held = self._held[run_id] = self._write(take)
-        return held.record.row(os.getpid())
+        return self._write(take).record.row(os.getpid())
 
     def heartbeat(self) -> None:
         """Say that this owner is alive, if no commit has said so in the last 5 s."""
@@ -142,7 +142,8 @@ class SqliteJournal:
                 self._retire()
             if self._office is not None:
                 self._office.abandon() if self._is_registered else self._office.remove()
-            if not self._store.has_failed:
+            if not self._store.has_failed and self._store.is_same_file():
+                # the last to leave empties the log and deletes it, by its name
                 self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             self._store.end()
             self._reader.close()

@@ -86,12 +86,15 @@ class StoreFile:
         if now - self._checked_at < _CHECK_FILE_S:
             return
         self._checked_at = now
-        try:
-            is_same = _identity(self.path) == self._identity
-        except OSError:
-            is_same = False
-        if not is_same:
+        if not self.is_same_file():
             raise self.fail("its file was removed or replaced")
+
+    def is_same_file(self) -> bool:
+        """Whether the path leads to the file that was opened."""
+        try:
+            return _identity(self.path) == self._identity
+        except OSError:
+            return False
 
     def fail(self, reason: object) -> StoreFailed:
         """Give the store up for good, and return the error for who noticed."""

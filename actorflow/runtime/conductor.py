@@ -16,7 +16,7 @@ from actorflow.core.plan import Plan
 from actorflow.core.rendering import notification
 from actorflow.core.state import RunState
 from actorflow.core.step import recovered
-from actorflow.errors import ActorflowError, StoreFailed
+from actorflow.errors import ActorflowError, RunExistsError, StoreFailed
 from actorflow.hooks.actor import Owed
 from actorflow.hooks.blocking import BlockingHook
 from actorflow.hooks.command import CommandHook, HookOutcome
@@ -50,10 +50,19 @@ class Conductor:
     def __init__(self, staff: Staff, drain_timeout_s: float) -> None:
         self._staff = staff
         self._drain_timeout_s = drain_timeout_s
+        self._drains: set[anyio.CancelScope] = set()
         self.live: dict[str, LiveRun] = {}
 
     def begin(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
-        """Set a run going."""
+        """Set a run going, or return the one that somebody else has resumed meanwhile.
+
+        Raises:
+            RunExistsError: it is a new one, and another of that id is live.
+        """
+        if run_id in self.live:
+            if opening.create is not None:
+                raise RunExistsError(run_id)
+            return self.live[run_id]
         live = self._make_live(run_id, opening, ledger)
         self.live[run_id] = live
         self._staff.spawn(lambda: self._drive(live, opening))
@@ -61,12 +70,18 @@ class Conductor:
 
     async def drain(self, debtor: Debtor) -> None:
         """Give the run's async hooks their time to have what they are owed."""
-        with anyio.move_on_after(self._drain_timeout_s):
-            await self._staff.hooks.drain(debtor)
+        with anyio.move_on_after(self._drain_timeout_s) as scope:
+            self._drains.add(scope)
+            try:
+                await self._staff.hooks.drain(debtor)
+            finally:
+                self._drains.discard(scope)
 
     def hurry(self) -> None:
         """Drain no more, now or later."""
         self._drain_timeout_s = 0.0
+        for scope in self._drains:
+            scope.cancel()
 
     def _make_live(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
         context = copy_context()
@@ -80,7 +95,7 @@ class Conductor:
         plan = opening.state.plan
         debtor = Debtor(run_id, plan.spec, ledger.journal, ledger.actor.tell)
         actor = make_actor(opening.state, opening.seq)
-        return LiveRun(run_id, plan, self._staff.host, debtor, actor, make_actor)
+        return LiveRun(run_id, plan, self._staff.host, debtor, actor, make_actor, kept_seq=opening.seq)
 
     def _ports(self, run_id: str, plan: Plan, ledger: Ledger) -> WorkflowPorts:
         live = self.live
@@ -107,18 +122,27 @@ class Conductor:
             live.debtor.keep(opening.create, lambda error: self._created(live, error))
         try:
             await self._run_supervised(live, opening)
+            if not live.plan.hooks.on_stage_complete:
+                await self._give_up(live)
         except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
             error = failed
             await live.actor.abandon()
         finally:
-            self.live.pop(live.run_id, None)
             live.end(error)
         if error is None and live.plan.hooks.on_stage_complete:
             await self.drain(live.debtor)
-            live.debtor.keep(Release(live.run_id), lambda _: None)
+            await self._give_up(live)
+        del self.live[live.run_id]
         live.is_settled.set()
         if error is not None and not isinstance(error, ActorflowError):
             raise error
+
+    async def _give_up(self, live: LiveRun) -> None:
+        """Let others have the run. One that can't be given up any more goes with its owner."""
+        if not live.actor.is_released:
+            gate = live.host.gate()
+            live.debtor.keep(Release(live.run_id), lambda _: gate.open())
+            await gate.wait()
 
     async def _run_supervised(self, live: LiveRun, opening: Opening) -> None:
         """Run the run's actor; should it crash, go on from the journal, as another process would."""
@@ -130,6 +154,7 @@ class Conductor:
             except ActorflowError:
                 raise
             except Exception as crash:  # noqa: BLE001 - a bug of ours: the journal is right, the actor was not
+                live.refuse_if_failed()  # its creation was refused, and so was all that came after
                 restarts.note_crash(crash)
                 await live.actor.abandon()
                 events = await self._reopen(live)

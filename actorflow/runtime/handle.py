@@ -123,6 +123,9 @@ class RunHandle:
         """The run's events with their numbers, from `after` + 1 on: what is kept, then what comes, until it is over.
 
         Read from the journal, so a slow reader holds nobody up and misses nothing.
+
+        Raises:
+            StoreFailed: the store failed under the run.
         """
         live = self._live
         gate = live.host.gate()
@@ -135,11 +138,17 @@ class RunHandle:
                         after = seq
                         yield seq, event
                 elif is_last:
+                    live.refuse_if_failed()
                     return
                 else:
                     await gate.wait()
         finally:
             live.watchers.remove(gate)
+
+    async def deliveries(self) -> list[Delivery]:
+        """What has become of the run's async hooks so far, oldest first."""
+        live = self._live
+        return await live.read(partial(live.journal.deliveries, live.run_id))
 
     def _events_after(self, after: int) -> list[tuple[int, Event]]:
         return list(self._live.journal.events(self._live.run_id, after))
@@ -148,6 +157,6 @@ class RunHandle:
         live = self._live
         deliveries: list[Delivery] = []
         if live.plan.hooks.on_stage_complete:
-            deliveries = await live.read(partial(live.journal.deliveries, live.run_id))
+            deliveries = await self.deliveries()
         return result_of(live.actor.state, deliveries)
 

@@ -95,7 +95,10 @@ class Runtime:
                 await run.is_settled.wait()
             await open_.staff.dismiss()
             self._open = None
-        await open_.staff.task_group.__aexit__(kind, error, trace)
+        if is_cancelled:
+            await open_.staff.task_group.__aexit__(kind, error, trace)
+        else:  # a task group would wrap an error of the host's in a group
+            await open_.staff.task_group.__aexit__(None, None, None)
 
     async def run(
         self,
@@ -184,13 +187,18 @@ class Runtime:
         """Like `resume`, but return a handle once the run goes on."""
         open_ = self._opened
         ledger = open_.staff.store
-        row = await ledger.actor.ask(lambda: ledger.journal.claim(ledger.journal.find(run_id).run_id))
-        if row.run_id in open_.conductor.live:
-            return RunHandle(open_.conductor.live[row.run_id])
+        found = await ledger.actor.ask(lambda: ledger.journal.find(run_id))
+        live = open_.conductor.live.get(found.run_id)
+        if live is not None and not live.is_over.is_set():
+            return RunHandle(live)
+        if live is not None:
+            await live.is_settled.wait()
+        row = await ledger.actor.ask(lambda: ledger.journal.claim(found.run_id))
         try:
             return await _kept(await open_.reopen(row, ledger))
         except BaseException:
-            ledger.actor.tell(Release(row.run_id), lambda _: None)
+            if row.run_id not in open_.conductor.live:
+                ledger.actor.tell(Release(row.run_id), lambda _: None)
             raise
 
     async def get(self, run_id: str) -> RunResult:
@@ -224,6 +232,10 @@ class Runtime:
         open_.conductor.hurry()
         for live in open_.conductor.live.values():
             live.actor.tell(GraceOver())
+
+    def stop_draining(self) -> None:
+        """Wait no more for async hooks; what they are still owed stays in the journal."""
+        self._opened.conductor.hurry()
 
     def unused_agents(self, spec: WorkflowSpec) -> tuple[str, ...]:
         """Names of `agents` that a workflow does not use."""
@@ -288,8 +300,13 @@ async def _open(store: str) -> Journal:
 
 
 async def _kept(live: LiveRun) -> RunHandle:
-    """Wait until the first batch is in the journal."""
-    await live.is_kept.wait()
+    """Wait until the first batch is in the journal. Cancelling pauses the run, which nobody would hold."""
+    try:
+        await live.is_kept.wait()
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await RunHandle(live).pause(grace_s=0.0, cause="its caller was cancelled")
+        raise
     live.refuse_if_failed()
     return RunHandle(live)
 

@@ -19,16 +19,14 @@ class TaskSupervisor:
         self,
         host: Host,
         tell: Callable[[Message], None],
-        now: Callable[[], float],
         policy: RestartPolicy | None = None,
     ) -> None:
         self._tell = tell
-        self._now = now
         self._restarts = Restarts(policy or RestartPolicy(), host)
 
-    def decide(self, failed: Decide) -> Event:
+    def decide(self, failed: Decide, now: float) -> Event:
         """The verdict on a failed attempt, as the event to commit with it."""
-        return answer(failed, self._now())
+        return answer(failed, now)
 
     def note_crash(self, task: str, error: Exception) -> None:
         """An attempt's actor crashed: the attempt is lost and runs again, unless crashes come too thick."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, frozen
@@ -18,6 +19,9 @@ from actorflow.core.commands import StartAttempt
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AttemptEnded, AttemptGone, Message
+
+
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @frozen
@@ -149,18 +153,19 @@ class TaskActor:
     def _call(self) -> AgentCall:
         command, around = self._command, self._with
         performers = around.performers
-        return AgentCall(
-            input=plain(command.input),
-            description=command.spec.description or performers.descriptions.get(command.agent, ""),
-            run_id=around.run_id,
-            task=command.task,
-            attempt=command.attempt,
-            loss=command.loss,
-            idempotency_key=command.idempotency_key,
-            agent=command.agent,
-            options=performers.options.get(command.agent, {}),
-            env=command.env,
-            argv=command.argv,
+        agent = command.agent
+        return AgentCall(  # by position: keywords cost a microsecond more, for every attempt
+            plain(command.input) if command.input else {},  # its own copy: agents may change what they are given
+            command.task,
+            around.run_id,
+            command.attempt,
+            command.loss,
+            command.idempotency_key,
+            agent,
+            command.spec.description or performers.descriptions.get(agent, ""),
+            performers.options.get(agent, _NO_OPTIONS),
+            command.env,
+            command.argv,
         )
 
     def _succeeded(self, output: Any) -> AttemptSucceeded:

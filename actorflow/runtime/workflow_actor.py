@@ -96,13 +96,14 @@ class WorkflowActor:
         self._summary: RunSummary | None = None  #: where `_unsaved` changes it
         self._actors: dict[str, TaskActor] = {}
         self._running: dict[str, TaskActor] = {}  #: whose answer is owed
+        self._is_settled = False  #: nothing has happened since the core was settled, and no time has come
         self._is_hook_running = False
-        self._is_released = False
+        self.is_released = False  #: the run was given up together with its end
         self._retry_alarm: tuple[float, Appointment] | None = None
         limit = state.plan.spec.limits.max_parallel
         promise = "each running attempt owes one answer, and callers are few"
         self._mailbox: Mailbox[Message] = Mailbox(ports.host, limit + 64, promise)
-        self._supervisor = TaskSupervisor(ports.host, self.tell, clock.now)
+        self._supervisor = TaskSupervisor(ports.host, self.tell)
         self._surroundings = TaskSurroundings(
             run_id=ports.run_id,
             host=ports.host,
@@ -135,7 +136,6 @@ class WorkflowActor:
             for message in messages:
                 self._receive(message)
             self._advance()
-        self._release()
         self._mailbox.close()
 
     def now(self) -> float:
@@ -181,6 +181,7 @@ class WorkflowActor:
                 raise error
             case Woken():
                 self._retry_alarm = None
+                self._is_settled = False
             case AttemptGone() | HookGone():
                 pass
             case _:
@@ -206,6 +207,7 @@ class WorkflowActor:
 
     def _happened(self, event: Event) -> None:
         self.state.apply(event)
+        self._is_settled = False
         self._unsaved.append(event)
         self._sum_up(event)
 
@@ -222,13 +224,19 @@ class WorkflowActor:
 
     def _advance(self) -> None:
         """Settle the core, and hand on what that gives."""
-        step = settle(self.state, self._clock.now(), self._supervisor.decide)
+        if not self._is_settled:
+            self._settle()
+        if not self._in_flight:
+            self._flush()
+
+    def _settle(self) -> None:
+        now = self._clock.now()
+        step = settle(self.state, now, lambda failed: self._supervisor.decide(failed, now))
+        self._is_settled = True
         self._unsaved.extend(step.events)
         if step.events:
             self._sum_up(step.events[-1])
         self._held.extend(step.actions)
-        if not self._in_flight:
-            self._flush()
         self._set_alarm()
 
     def _flush(self) -> None:
@@ -244,14 +252,9 @@ class WorkflowActor:
         summary, self._summary = self._summary, None
         run_id = self._ports.run_id
         self._ports.keep(Append(run_id, first, self._in_flight, summary), self._tell_kept)
-        if self.state.phase == "ended":
-            self._release()
-
-    def _release(self) -> None:
-        """Give the run up, in the same commit as its end; a run with async hooks is given up when they are drained."""
-        if not self._is_released and not self.state.plan.hooks.on_stage_complete:
-            self._is_released = True
-            self._ports.keep(Release(self._ports.run_id), _forget)
+        if self.state.phase == "ended" and not self.state.plan.hooks.on_stage_complete:
+            self.is_released = True
+            self._ports.keep(Release(run_id), _forget)
 
     def _may_wait(self) -> bool:
         """Whether outcomes that nothing waits for may join the next batch: more are about to come."""

@@ -18,8 +18,8 @@ from actorflow.spec.model import (
     StageSpec,
     TaskSpec,
     WorkflowSpec,
+    shell_item,
 )
-from actorflow.spec.runners import shell_item
 
 __all__ = [
     "AgentSpec",

@@ -13,6 +13,8 @@ from attrs import field, frozen
 
 TaskId: TypeAlias = str
 
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
+
 Backoff = Literal["constant", "linear", "exponential"]
 Durability = Literal["full", "memory"]
 HookEvent = Literal["pre_workflow", "post_workflow", "on_error", "on_stage_complete"]
@@ -177,3 +179,20 @@ class WorkflowSpec:
         for task in self.tasks:
             names.update(dict.fromkeys(task.agents[0 if task.runner is None else 1 :]))
         return tuple(names)
+
+
+def shell_item(argv: list[str] | tuple[str, ...]) -> int | None:
+    """The index of the item that a shell reads as its program (after `sh -c`), if the argv has one.
+
+    That item is opaque, as a shell's text always is: it is never rendered, and the loader refuses a template of ours in
+    it.
+    """
+    for start, item in enumerate(argv):
+        if item.rsplit("/", 1)[-1] in _SHELLS:
+            for index in range(start + 1, len(argv) - 1):
+                flag = argv[index]
+                if flag.startswith("-") and not flag.startswith("--") and "c" in flag:
+                    return index + 1
+                if not flag.startswith(("-", "+")) and argv[index - 1] not in {"-o", "-O", "+o", "+O"}:
+                    break
+    return None

@@ -8,17 +8,16 @@ from typing import Final
 from actorflow.expression import our_template_roots
 from actorflow.spec.block import Block
 from actorflow.spec.draft import Draft, Scope, read_data
-from actorflow.spec.model import CommandRunner, PythonRunner, Runner
+from actorflow.spec.model import CommandRunner, PythonRunner, Runner, shell_item
 from actorflow.spec.nodes import BROKEN, ListNode, Mark, Node, kind_of
 
-__all__ = ["WAYS", "read_command", "read_env", "read_runner", "shell_item"]
+__all__ = ["WAYS", "read_command", "read_env", "read_runner"]
 
 WAYS: Final = ("python", "command", "script", "http")
 """The keys that say how an attempt is performed; one mapping has at most one of them."""
 
 _IMPORT_PATH: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _LAST_NAME: Final = re.compile(r"[A-Za-z_][\w-]*(?=\W*$)")
-_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
 _LONGEST_VARIABLE: Final = 128 * 1024 - 2  # Linux refuses a longer `NAME=value`
 
 
@@ -132,23 +131,6 @@ def _argv_problem(item: Node) -> str:
 
 def _is_scalar(item: Node) -> bool:
     return isinstance(item, bool | int | float)
-
-
-def shell_item(argv: list[str] | tuple[str, ...]) -> int | None:
-    """The index of the item that a shell reads as its program (after `sh -c`), if the argv has one.
-
-    That item is opaque, as a shell's text always is: it is never rendered, and the loader refuses a template of ours in
-    it.
-    """
-    for start, item in enumerate(argv):
-        if item.rsplit("/", 1)[-1] in _SHELLS:
-            for index in range(start + 1, len(argv) - 1):
-                flag = argv[index]
-                if flag.startswith("-") and not flag.startswith("--") and "c" in flag:
-                    return index + 1
-                if not flag.startswith(("-", "+")) and argv[index - 1] not in {"-o", "-O", "+o", "+O"}:
-                    break
-    return None
 
 
 def read_env(draft: Draft, block: Block, scope: Scope) -> dict[str, object]:

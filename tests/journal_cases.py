@@ -1,0 +1,92 @@
+"""What the tests of the journal share: events, a small history, and how to read a store whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from actorflow.core.events import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    Event,
+    Failure,
+    GenerationStarted,
+    RunFinished,
+    RunStarted,
+)
+from actorflow.journal import Append, CreateRun, Delivery, Journal, RecordDeliveries, Release, RunSummary
+
+RUNNING = RunSummary("running", 1, 1000.0, None)
+ENDED = RunSummary("success", 1, 1000.0, 2000.5)
+BODY = b'{"name":"deploy"}'
+
+
+def create(run_id: str, summary: RunSummary = RUNNING) -> CreateRun:
+    return CreateRun(run_id, "deploy", "d1", BODY, summary)
+
+
+def beginning(run_id: str) -> list[Event]:
+    return [
+        RunStarted(1.5, run_id, "deploy", "d1", {"a": [1, None]}, {}, {}, {}, 1),
+        GenerationStarted(1.5, 1, "start"),
+    ]
+
+
+def step(number: int) -> list[Event]:
+    return [
+        AttemptSucceeded(2.5, f"task-{number}", 1, {"n": number}),
+        AttemptStarted(2.5, f"task-{number + 1}", 1, 0, "a"),
+    ]
+
+
+def failed_step(number: int) -> list[Event]:
+    return [AttemptFailed(3.5, f"task-{number}", 1, Failure("ValueError", "näh", {"exit": 3}))]
+
+
+def delivery(number: int, seq: int = 1) -> Delivery:
+    return Delivery(f"delivery-{number}", "on_stage_complete[0]", seq, "delivered", {"exit": number})
+
+
+def write_history(journal: Journal) -> None:
+    """Two runs, one of which has ended and was released; ten commits."""
+    ok(journal, create("run-a"), Append("run-a", 1, beginning("run-a")))
+    ok(journal, create("run-b"), Append("run-b", 1, beginning("run-b")))
+    for number in range(6):
+        seq = 3 + 2 * number
+        ok(journal, Append("run-a", seq, step(number)), Append("run-b", seq, step(number)))
+    ok(journal, RecordDeliveries("run-b", [delivery(1), delivery(2, 3)], 3))
+    ok(journal, Append("run-b", 15, [RunFinished(9.5, "success")], ENDED), Release("run-b"))
+
+
+def ok(journal: Journal, *writes: Any) -> None:
+    assert journal.commit(writes) == [None] * len(writes)
+
+
+def contents(journal: Journal) -> list[Any]:
+    """All that a store says, but for who owns what."""
+    found: list[Any] = []
+    for row in journal.runs():
+        exact = journal.find(row.run_id)
+        assert exact.run_id == row.run_id
+        found.append((row.run_id, row.workflow, row.definition, row.summary, row.cursor))
+        found.append(list(journal.events(row.run_id)))
+        found.append(journal.deliveries(row.run_id))
+        found.append(journal.definition(row.definition))
+    return found
+
+
+def spawn(script: str, *args: object) -> subprocess.Popen[str]:
+    """Another Python with the journal's modules at hand; it talks over its stdin and stdout."""
+    head = "import sys, os\nfrom journal_cases import *\nfrom actorflow.journal.sqlite import SqliteJournal\n"
+    here = Path(__file__).parent
+    return subprocess.Popen(
+        [sys.executable, "-c", head + script, *map(str, args)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env={"PYTHONPATH": f"{here}:{here.parent}", "PATH": "/usr/bin:/bin"},
+    )

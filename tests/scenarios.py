@@ -1,0 +1,223 @@
+"""Workflows for the tests of the core: written tersely, or drawn at random; and the whole of a state, to compare."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from attrs import asdict, frozen
+from hypothesis import strategies as st
+
+from actorflow.core.commands import StartAttempt
+from actorflow.core.events import Failure, RunOutcome
+from actorflow.core.frontier import Frontier
+from actorflow.core.state import RunState
+from actorflow.spec.model import (
+    HookLists,
+    HookSpec,
+    Limits,
+    OnErrorSpec,
+    RetrySpec,
+    StageSpec,
+    TaskSpec,
+    WorkflowSpec,
+)
+from tests.scripted import ScriptedRun
+
+BROKEN = Failure("Broken", "no luck")
+TIMEOUT = Failure("timeout", "took over 1 s")
+NOT_FOUND = Failure("not_found", "no such program")
+AnyEvent = TypeVar("AnyEvent")
+
+
+def task(
+    name: str,
+    *needs: str,
+    strategy: Any = "abort",
+    fallbacks: Sequence[str] = (),
+    attempts: int = 1,
+    **more: Any,
+) -> TaskSpec:
+    """A task with an agent; retries wait one second, unless `retry` says otherwise."""
+    retry = more.pop("retry", RetrySpec(max_attempts=attempts, delay=1.0, backoff="constant", jitter="none"))
+    on_error = OnErrorSpec(strategy=strategy, fallback_agents=tuple(fallbacks))
+    return TaskSpec(id=name, agent="main", depends_on=needs, retry=retry, on_error=on_error, **more)
+
+
+def workflow(
+    *tasks: TaskSpec,
+    stages: Mapping[str, Sequence[str]] | Sequence[StageSpec] = (),
+    hooks: HookLists = HookLists(),  # noqa: B008 - frozen
+    max_parallel: int = 100,
+    **more: Any,
+) -> WorkflowSpec:
+    """A workflow; stages given as a mapping run in its order, each a barrier."""
+    if isinstance(stages, Mapping):
+        names = list(stages)
+        stages = [
+            StageSpec(name=name, tasks=tuple(stages[name]), after=tuple(names[max(i - 1, 0) : i]))
+            for i, name in enumerate(names)
+        ]
+    limits = Limits(max_parallel=max_parallel)
+    return WorkflowSpec(name="w", tasks=tasks, stages=tuple(stages), hooks=hooks, limits=limits, **more)
+
+
+def hook_lists(**counts: int) -> HookLists:
+    """So many hooks on each event."""
+    return HookLists(
+        **{event: tuple(HookSpec(command=f"{event} {i}") for i in range(n)) for event, n in counts.items()}
+    )
+
+
+@st.composite
+def workflows(draw: st.DrawFn, max_tasks: int = 8) -> WorkflowSpec:
+    """Any small workflow that could be loaded: a random graph in random file order, with all that the core decides."""
+    ids = [f"t{i}" for i in range(draw(st.integers(1, max_tasks)))]
+    tasks = [draw(tasks_below(name, ids[:i])) for i, name in enumerate(ids)]
+    return workflow(
+        *draw(st.permutations(tasks)),
+        stages=draw(st.one_of(st.just(()), stage_lists(ids))),
+        hooks=hook_lists(**draw(hook_counts)),
+        max_parallel=draw(st.integers(1, 4)),
+    )
+
+
+hook_counts = st.one_of(
+    st.just({}),
+    st.just({}),
+    st.fixed_dictionaries(
+        {"pre_workflow": st.integers(0, 2), "on_error": st.integers(0, 1), "post_workflow": st.integers(0, 2)}
+    ),
+)
+
+retries = st.one_of(
+    st.just(RetrySpec()),
+    st.builds(
+        RetrySpec,
+        max_attempts=st.integers(2, 3),
+        delay=st.sampled_from([1.0, 4.0]),
+        backoff=st.sampled_from(["constant", "linear", "exponential"]),
+        max_delay=st.sampled_from([1.0, 60.0]),
+        jitter=st.sampled_from(["none", "full", "equal"]),
+    ),
+)
+
+
+@st.composite
+def tasks_below(draw: st.DrawFn, name: str, earlier: list[str]) -> TaskSpec:
+    """A task that may depend on some of the `earlier` ones, and read their outputs."""
+    some = st.lists(st.sampled_from(earlier), max_size=3, unique=True) if earlier else st.just([])
+    needs: list[str] = draw(st.one_of(st.just(earlier[-1:]), some))
+    whens = [None] * 6 + ["true", "false"]
+    inputs: list[Any] = [None] * 9 + [{"x": "{{ 6 / (task.attempt - 2) }}"}]
+    for need in needs:
+        whens += [f"tasks.{need}.output == 1", f"tasks.{need}.output > 0"]
+        inputs.append({"x": f"{{{{ tasks.{need}.error.message }}}}"})
+    return task(
+        name,
+        *needs,
+        strategy=draw(st.sampled_from(["abort", "finish", "finish", "skip"])),
+        fallbacks=draw(st.sampled_from([(), (), ("second",), ("second", "third")])),
+        retry=draw(retries),
+        when=draw(st.sampled_from(whens)),
+        with_=draw(st.sampled_from(inputs)),
+    )
+
+
+@st.composite
+def stage_lists(draw: st.DrawFn, ids: list[str]) -> list[StageSpec]:
+    """Stages over tasks in the order of their dependencies; some tasks are in none, and some stages are empty."""
+    count = draw(st.integers(1, 4))
+    numbers = sorted(draw(st.lists(st.integers(0, count - 1), min_size=len(ids), max_size=len(ids))))
+    outside = draw(st.sets(st.sampled_from(ids), max_size=2))
+    is_list = draw(st.booleans())
+    stages = []
+    for number in range(count):
+        members = tuple(i for i, n in zip(ids, numbers, strict=True) if n == number and i not in outside)
+        before = [f"s{n}" for n in range(number)]
+        after = before[-1:] if is_list or not before else draw(st.lists(st.sampled_from(before), unique=True))
+        stages.append(StageSpec(name=f"s{number}", tasks=members, after=tuple(after)))
+    return stages
+
+
+@frozen
+class Scenario:
+    """A workflow, what becomes of each attempt, and how it must end."""
+
+    promise: str
+    spec: WorkflowSpec
+    results: Mapping[
+        str, Sequence[object]
+    ]  #: of a task's attempts, in order; the last holds on; default: an output
+    ends: str  #: each task's, as `ends_of` writes them
+    outcome: RunOutcome = "success"
+
+    def __str__(self) -> str:
+        return self.promise.replace(" ", "_")
+
+
+def run_of(scenario: Scenario) -> ScriptedRun:
+    """The run of a scenario, which has ended."""
+    return ScriptedRun(scenario.spec, script_of(scenario.results)).finish()
+
+
+def script_of(results: Mapping[str, Sequence[object]]) -> Callable[[StartAttempt], object]:
+    """A script that gives each attempt of a task its result, the last one again and again."""
+    counts = Counter[str]()
+
+    def result(start: StartAttempt) -> object:
+        counts[start.task] += 1
+        given = results.get(start.task, (None,))
+        return given[min(counts[start.task], len(given)) - 1]
+
+    return result
+
+
+def ends_of(run: ScriptedRun) -> str:
+    """How each task ended, in file order, such as `a success, b skipped upstream`."""
+    return ", ".join(" ".join(filter(None, (task.id, task.status, task.reason))) for task in run.state.tasks)
+
+
+def happened(run: ScriptedRun, kind: type[AnyEvent]) -> list[AnyEvent]:
+    """All events of a kind, in order."""
+    return [event for event in run.journal if isinstance(event, kind)]
+
+
+def linear(names: Iterable[str]) -> list[TaskSpec]:
+    """A chain of tasks."""
+    chain: list[TaskSpec] = []
+    for name in names:
+        chain.append(task(name, *(before.id for before in chain[-1:])))
+    return chain
+
+
+def snapshot(state: RunState) -> dict[str, Any]:
+    """All that a state holds, as plain values, in an order of its own where order matters.
+
+    Heap entries of tasks that have moved on are left out: when they go depends on when somebody last asked.
+    """
+    parts = {
+        name: value
+        for name, value in vars(state).items()
+        if name not in ("plan", "tasks", "frontier", "hooks")
+    }
+    for name in ("running", "undecided", "to_fail"):
+        parts[name] = list(parts[name].items())
+    parts["known"] = {name: dict(value) for name, value in state.known.items()}
+    parts["tasks"] = [asdict(each) for each in state.tasks]
+    parts["hooks"] = dict(vars(state.hooks))
+    parts["frontier"] = _frontier(state.frontier, state)
+    return parts
+
+
+def _frontier(frontier: Frontier, state: RunState) -> dict[str, Any]:
+    parts = {name: value for name, value in vars(frontier).items() if name not in ("_plan", "_tasks")}
+    parts["to_skip"] = list(frontier.to_skip.items())
+    parts["stages_to_complete"] = list(frontier.stages_to_complete.items())
+    parts["_stages"] = [asdict(stage) for stage in frontier._stages]
+    parts["_unmet"], parts["_gates"] = list(frontier._unmet), list(frontier._gates)
+    entries = {*frontier._ready, *((i, at) for at, i in frontier._timers)}
+    parts["_ready"] = sorted((i, at) for i, at in entries if frontier._is_current(i, at))
+    del parts["_timers"]  # among those that are ready from when somebody asks at a later time
+    return parts
