@@ -287,8 +287,18 @@ class NaiveRun:
         return ("ending", "success", None, None)
 
     def is_pausing(self) -> bool:
-        wishes = [event for _, event in self.here if isinstance(event, PauseRequested | Resumed)]
-        return bool(wishes) and isinstance(wishes[-1], PauseRequested)
+        is_pausing = is_ending = False
+        for _, event in self.here:
+            match event:
+                case PauseRequested():
+                    is_pausing = True
+                case Resumed():
+                    is_pausing = False
+                case CancelRequested() if not is_ending:
+                    is_pausing = False
+                case RunEnding():
+                    is_ending = True
+        return is_pausing
 
     def has(self, kind: type[Event]) -> bool:
         return any(isinstance(event, kind) for _, event in self.here)

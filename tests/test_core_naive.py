@@ -50,7 +50,7 @@ KINDS += ["crash", "pause", "resume", "resume", "cancel", "generation", "generat
 histories = st.binary(min_size=10, max_size=60)  # each byte is something that happens, and a number
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(workflows(), histories)
 def test_the_core_wants_what_the_naive_model_wants(spec: WorkflowSpec, history: bytes) -> None:
     run = ComparedRun(spec)

@@ -117,6 +117,13 @@ SCENARIOS = [
         "a success, b failed, c success",
     ),
     Scenario(
+        "a task that can't be rendered aborts the run before those after it start",
+        workflow(task("a", with_={"x": "{{ input.missing }}"}), task("b"), task("c", "b")),
+        {},
+        "a failed, b skipped aborted, c skipped aborted",
+        "failed",
+    ),
+    Scenario(
         "retries come first and may succeed",
         workflow(task("a", attempts=3), task("b", "a")),
         {"a": [BROKEN, TIMEOUT, 1]},

@@ -20,7 +20,17 @@ from actorflow.core.events import (
 from actorflow.core.state import RunState
 from actorflow.core.step import next_generation, settle
 from actorflow.errors import IllegalTransitionError
-from tests.scenarios import BROKEN, TIMEOUT, ends_of, happened, script_of, snapshot, task, workflow
+from tests.scenarios import (
+    BROKEN,
+    TIMEOUT,
+    ends_of,
+    happened,
+    hook_lists,
+    script_of,
+    snapshot,
+    task,
+    workflow,
+)
 from tests.scripted import ScriptedRun
 
 CANCEL = CancelRequested(1000.0, "operator")
@@ -84,6 +94,15 @@ def test_a_cancel_while_pausing_ends_the_run() -> None:
     run.finish()
     assert run.state.phase == "ended"
     assert outcomes_of(run) == ["canceled"]
+
+
+def test_a_cancel_while_pausing_runs_post_workflow_without_a_resume() -> None:
+    run = ScriptedRun(workflow(task("a"), hooks=hook_lists(post_workflow=1)))
+    run.happen(PAUSE)
+    run.happen(CANCEL)
+    run.finish()
+    assert run.state.phase == "ended"
+    assert not any(isinstance(event, Resumed) for event in run.journal)
 
 
 def test_a_cancel_that_a_crash_cut_off_goes_on() -> None:
@@ -323,6 +342,7 @@ def test_asking_for_commands_changes_nothing() -> None:
     before = snapshot(run.state)
     assert run.state.commands(2000.0) == run.state.commands(2000.0) != []
     assert run.state.commands(1000.0) == []
+    assert run.state.next_due_at() == 1001.0
     assert snapshot(run.state) == before
 
 

@@ -123,6 +123,17 @@ def test_a_module_imports_only_from_layers_above_its_own(path: Path) -> None:
     assert breaches(name_of(path), path.read_text(encoding="utf-8")) == []
 
 
+def test_the_naive_model_knows_nothing_of_the_core_but_its_events() -> None:
+    imported = {module for module, _ in imports_of((ROOT / "tests" / "naive.py").read_text(encoding="utf-8"))}
+    ours = {module for module in imported if module.startswith(("actorflow", "tests"))}
+    assert ours == {
+        "actorflow.core.events",
+        "actorflow.errors",
+        "actorflow.expression",
+        "actorflow.spec.model",
+    }
+
+
 def test_every_part_has_a_layer() -> None:
     parts = {part_of(name_of(path)) for path in MODULES}
     assert parts <= set().union(*LAYERS)

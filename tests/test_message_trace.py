@@ -44,7 +44,11 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             case Woken():
                 say("Alarm", "WorkflowActor", "Woken")
             case _:
-                say("TaskActor", "WorkflowActor", f"{type(message).__name__} {message.task} #{message.attempt}")
+                say(
+                    "TaskActor",
+                    "WorkflowActor",
+                    f"{type(message).__name__} {message.task} #{message.attempt}",
+                )
 
     def to_journal(write: object, _: object) -> None:
         names = ", ".join(type(e).__name__ for e in write.events) if isinstance(write, Append) else ""
@@ -54,7 +58,9 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         say("WorkflowActor", "TaskSupervisor", f"Decide {failed.task} #{failed.attempt}")
 
     def to_task(command) -> None:
-        say("WorkflowActor", "TaskActor", f"StartAttempt {command.task} #{command.attempt} by {command.agent}")
+        say(
+            "WorkflowActor", "TaskActor", f"StartAttempt {command.task} #{command.attempt} by {command.agent}"
+        )
 
     spy(WorkflowActor, "tell", to_workflow)
     spy(JournalActor, "tell", to_journal)

@@ -6,6 +6,7 @@ import contextvars
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 import sniffio
 
@@ -99,7 +100,7 @@ async def test_context_variables_of_one_attempt_are_not_seen_by_the_next_and_tho
     async def read_and_set(_):
         seen.append(variable.get())
         variable.set("leaked")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         assert variable.get() == "leaked"
 
     spec = workflow({f"t{i}": {"agent": "x"} for i in range(5)}, limits={"max_parallel": 2})
@@ -212,7 +213,9 @@ async def test_a_task_that_fails_beside_a_running_one_aborts_it(store: str):
         await anyio.sleep(0.005)
         raise ValueError("boom")
 
-    spec = workflow({"a": {"agent": "hang"}, "b": {"agent": "fail_"}, "c": {"agent": "hang", "depends_on": "a"}})
+    spec = workflow(
+        {"a": {"agent": "hang"}, "b": {"agent": "fail_"}, "c": {"agent": "hang", "depends_on": "a"}}
+    )
     async with Runtime(store=store, agents={"hang": hang, "fail_": fail}) as rt:
         result = await rt.run(spec)
     assert {name: task.status for name, task in result.tasks.items()} == {
@@ -406,7 +409,11 @@ async def test_a_pause_lets_what_runs_finish_within_its_grace_and_starts_nothing
         await anyio.sleep(0.01)
         gate.set()
         result = await handle.wait()
-        assert (result.status, result.tasks["a"].output, result.tasks["b"].status) == ("paused", "a", "pending")
+        assert (result.status, result.tasks["a"].output, result.tasks["b"].status) == (
+            "paused",
+            "a",
+            "pending",
+        )
         assert (await rt.resume("r")).status == "success"
 
 
@@ -495,7 +502,9 @@ async def test_a_workflow_actor_that_crashes_goes_on_from_the_journal(store, mon
         calls.append((call.task, call.loss))
 
     monkeypatch.setattr(WorkflowActor, "_receive", crash_once)
-    spec = workflow({"a": {"agent": "x"}, "b": {"agent": "x", "depends_on": "a"}, "c": {"agent": "x", "depends_on": "b"}})
+    spec = workflow(
+        {"a": {"agent": "x"}, "b": {"agent": "x", "depends_on": "a"}, "c": {"agent": "x", "depends_on": "b"}}
+    )
     async with Runtime(store=store, agents={"x": note}) as rt:
         result = await rt.run(spec)
     assert is_crashed
@@ -522,7 +531,7 @@ async def test_the_text_that_a_shell_reads_in_an_argv_is_never_rendered(store: s
     spec = workflow(
         {
             "a": {
-                "command": ["sh", "-c", "printf '%s' \"$WHO {{.Names}} $$\" | sed \"s/$$\\$/pid/\""],
+                "command": ["sh", "-c", 'printf \'%s\' "$WHO {{.Names}} $$" | sed "s/$$\\$/pid/"'],
                 "env": {"WHO": "{{ input.who }}"},
             },
             "b": {"command": ["printf", "%s", "{{ input.who }} $$5"]},
@@ -532,3 +541,18 @@ async def test_the_text_that_a_shell_reads_in_an_argv_is_never_rendered(store: s
         result = await rt.run(spec, inputs={"who": "$(reboot)"})
     assert result.tasks["a"].output == "$(reboot) {{.Names}} pid"
     assert result.tasks["b"].output == "$(reboot) $5"
+
+
+async def test_an_error_of_the_body_leaves_the_runtime_as_it_is(store: str):
+    with pytest.raises(ValueError, match="mine"):
+        async with Runtime(store=store, agents={"x": nothing}) as rt:
+            await rt.run(workflow({"a": {"agent": "x"}}))
+            raise ValueError("mine")
+
+
+async def test_the_star_binds_what_was_bound_in_code_before(tmp_path: Path):
+    store = f"sqlite:///{tmp_path / 'runs.db'}"
+    async with Runtime(store=store, agents={"x": _hang}, grace_s=0) as rt:
+        await rt.start(workflow({"a": {"agent": "x"}}), run_id="r")
+    async with Runtime(store=store, agents={"*": "echo"}) as rt:
+        assert (await rt.resume("r")).status == "success"

@@ -28,7 +28,7 @@ class TrioHost:
     def call_from_thread(self, callback: Callable[[], None]) -> None:
         """By the loop's token."""
         try:
-            self._token.run_sync_soon(callback)
+            self._token.run_sync_soon(callback)  # pyright: ignore[reportUnknownMemberType] - its stub is untyped
         except trio.RunFinishedError as error:
             raise RuntimeError("the trio loop is gone") from error
 

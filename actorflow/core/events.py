@@ -26,7 +26,7 @@ class Failure:
     type: str  #: an exception's class name, `exit_status`, `timeout`, `lost`, `expression`, …
     message: str
     detail: Mapping[str, Any] = field(
-        factory=dict
+        factory=dict[str, Any]
     )  #: JSON facts, such as the exit status and the tail of stderr
 
 
@@ -73,7 +73,9 @@ class AttemptSucceeded:
     task: str
     attempt: int
     output: Any
-    record: Mapping[str, Any] = field(factory=dict)  #: of a command: exit status, stderr tail, truncation
+    record: Mapping[str, Any] = field(
+        factory=dict[str, Any]
+    )  #: of a command: exit status, stderr tail, truncation
 
 
 @frozen
@@ -187,7 +189,7 @@ class HookFinished:
     event: BlockingHookEvent
     index: int
     status: HookStatus
-    record: Mapping[str, Any] = field(factory=dict)  #: exit status, output tails, seconds
+    record: Mapping[str, Any] = field(factory=dict[str, Any])  #: exit status, output tails, seconds
 
 
 @frozen
@@ -240,6 +242,14 @@ class RunFinished:
     at: float
     outcome: RunOutcome
 
+
+AttemptEvent: TypeAlias = AttemptSucceeded | AttemptFailed | AttemptTimedOut | AttemptCanceled | AttemptLost
+"""About the attempt at hand of a task."""
+
+TaskEvent: TypeAlias = (
+    AttemptEvent | AttemptStarted | RetryScheduled | FallbackChosen | TaskFailed | TaskCanceled | TaskSkipped
+)
+"""About one task."""
 
 Event: TypeAlias = (
     RunStarted

@@ -57,6 +57,8 @@ class Frontier:
         while timers and timers[0][0] <= now:
             due_at, index = heappop(timers)
             heappush(ready, (index, due_at))
+        if len(ready) <= count:
+            return self._all_startable(now)
         found: list[tuple[int, float]] = []
         early: list[tuple[int, float]] = []  #: due by a later time that was asked for
         while ready and len(found) < count:
@@ -66,6 +68,12 @@ class Frontier:
         for entry in (*found, *early):
             heappush(ready, entry)
         return [index for index, _ in found]
+
+    def _all_startable(self, now: float) -> list[int]:
+        """The same where there are slots for all: a sorted list is a heap."""
+        if self._ready:
+            self._ready = sorted({entry for entry in self._ready if self._is_current(*entry)})
+        return [index for index, due_at in self._ready if due_at <= now]
 
     def next_due_at(self) -> float | None:
         """When the first waiting task is due."""

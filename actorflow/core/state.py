@@ -16,6 +16,7 @@ from actorflow.core.commands import Command
 from actorflow.core.due import due_commands
 from actorflow.core.events import (
     AttemptCanceled,
+    AttemptEvent,
     AttemptFailed,
     AttemptLost,
     AttemptStarted,
@@ -38,11 +39,12 @@ from actorflow.core.events import (
     SkipReason,
     StageCompleted,
     TaskCanceled,
+    TaskEvent,
     TaskFailed,
     TaskSkipped,
 )
 from actorflow.core.frontier import Frontier
-from actorflow.core.hook_line import HookLine
+from actorflow.core.hook_line import HookLine, HookPlace
 from actorflow.core.plan import Plan
 from actorflow.core.task_state import TaskState, known_of, reopen
 from actorflow.core.transitions import RUN_TRANSITIONS, TASK_TRANSITIONS, RunPhase, TaskStatus
@@ -269,6 +271,7 @@ class RunState:
         if self.phase == "ending":
             return  # the outcome is decided
         self.is_canceled = True
+        self.is_pausing = False  # it is to end, not to wait
         self._close("canceled")
         self._enter_tasks_when_set_up()
 
@@ -280,11 +283,11 @@ class RunState:
         self.ending = event
         self.phase = "ending"
         hooks = self.plan.hooks
-        failed = range(len(hooks.on_error) if event.outcome == "failed" else 0)
-        self.hooks = HookLine(
-            [("on_error", i) for i in failed]
-            + [("post_workflow", i) for i in range(len(hooks.post_workflow))]
-        )
+        line: list[HookPlace] = []
+        if event.outcome == "failed":
+            line.extend(("on_error", i) for i in range(len(hooks.on_error)))
+        line.extend(("post_workflow", i) for i in range(len(hooks.post_workflow)))
+        self.hooks = HookLine(line)
 
     def _run_finished(self, event: RunFinished) -> None:
         if not self.hooks.is_done:
@@ -307,7 +310,7 @@ class RunState:
         """How many more attempts may run."""
         return self.plan.spec.limits.max_parallel - len(self.running)
 
-    def _next(self, event: Any) -> tuple[int, TaskState, TaskStatus]:
+    def _next(self, event: TaskEvent) -> tuple[int, TaskState, TaskStatus]:
         """The task that an event is about, and its status once the event is applied."""
         index = self.plan.index.get(event.task, -1)
         if index < 0:
@@ -318,7 +321,7 @@ class RunState:
             raise IllegalTransitionError(f"task {task.id!r}", task.status, type(event).__name__)
         return index, task, status
 
-    def _next_running(self, event: Any) -> tuple[int, TaskState, TaskStatus]:
+    def _next_running(self, event: AttemptEvent) -> tuple[int, TaskState, TaskStatus]:
         """The same for an event about the attempt at hand."""
         found = self._next(event)
         if event.attempt != found[1].attempt:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from actorflow.agents.binding import performer_for
 from actorflow.agents.call import AgentCall, Performer
@@ -23,6 +24,19 @@ IN_CODE = "code"
 """What a run records of an agent that was bound to a callable: nobody else can bind it again."""
 
 
+BOUND_KEPT = 64
+"""Definitions whose performers are remembered: a thousand runs of one definition are bound once."""
+
+
+@frozen
+class Bound:
+    """What a definition was bound to."""
+
+    spec: WorkflowSpec
+    performers: Performers
+    recorded: Mapping[str, str]
+
+
 @frozen
 class Binder:
     """Binds the agents of workflows to what this runtime was given."""
@@ -30,9 +44,21 @@ class Binder:
     agents: Mapping[str, Agent]
     trees: ProcessTrees
     threads: AgentThreads
+    _bound: OrderedDict[int, Bound] = field(factory=OrderedDict[int, Bound])
+
+    def bind_new(self, spec: WorkflowSpec) -> Bound:
+        """Bind a definition for a new run; arguments and errors as for `bind`."""
+        bound = self._bound.get(id(spec))
+        if bound is None or bound.spec is not spec:
+            bound = self._bound[id(spec)] = Bound(spec, self.bind(spec), self._recorded(spec))
+            if len(self._bound) > BOUND_KEPT:
+                self._bound.popitem(last=False)
+        return bound
 
     def may_block(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> bool:
         """Whether binding imports modules."""
+        if id(spec) in self._bound and not recorded:
+            return False
         declared = [agent.runner for agent in spec.agents.values()] + [task.runner for task in spec.tasks]
         words = [*self.agents.values(), *recorded.values()]
         is_path = any(isinstance(word, str) and word.startswith("python:") for word in words)
@@ -59,19 +85,21 @@ class Binder:
             options={name: agent.options for name, agent in spec.agents.items()},
         )
 
-    def recorded(self, spec: WorkflowSpec, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a run records of its bindings, so that it can be resumed without being told again."""
-        ours = {name: agent if isinstance(agent, str) else IN_CODE for name, agent in self.agents.items()}
-        used = {*spec.agent_names, "*"}
-        return {**(before or {}), **{name: word for name, word in ours.items() if name in used}}
-
     def unused(self, spec: WorkflowSpec) -> tuple[str, ...]:
         """Names that were bound and that the workflow does not use."""
         return tuple(name for name in self.agents if name != "*" and name not in spec.agent_names)
 
+    def _recorded(self, spec: WorkflowSpec) -> dict[str, str]:
+        """What a run records of its bindings, so that it can be resumed without being told again."""
+        used = {*spec.agent_names, "*"}
+        given = {name: agent for name, agent in self.agents.items() if name in used}
+        return {name: agent if isinstance(agent, str) else IN_CODE for name, agent in given.items()}
+
     def _choice(self, spec: WorkflowSpec, name: str, recorded: Mapping[str, str]) -> Agent | Runner | None:
         if name in self.agents:
             return self.agents[name]
+        if recorded.get(name) == IN_CODE:
+            return self.agents.get("*")
         if name in recorded:
             return recorded[name]
         declared = spec.agents[name].runner if name in spec.agents else None

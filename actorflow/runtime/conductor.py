@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextvars import copy_context
+from functools import partial
 
 import anyio
 from attrs import frozen
@@ -98,7 +99,6 @@ class Conductor:
         return LiveRun(run_id, plan, self._staff.host, debtor, actor, make_actor, kept_seq=opening.seq)
 
     def _ports(self, run_id: str, plan: Plan, ledger: Ledger) -> WorkflowPorts:
-        live = self.live
         has_notify = any(each is not None and each.notify is not None for each in plan.templates)
         return WorkflowPorts(
             run_id=run_id,
@@ -106,11 +106,11 @@ class Conductor:
             pool=self._staff.pool,
             alarm=self._staff.alarm,
             keep=ledger.actor.tell,
-            run_hook=lambda command: self._run_hook(live[run_id], command),
-            cancel_hook=lambda: live[run_id].running_hook.cancel(),
-            abandon_hook=lambda: live[run_id].running_hook.abandon(),
-            progressed=lambda seq: live[run_id].progressed(seq),
-            kept=lambda events: self._kept(live[run_id], events),
+            run_hook=partial(self._run_hook, run_id),
+            cancel_hook=partial(self._cancel_hook, run_id),
+            abandon_hook=partial(self._abandon_hook, run_id),
+            progressed=partial(self._progressed, run_id),
+            kept=partial(self._kept, run_id),
             wants_events=has_notify or bool(plan.hooks.on_stage_complete),
         )
 
@@ -176,7 +176,12 @@ class Conductor:
         if error is not None:
             live.error = live.error or error
 
-    def _run_hook(self, live: LiveRun, command: RunHook) -> None:
+    def _progressed(self, run_id: str, seq: int) -> None:
+        self.live[run_id].progressed(seq)
+
+    def _run_hook(self, run_id: str, command: RunHook) -> None:
+        live = self.live[run_id]
+
         def answer(outcome: HookOutcome | None) -> None:
             if outcome is None:
                 live.actor.tell(HookGone())
@@ -190,8 +195,15 @@ class Conductor:
         )
         self._staff.hooks.tell(live.hook)
 
-    def _kept(self, live: LiveRun, events: Sequence[Event]) -> None:
+    def _cancel_hook(self, run_id: str) -> None:
+        self.live[run_id].running_hook.cancel()
+
+    def _abandon_hook(self, run_id: str) -> None:
+        self.live[run_id].running_hook.abandon()
+
+    def _kept(self, run_id: str, events: Sequence[Event]) -> None:
         """Tell the hooks what is kept: owed deliveries, and notifications, which are log records."""
+        live = self.live[run_id]
         if any(isinstance(event, StageCompleted) for event in events) and live.plan.hooks.on_stage_complete:
             self._staff.hooks.tell(Owed(live.debtor))
         for event in events:

@@ -39,7 +39,7 @@ class LiveRun:
     is_settled: anyio.Event = field(factory=anyio.Event)  #: over, and owed hooks are drained
     error: Exception | None = None
     kept_seq: int = 0
-    watchers: list[Gate] = field(factory=list)
+    watchers: list[Gate] = field(factory=list[Gate])
     hook: BlockingHook | None = None  #: the blocking hook that was started last
 
     @property
@@ -159,4 +159,3 @@ class RunHandle:
         if live.plan.hooks.on_stage_complete:
             deliveries = await self.deliveries()
         return result_of(live.actor.state, deliveries)
-

@@ -17,7 +17,12 @@ def new_run_id(workflow: str) -> str:
     """`<slug>-<yymmdd-hhmmss, UTC>-<8 of a-z0-9>`: readable, sortable, and unique enough for a store."""
     slug = re.sub(r"[^a-z0-9]+", "-", workflow.lower())[:40].strip("-") or "run"
     stamp = time.strftime("%y%m%d-%H%M%S", time.gmtime())
-    return f"{slug}-{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(8))}"
+    number = secrets.randbelow(len(_ALPHABET) ** 8)
+    letters = ""
+    for _ in range(8):
+        number, letter = divmod(number, len(_ALPHABET))
+        letters += _ALPHABET[letter]
+    return f"{slug}-{stamp}-{letters}"
 
 
 def checked_run_id(run_id: str) -> str:

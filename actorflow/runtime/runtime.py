@@ -21,12 +21,12 @@ from actorflow.core.step import next_generation, recovered
 from actorflow.errors import BadInputError
 from actorflow.journal import Journal, open_journal
 from actorflow.journal.protocol import CreateRun, Release, RunRow, RunSummary
-from actorflow.runtime.bindings import Agent, Binder
+from actorflow.runtime.bindings import Agent, Binder, Bound
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
 from actorflow.runtime.handle import LiveRun, RunHandle
 from actorflow.runtime.inputs import checked_inputs
-from actorflow.runtime.messages import GraceOver, Pause
+from actorflow.runtime.messages import Pause
 from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
 from actorflow.runtime.staff import Ledger, Staff
@@ -152,19 +152,18 @@ class Runtime:
             raise BadInputError((f"the file has no workflow {workflow!r}; {has}",))
         run_id = new_run_id(spec.name) if run_id is None else checked_run_id(run_id)
         given = checked_inputs(spec, inputs or {})
-        performers = await open_.bind(spec, {})
+        bound = await open_.bind_new(spec)
         digest, body = spec_definition(spec)
         clock = RunClock(open_.staff.host)
         state = RunState(plan_of(spec))
-        recorded = open_.binder.recorded(spec)
         started = RunStarted(
-            clock.now(), run_id, spec.name, digest, given, {}, recorded, flags or {}, CORE_VERSION
+            clock.now(), run_id, spec.name, digest, given, {}, bound.recorded, flags or {}, CORE_VERSION
         )
-        create = CreateRun(
-            run_id, spec.name, digest, body, RunSummary("running", 1, started.at, None)
-        )
+        create = CreateRun(run_id, spec.name, digest, body, RunSummary("running", 1, started.at, None))
         ledger = open_.staff.memory if spec.limits.durability == "memory" else open_.staff.store
-        opening = Opening(state, 0, [started, next_generation(state, started.at)], performers, clock, create)
+        opening = Opening(
+            state, 0, [started, next_generation(state, started.at)], bound.performers, clock, create
+        )
         return await _kept(open_.conductor.begin(run_id, opening, ledger))
 
     async def resume(self, run_id: str) -> RunResult:
@@ -231,7 +230,7 @@ class Runtime:
         open_.staff.trees.kill_all_nowait()
         open_.conductor.hurry()
         for live in open_.conductor.live.values():
-            live.actor.tell(GraceOver())
+            live.actor.tell(Pause("killed", 0.0))
 
     def stop_draining(self) -> None:
         """Wait no more for async hooks; what they are still owed stays in the journal."""
@@ -271,6 +270,11 @@ class _OpenRuntime:
     staff: Staff
     binder: Binder
     conductor: Conductor
+
+    async def bind_new(self, spec: WorkflowSpec) -> Bound:
+        if self.binder.may_block(spec, {}):
+            return await anyio.to_thread.run_sync(self.binder.bind_new, spec)
+        return self.binder.bind_new(spec)
 
     async def bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
         if self.binder.may_block(spec, recorded):

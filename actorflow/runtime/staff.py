@@ -57,7 +57,7 @@ class Staff:
     threads: AgentThreads
     hooks: HookActor
     task_group: TaskGroup
-    _scopes: list[anyio.CancelScope] = field(factory=list)
+    _scopes: list[anyio.CancelScope] = field(factory=list[anyio.CancelScope])
 
     @classmethod
     def hire(cls, host: Host, journal: Journal, task_group: TaskGroup, thread_count: int) -> Staff:

@@ -20,7 +20,6 @@ from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceed
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AttemptEnded, AttemptGone, Message
 
-
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -155,7 +154,9 @@ class TaskActor:
         performers = around.performers
         agent = command.agent
         return AgentCall(  # by position: keywords cost a microsecond more, for every attempt
-            plain(command.input) if command.input else {},  # its own copy: agents may change what they are given
+            plain(command.input)
+            if command.input
+            else {},  # its own copy: agents may change what they are given
             command.task,
             around.run_id,
             command.attempt,

@@ -173,7 +173,8 @@ class WorkflowActor:
             case Pause(cause, grace_s):
                 self._pause(cause, grace_s)
             case GraceOver():
-                self._leave()
+                if self.state.is_pausing:
+                    self._leave()
             case AttemptCrashed(task):
                 lost = self.state.task(task)
                 self._happened(AttemptLost(now, task, lost.attempt, lost.loss))

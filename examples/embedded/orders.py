@@ -1,7 +1,7 @@
 """actorflow inside a program of yours: orders side by side, agents bound in code, a run that is resumed.
 
-    python examples/embedded/orders.py            # on asyncio
-    python examples/embedded/orders.py trio       # the same on trio
+python examples/embedded/orders.py            # on asyncio
+python examples/embedded/orders.py trio       # the same on trio
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ async def make(path: Path) -> None:
         spec = _workflow("golden success", chain, outputs={"n": "{{ tasks.b.output.input.before }}"})
         await rt.run(spec, inputs={"n": 7}, run_id="success")
     async with Runtime(store=store, agents={"x": "echo", "y": "fail"}) as rt:
-        tasks = {**chain, "c": {"agent": "y", "depends_on": ["b"], "retry": {"max_attempts": 2, "delay": 0.001}}}
+        tasks = {
+            **chain,
+            "c": {"agent": "y", "depends_on": ["b"], "retry": {"max_attempts": 2, "delay": 0.001}},
+        }
         hooks = {"on_error": ["true"], "post_workflow": ["false"]}
         await rt.run(_workflow("golden failure", tasks, hooks=hooks), inputs={"n": 8}, run_id="failed")
     async with Runtime(store=store, agents={"x": "echo", "s": "sleep:1h"}, grace_s=0) as rt:
@@ -40,7 +43,9 @@ async def make(path: Path) -> None:
         steps = [{"stage": "one", "tasks": ["a", "b"]}, {"stage": "two", "tasks": ["c"]}]
         hooks = {"on_stage_complete": ["true"]}
         entry = {"w": {"steps": steps, "hooks": hooks}}
-        handle = await rt.start(_workflow("golden pause", tasks, workflows=entry), inputs={"n": 9}, run_id="paused")
+        handle = await rt.start(
+            _workflow("golden pause", tasks, workflows=entry), inputs={"n": 9}, run_id="paused"
+        )
         async for _, event in handle.events():
             if getattr(event, "task", "") == "c":
                 break

@@ -1,0 +1,130 @@
+"""The commands: their words and options. What they do is imported when they do it."""
+
+# ruff: noqa: PLC0415 - `--help` and `version` answer without the runtime
+from __future__ import annotations
+
+import click
+
+from actorflow.cli.options import agents_option, for_every_command, pairs, seconds
+from actorflow.cli.settings import Settings
+
+_BACKEND = click.Choice(["asyncio", "trio"])
+_GRACE_HELP = "How long running tasks get to end after SIGINT or SIGTERM, such as 30s."
+
+
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@for_every_command
+def app() -> None:
+    """Run workflows that survive a crash: every step is recorded, and a run that stopped can be resumed."""
+
+
+@app.command()
+@for_every_command
+@click.argument("file", metavar="FILE|-")
+@click.option("--workflow", metavar="NAME", help="The entry of the file's workflows that is meant.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=pairs,
+    help="An input. May be repeated.",
+)
+@click.option(
+    "--input-file", metavar="FILE", help="Inputs as a mapping in JSON or YAML; --input comes first."
+)
+@agents_option
+@click.option("--durability", type=click.Choice(["full", "memory"]), help="Instead of what the file says.")
+@click.option("--max-parallel", type=click.IntRange(1, 100_000), help="Attempts that run side by side.")
+@click.option("--backend", type=_BACKEND, default="asyncio", show_default=True, help="The event loop.")
+@click.option("--run-id", metavar="ID", help="A name for the run.")
+@click.option(
+    "--grace", metavar="DURATION", default="10s", show_default=True, callback=seconds, help=_GRACE_HELP
+)
+@click.pass_obj
+def run(
+    settings: Settings,
+    *,
+    file: str,
+    workflow: str | None,
+    inputs: dict[str, str],
+    input_file: str | None,
+    agents: dict[str, str],
+    durability: str | None,
+    max_parallel: int | None,
+    backend: str,
+    run_id: str | None,
+    grace: float,
+) -> int:
+    """Run a workflow file, or one that comes on stdin, to its end."""
+    from actorflow.cli.start import Flags, StartRequest, start
+
+    flags = Flags(backend=backend, durability=durability, max_parallel=max_parallel, grace=grace)
+    request = StartRequest(file, workflow, inputs, input_file, agents, run_id, flags)
+    return start(settings, request)
+
+
+@app.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@agents_option
+@click.option("--backend", type=_BACKEND, help="The event loop; as recorded if not given.")
+@click.option("--grace", metavar="DURATION", callback=seconds, help=_GRACE_HELP)
+@click.pass_obj
+def resume(
+    settings: Settings, run: str, agents: dict[str, str], backend: str | None, grace: float | None
+) -> int:
+    """Go on with a paused or crashed run, or run again what failed.
+
+    RUN is an id or the unique beginning of one; `last` is the latest run that is paused or crashed.
+    """
+    from actorflow.cli.resume import ResumeRequest, resume
+
+    return resume(settings, ResumeRequest(run, agents, backend, grace))
+
+
+@app.command()
+@for_every_command
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.pass_obj
+def validate(settings: Settings, files: tuple[str, ...]) -> int:
+    """Check workflow files, and say which agents are to be bound."""
+    from actorflow.cli.validate import validate
+
+    return validate(settings.screen, files)
+
+
+@app.command("list")
+@for_every_command
+@click.pass_obj
+def list_(settings: Settings) -> int:
+    """List all runs, the latest first."""
+    from actorflow.cli.inspect import list_runs
+
+    return list_runs(settings)
+
+
+@app.command()
+@for_every_command
+@click.argument("run", metavar="RUN")
+@click.argument("task", metavar="[TASK]", required=False)
+@click.pass_obj
+def show(settings: Settings, run: str, task: str | None) -> int:
+    """Show a run, or one of its tasks with all of its attempts."""
+    from actorflow.cli.inspect import show_run, show_task
+
+    return show_run(settings, run) if task is None else show_task(settings, run, task)
+
+
+@app.command()
+@for_every_command
+@click.pass_obj
+def version(settings: Settings) -> int:
+    """Show the version."""
+    from actorflow import __version__
+
+    if settings.screen.is_json:
+        settings.screen.document({"version": __version__})
+    else:
+        settings.screen.result(f"actorflow {__version__}")
+    return 0

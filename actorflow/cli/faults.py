@@ -1,0 +1,90 @@
+"""What stands in the way, in the two forms in which it is told: lines for people, and a JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from attrs import frozen
+
+from actorflow.cli.screen import as_line, in_place
+from actorflow.cli.statuses import Elsewhere
+from actorflow.errors import ActorflowError, BadInputError, Problem, SpecError
+
+USAGE_CODE = "E600"
+INTERRUPTED_CODE = "E601"
+IO_CODE = "E602"
+BUG_CODE = "E999"
+
+
+@frozen
+class Fault:
+    """An error with its code, where it is, and the problems that it consists of."""
+
+    code: str
+    message: str
+    where: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+def fault_of(error: Exception) -> Fault:
+    """What is to be told of an error."""
+    match error:
+        case Elsewhere():
+            return fault_of(error.error)
+        case SpecError(problems=(first, *others)):
+            more = f" (and {len(others)} more)" if others else ""
+            return Fault(first.code, first.message + more, place(first), error.problems)
+        case BadInputError():
+            return Fault(
+                error.code, str(error), "", tuple(Problem(error.code, one) for one in error.problems)
+            )
+        case ActorflowError():
+            return Fault(error.code, str(error))
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx is not None else "actorflow"
+            return Fault(USAGE_CODE, error.format_message(), command)
+        case InterruptedError():
+            return Fault(INTERRUPTED_CODE, "interrupted; nothing was started")
+        case OSError():
+            return Fault(IO_CODE, str(error))
+        case _:
+            return Fault(BUG_CODE, f"unexpected {type(error).__name__}: {error}")
+
+
+def place(problem: Problem) -> str:
+    """Where a problem is, as `file:line:column`."""
+    return f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+
+
+def fault_document(fault: Fault) -> dict[str, Any]:
+    """The JSON of a command that came to no run."""
+    return {
+        "error": {"code": fault.code, "message": fault.message, "where": fault.where},
+        "problems": problem_documents(fault.problems),
+    }
+
+
+def problem_documents(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """The JSON of problems."""
+    names = ("code", "message", "file", "line", "column", "hint")
+    return [{name: getattr(problem, name) for name in names} for problem in problems]
+
+
+def fault_text(fault: Fault) -> str:
+    """The same for people."""
+    if fault.problems:
+        return problem_text(fault.problems)
+    hint = f"; try '{fault.where} --help'" if fault.code == USAGE_CODE else ""
+    return as_line(f"actorflow: {fault.code} {fault.message}{hint}")
+
+
+def problem_text(problems: Iterable[Problem]) -> str:
+    """Problems, each in one line, with the line of the file and a caret where there is one."""
+    lines: list[str] = []
+    for problem in problems:
+        lines.append(as_line(str(problem)))
+        if problem.source:
+            lines.append(in_place(problem.caret))
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""Files that a command line names: workflows, and inputs for them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from actorflow.errors import Problem, SpecError
+from actorflow.spec.bounds import Bounds
+from actorflow.spec.loading import Loaded, load_with_warnings, loads_with_warnings
+from actorflow.spec.nodes import ListNode, MapNode, Node, kind_of
+from actorflow.spec.report import Report
+from actorflow.spec.source import decode, has_only_text, read_file
+from actorflow.spec.yaml import compose
+
+STDIN = "-"
+
+
+def load_workflow(file: str) -> Loaded:
+    """Load a workflow file, or what comes on stdin: a user who names a file trusts it.
+
+    Raises:
+        SpecError: with all that is wrong with it.
+    """
+    if file != STDIN:
+        return load_with_warnings(file)
+    body = b"" if sys.stdin is None else sys.stdin.buffer.read(Bounds().file_bytes + 1)
+    return loads_with_warnings(body, name="stdin", trust="own", file="<stdin>")
+
+
+def read_inputs(file: str) -> dict[str, Any]:
+    """Read a file of inputs, a mapping in JSON or YAML.
+
+    Raises:
+        SpecError: with all that is wrong with it.
+    """
+    report, bounds = Report(file=file), Bounds()
+    body = read_file(file, report, bounds)
+    text = decode(body, report, bounds) if body is not None else None
+    root: Node = None
+    if text is not None:
+        report.text = text
+        root = compose(text, report, bounds) if has_only_text(text, report) else None
+    report.raise_problems()
+    if not isinstance(root, MapNode):
+        raise SpecError((Problem("E109", f"inputs must be a mapping, not {kind_of(root)}", file, 1, 1),))
+    return {name: _plain(value) for name, value in root.items()}
+
+
+def _plain(node: Node) -> Any:
+    """Nodes as the data that they stand for; no deeper than the composer allows."""
+    if isinstance(node, MapNode):
+        return {key: _plain(value) for key, value in node.items()}
+    return [_plain(value) for value in node] if isinstance(node, ListNode) else node

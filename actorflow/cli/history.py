@@ -1,0 +1,57 @@
+"""The attempts of one task, read off the events of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from actorflow.cli.layout import as_json, duration
+from actorflow.cli.progress import failure_text
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptLost,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    Event,
+    Failure,
+)
+
+Row = tuple[str, str, str, str, str, str]
+
+_OUTCOMES = {
+    AttemptSucceeded: "success",
+    AttemptFailed: "failed",
+    AttemptTimedOut: "timed out",
+    AttemptCanceled: "canceled",
+    AttemptLost: "lost",
+}
+
+
+def attempt_rows(task: str, events: Iterable[tuple[int, Event]]) -> list[Row]:
+    """A row for each attempt, losses included: number, loss, agent, outcome, time, error."""
+    rows: list[Row] = []
+    started: AttemptStarted | None = None
+    for _, event in events:
+        if isinstance(event, AttemptStarted) and event.task == task:
+            started = event
+        elif (
+            started is not None
+            and isinstance(
+                event, AttemptSucceeded | AttemptFailed | AttemptTimedOut | AttemptCanceled | AttemptLost
+            )
+            and event.task == task
+        ):
+            failure = event.failure if isinstance(event, AttemptFailed | AttemptTimedOut) else None
+            # a loss is noticed on resume: how long the attempt had run nobody knows
+            time = None if isinstance(event, AttemptLost) else event.at - started.at
+            rows.append(_row(started, _OUTCOMES[type(event)], time, failure))
+            started = None
+    return rows if started is None else [*rows, _row(started, "-", None, None)]
+
+
+def _row(started: AttemptStarted, outcome: str, time: float | None, failure: Failure | None) -> Row:
+    error = "" if failure is None else failure_text(failure)
+    if failure is not None and failure.detail:
+        error += f"  {as_json(dict(failure.detail))}"
+    return (str(started.attempt), str(started.loss), started.agent, outcome, duration(time), error)

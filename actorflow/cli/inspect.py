@@ -1,0 +1,160 @@
+"""`actorflow list` and `actorflow show`: what a store has, read without running anything."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from actorflow.cli.account import Account, failed_hooks
+from actorflow.cli.history import attempt_rows
+from actorflow.cli.layout import as_json, between, columns, duration, local_time
+from actorflow.cli.report import detail_lines, error_text, next_step, result_document, task_document
+from actorflow.cli.screen import Screen, as_text
+from actorflow.cli.settings import Settings
+from actorflow.cli.statuses import Exit, TaskNotFoundError
+from actorflow.cli.stores import reading
+from actorflow.journal import RunRow
+from actorflow.runtime.result import RunResult, TaskResult, result_of
+from actorflow.runtime.runtime import read_state
+from actorflow.spec.model import WorkflowSpec
+
+
+def list_runs(settings: Settings) -> int:
+    """List all runs, the latest first."""
+    with reading(settings) as journal:
+        rows = journal.runs()
+    screen = settings.screen
+    if screen.is_json:
+        screen.document([_row_document(row) for row in rows])
+    elif rows:
+        head = ("RUN", "WORKFLOW", "STATUS", "GENERATION", "STARTED")
+        screen.result("\n".join(columns([head, *map(_row_cells, rows)])))
+    else:
+        screen.note("there are no runs in this store")
+    return Exit.SUCCESS
+
+
+def show_run(settings: Settings, run: str) -> int:
+    """Show a run as it stands."""
+    with reading(settings) as journal:
+        row = journal.find(run)
+        state, _ = read_state(journal, row)
+        deliveries = journal.deliveries(row.run_id)
+        result = result_of(state, deliveries)
+        spec = state.plan.spec
+        failed = failed_hooks(spec, journal.events(row.run_id), deliveries) if result.hooks.failed else ()
+    account = Account(spec, result, failed)
+    status = status_of_row(row) if result.status == "running" else result.status
+    screen = settings.screen
+    if screen.is_json:
+        screen.document(result_document(result, status))
+        return Exit.SUCCESS
+    screen.result("\n".join([*_head_lines(row, account, status), "", *_task_lines(result)]))
+    details = detail_lines(account)
+    if details:
+        screen.result("\n".join(["", *details]))
+    step = next_step(account, settings.store_option) if row.owner_pid is None else None
+    if step is not None:
+        screen.note(step)
+    return Exit.SUCCESS
+
+
+def show_task(settings: Settings, run: str, task: str) -> int:
+    """Show a task with its whole output and all of its attempts.
+
+    Raises:
+        TaskNotFoundError: the run has none of that id.
+    """
+    with reading(settings) as journal:
+        row = journal.find(run)
+        state, _ = read_state(journal, row)
+        events = list(journal.events(row.run_id))
+    result = result_of(state, ()).tasks.get(task)
+    if result is None:
+        near = difflib.get_close_matches(task, list(state.plan.index)[:1000], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TaskNotFoundError(f"run {row.run_id!r} has no task {task!r}{hint}")
+    if settings.screen.is_json:
+        settings.screen.document(task_document(result))
+        return Exit.SUCCESS
+    _show_task(settings.screen, state.plan.spec, task, result)
+    rows = attempt_rows(task, events)
+    if rows:
+        head = ("ATTEMPT", "LOSS", "AGENT", "OUTCOME", "TIME", "ERROR")
+        settings.screen.result("\n".join(["", *columns([head, *rows])]))
+    return Exit.SUCCESS
+
+
+def status_of_row(row: RunRow) -> str:
+    """The status of a run; `crashed` where it runs and nobody alive owns it."""
+    is_crashed = row.summary.status == "running" and row.owner_pid is None
+    return "crashed" if is_crashed else row.summary.status
+
+
+def _row_document(row: RunRow) -> dict[str, Any]:
+    return {
+        "run_id": row.run_id,
+        "workflow": row.workflow,
+        "status": status_of_row(row),
+        "generation": row.summary.generation,
+        "started_at": row.summary.started_at,
+        "ended_at": row.summary.ended_at,
+        "pid": row.owner_pid,
+    }
+
+
+def _row_cells(row: RunRow) -> tuple[str, ...]:
+    status = status_of_row(row)
+    if status == "running":
+        status = f"running (pid {row.owner_pid})"
+    started = local_time(row.summary.started_at)
+    return (row.run_id, row.workflow, status, str(row.summary.generation), started)
+
+
+def _head_lines(row: RunRow, account: Account, status: str) -> list[str]:
+    result = account.result
+    seconds = between(result.started_at, result.ended_at)
+    facts = {
+        "run": result.run_id,
+        "workflow": result.workflow,
+        "status": f"running (pid {row.owner_pid})" if status == "running" else status,
+        "generation": str(result.generation),
+        "started": local_time(result.started_at),
+        "ended": "-" if seconds is None else f"{local_time(result.ended_at)} (after {duration(seconds)})",
+        "progress": f"{result.progress:.0%}",
+        "file": account.spec.path or "-",
+    }
+    return columns(facts.items())
+
+
+def _task_lines(result: RunResult) -> list[str]:
+    if not result.tasks:
+        return ["no tasks"]
+    head = ("TASK", "STATUS", "ATTEMPTS", "TIME", "AGENT", "WHY")
+    return columns([head, *(_task_cells(name, task) for name, task in result.tasks.items())])
+
+
+def _task_cells(name: str, task: TaskResult) -> tuple[str, ...]:
+    time = duration(between(task.started_at, task.ended_at))
+    why = f"{task.error['type']}: {task.error['message']}" if task.error is not None else task.reason or ""
+    return (name, task.status, str(task.attempts), time, task.agent or "-", why)
+
+
+def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult) -> None:
+    described: Mapping[str, str] = {each.id: each.description for each in spec.tasks}
+    facts = {
+        "task": name,
+        "description": described.get(name, ""),
+        "status": f"{task.status} ({task.reason})" if task.reason else task.status,
+        "agent": task.agent or "-",
+        "attempts": f"{task.attempts}, {task.losses} lost" if task.losses else str(task.attempts),
+        "started": local_time(task.started_at),
+        "ended": local_time(task.ended_at),
+    }
+    lines = columns((key, value) for key, value in facts.items() if value)
+    if task.error is not None:
+        lines.append(f"why: {error_text(task.error)}")
+    if task.output is not None:
+        lines.append(f"output: {as_text(as_json(task.output, indent=2))}")
+    screen.result("\n".join(lines))

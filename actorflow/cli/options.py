@@ -1,0 +1,77 @@
+"""Options whose values have a form of their own: inputs, agents, lengths of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from actorflow.cli.settings import STORE_KEY
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def for_every_command(command: Command) -> Command:
+    """Add the options that hold everywhere, before the command's name and after it.
+
+    Only the store is read here: the flags are known before the words are parsed (see `Screen.for_words`).
+    """
+    flags = {
+        "--debug": "Show where an error comes from.",
+        "--quiet": "Write nothing to stderr but errors.",
+        "--json": "Write one JSON document to stdout, and nothing else.",
+    }
+    for name, text in flags.items():
+        command = click.option(name, is_flag=True, expose_value=False, help=text)(command)
+    return click.option(
+        "--store",
+        metavar="URL",
+        expose_value=False,
+        callback=_remember_store,
+        help="Where runs are kept: sqlite:///FILE, a file's name, or memory:. Also in ACTORFLOW_STORE.",
+    )(command)
+
+
+def agents_option(command: Command) -> Command:
+    """Add `--agent`."""
+    return click.option(
+        "--agent",
+        "agents",
+        metavar="NAME=RUNNER",
+        multiple=True,
+        callback=pairs,
+        help="Bind an agent: python:MODULE:FUNCTION, command:SHELL, echo, fail or sleep:1s; "
+        "the name * is for all that have no runner. May be repeated.",
+    )(command)
+
+
+def pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read `NAME=VALUE` words; a name can be given once."""
+    found: dict[str, str] = {}
+    for word in values:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            form = parameter.make_metavar(click.get_current_context())
+            raise click.BadParameter(f"{word!r} is not {form}")
+        if name in found:
+            raise click.BadParameter(f"{name!r} is given twice")
+        found[name] = value
+    return found
+
+
+def seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Read a length of time; zero is one here."""
+    from actorflow.spec.durations import parse_duration  # noqa: PLC0415 - not for `--help` and `version`
+
+    if value is None or value == "0":
+        return None if value is None else 0.0
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _remember_store(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[STORE_KEY] = value

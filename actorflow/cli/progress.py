@@ -1,0 +1,103 @@
+"""A run as it goes on: one line for each task that ends, and for what happens to it on the way."""
+
+from __future__ import annotations
+
+from actorflow.cli.account import hook_name
+from actorflow.cli.layout import columns, counted, duration
+from actorflow.cli.screen import as_line
+from actorflow.core.events import (
+    AttemptCanceled,
+    AttemptFailed,
+    AttemptLost,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptTimedOut,
+    Event,
+    Failure,
+    FallbackChosen,
+    GenerationStarted,
+    HookFinished,
+    HookLost,
+    RetryScheduled,
+    StageCompleted,
+    TaskCanceled,
+    TaskFailed,
+    TaskSkipped,
+)
+from actorflow.spec.model import WorkflowSpec
+
+_LONGEST_ID = 40
+
+
+class Progress:
+    """Turns the events of a run into lines; it must see all of them, from the first on."""
+
+    def __init__(self, spec: WorkflowSpec) -> None:
+        self._spec = spec
+        self._width = min(_LONGEST_ID, max((len(task.id) for task in spec.tasks), default=0))
+        self._started_at: dict[str, float] = {}
+        self._attempts: dict[str, int] = {}
+        self._failures: dict[str, Failure] = {}
+
+    def line(self, event: Event) -> str | None:
+        """What is said of an event, if anything."""
+        match event:
+            case GenerationStarted(generation=generation):
+                self._started_at.clear()
+                return None if generation == 1 else f"generation {generation}"
+            case AttemptStarted(task=task, at=at, attempt=attempt):
+                self._started_at.setdefault(task, at)
+                self._attempts[task] = attempt
+                return None
+            case AttemptFailed(task=task, failure=failure) | AttemptTimedOut(task=task, failure=failure):
+                self._failures[task] = failure
+                return None
+            case AttemptSucceeded(task=task, at=at):
+                return self._end(task, "success", at)
+            case TaskFailed(task=task, at=at, effect=effect, failure=failure):
+                why = failure_text(failure)
+                return self._end(task, "failed", at, f"{why} (tolerated)" if effect == "tolerated" else why)
+            case AttemptCanceled(task=task, at=at) | TaskCanceled(task=task, at=at):
+                return self._end(task, "canceled", at)
+            case TaskSkipped(task=task, reason=reason):
+                return self._row(task, "skipped", reason)
+            case _:
+                return self._happening(event)
+
+    def _happening(self, event: Event) -> str | None:
+        match event:
+            case RetryScheduled(task=task, at=at, attempt=attempt, due_at=due_at):
+                return self._row(
+                    task, "retry", f"attempt {attempt} in {duration(due_at - at)}{self._why(task)}"
+                )
+            case FallbackChosen(task=task, agent=agent):
+                return self._row(task, "fallback", f"goes to agent {agent}{self._why(task)}")
+            case AttemptLost(task=task, attempt=attempt):
+                return self._row(task, "lost", f"attempt {attempt} was cut off, and runs again")
+            case StageCompleted(stage=stage, status=status):
+                return as_line(f"  stage {stage}: {status}")
+            case HookFinished(event=name, index=index, status=status, record=record) if status != "ok":
+                hook = hook_name(self._spec.hooks.of(name)[index])
+                return as_line(f"  hook {name}[{index}] {status}: {record.get('summary', '')} ({hook})")
+            case HookLost(event=name, index=index):
+                return f"  hook {name}[{index}] was cut off, and runs again"
+            case _:
+                return None
+
+    def _why(self, task: str) -> str:
+        failure = self._failures.get(task)
+        return "" if failure is None else f", after {failure_text(failure)}"
+
+    def _end(self, task: str, status: str, at: float, why: str = "") -> str:
+        attempts = self._attempts.get(task, 0)
+        started_at = self._started_at.get(task)
+        seconds = duration(None if started_at is None else at - started_at)
+        return self._row(task, status, f"{counted(attempts, 'attempt'):11} {seconds:>8}  {why}")
+
+    def _row(self, task: str, status: str, rest: str) -> str:
+        return columns([(task.ljust(self._width), status.ljust(8), rest)], indent="  ")[0]
+
+
+def failure_text(failure: Failure) -> str:
+    """Why something failed, in one line."""
+    return f"{failure.type}: {failure.message}" if failure.message else failure.type

@@ -1,0 +1,128 @@
+"""stdout and stderr: results and notes, whatever the terminal is and whoever has closed it.
+
+Results go to stdout; progress, notes and errors go to stderr. What a workflow made up (outputs, errors, names) is shown
+with its control characters escaped, so that it can't speak to the terminal.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, TextIO
+
+from attrs import define
+
+from actorflow.cli.statuses import Exit
+
+_CONTROLS: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+_IN_TEXT: Final = re.compile(f"[{_CONTROLS}]")
+_IN_LINE: Final = re.compile(f"[{_CONTROLS}\t\n]")
+
+
+@define
+class Screen:
+    """Where a command writes, and how."""
+
+    out: TextIO | None
+    err: TextIO | None
+    is_json: bool
+    is_quiet: bool
+    is_debug: bool
+    _write_error: OSError | None = None
+
+    @classmethod
+    def for_words(cls, argv: Sequence[str]) -> Screen:
+        """The screen of a command line.
+
+        The flags are looked for before the words are parsed, so that an error of parsing is told in the right form.
+        """
+        words = argv[: argv.index("--")] if "--" in argv else argv
+        flags = ("--json" in words, "--quiet" in words, "--debug" in words)
+        return cls(sys.stdout, sys.stderr, *flags)
+
+    def result(self, text: str) -> None:
+        """Write lines of a result to stdout."""
+        self._write(self.out, text)
+
+    def document(self, value: Any) -> None:
+        """Write the one JSON document of a command to stdout, in ASCII, which every encoding has."""
+        self._write(self.out, json.dumps(value, indent=2))
+
+    def note(self, text: str) -> None:
+        """Write lines to stderr, unless only errors are wanted."""
+        if not self.is_quiet:
+            self._write(self.err, text)
+
+    def error(self, text: str) -> None:
+        """Write lines to stderr."""
+        self._write(self.err, text)
+
+    def traceback(self, error: BaseException) -> None:
+        """Write where an error comes from to stderr."""
+        self._write(self.err, as_text("".join(traceback.format_exception(error))))
+
+    def status_after(self, status: int) -> int:
+        """The status of a command that ended with `status`: a result that could not be written is an error too."""
+        if self._write_error is None:
+            return status
+        self.error(f"actorflow: the result cannot be written: {self._write_error.strerror}")
+        return Exit.IO_ERROR
+
+    def _write(self, stream: TextIO | None, text: str) -> None:
+        if stream is None:
+            return
+        encoding = stream.encoding or "utf-8"
+        line = (text + "\n").encode(encoding, "backslashreplace").decode(encoding)
+        try:
+            stream.write(line)
+            stream.flush()
+        except OSError as error:
+            _silence(stream)
+            # a reader that left, as `head` does, has all it wanted; a full disk is another matter
+            if error.errno != errno.EPIPE and stream is self.out:
+                self._write_error = error
+
+
+def as_line(text: str) -> str:
+    """A text as one line without control characters."""
+    return _IN_LINE.sub(_escaped, text)
+
+
+def as_text(text: str) -> str:
+    """A text without control characters but tabs and line ends."""
+    return _IN_TEXT.sub(_escaped, text)
+
+
+def in_place(text: str) -> str:
+    """The same with one mark for each character, so that columns stay where they are."""
+    return _IN_TEXT.sub("?", text)
+
+
+def open_missing_streams() -> None:
+    """Have something open as stdin, stdout and stderr: else the first file that is opened would take the place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    known = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character)
+    return known or (f"\\x{ord(character):02x}" if character < "\x80" else f"\\u{ord(character):04x}")
+
+
+def _silence(stream: TextIO) -> None:
+    """Let whatever is still written to a broken stream go nowhere, at the end of the process too."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

@@ -1,0 +1,124 @@
+"""Signals: what the first and the second of them do, before a run, while it runs, and while it ends.
+
+Only the command line handles signals; a runtime inside another program never does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from actorflow.runtime.runtime import Runtime
+
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+_PATIENCE_S = 1.0
+"""A third signal ends the process at once, unless it comes this soon after the second: then it was meant as that."""
+
+
+class Interrupted(BaseException):
+    """Raised where a signal arrives while there is no run yet, and so nothing to be kept."""
+
+
+class EarlySignals:
+    """Handles signals in the main thread as long as no event loop does."""
+
+    def __init__(self) -> None:
+        self._is_installed = False
+        self._is_loop_near = False
+        self._is_asked = False
+
+    def install(self) -> None:
+        """From here on a signal raises `Interrupted`."""
+        self._is_installed = True
+        for number in HANDLED:
+            signal.signal(number, self._take)
+
+    def note_only(self) -> None:
+        """From here on a signal is only noted: inside a loop's own code nothing may be raised."""
+        self._is_loop_near = True
+
+    def raise_noted(self) -> None:
+        """Raise `Interrupted` if a signal has come."""
+        if self._is_asked:
+            raise Interrupted
+
+    def restore(self) -> None:
+        """Give the signals back to Python: the run is over."""
+        if self._is_installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_asked = True
+        if not self._is_loop_near:
+            raise Interrupted
+
+
+class Interruption:
+    """Stops the run of a runtime when it is told to.
+
+    The first signal starts nothing new, gives what runs its grace period, and leaves the run paused. The second kills
+    all process trees at once; the run is still paused in good order.
+    """
+
+    def __init__(self, runtime: Runtime, grace_s: float, say: Callable[[str], None]) -> None:
+        self._runtime = runtime
+        self._grace_s = grace_s
+        self._say = say
+        self._count = 0
+        self._killed_at = 0.0
+        self._has_run = False
+        self.cause = ""  #: the name of the first signal
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a signal has come."""
+        return self._count > 0
+
+    async def watch(self, signals: AsyncIterator[signal.Signals], tasks: TaskGroup) -> None:
+        """Take signals until cancelled."""
+        async for number in signals:
+            self._count += 1
+            if self._count == 1:
+                self._stop(number)
+                tasks.start_soon(self._stop_draining)
+            else:
+                self._kill()
+
+    def run_began(self) -> None:
+        """The run exists: a signal that came before holds for it too."""
+        self._has_run = True
+        if self._count == 1:
+            self._runtime.pause_all(self.cause, grace_s=self._grace_s)
+        elif self._count:
+            self._kill()
+
+    def _stop(self, number: signal.Signals) -> None:
+        self.cause = number.name
+        self._say(f"{number.name}: stopping; what runs has {self._grace_s:g} s (once more: it is killed)")
+        self._runtime.pause_all(self.cause, grace_s=self._grace_s)
+
+    async def _stop_draining(self) -> None:
+        """Let async hooks have the grace period too, and no more."""
+        from anyio import sleep  # noqa: PLC0415 - not for `--help` and `version`
+
+        await sleep(self._grace_s)
+        self._runtime.stop_draining()
+
+    def _kill(self) -> None:
+        now = time.monotonic()
+        is_third = self._killed_at and now - self._killed_at > _PATIENCE_S
+        self._runtime.pause_all(self.cause, grace_s=0.0)
+        self._runtime.kill_all()
+        if not self._has_run or is_third:
+            # still starting up, in an import that never ends; or an agent that takes no cancellation holds us
+            os._exit(2)
+        self._killed_at = self._killed_at or now

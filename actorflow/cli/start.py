@@ -1,0 +1,143 @@
+"""`actorflow run`: from the words of the command line to a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from typing import Any, Literal, cast
+
+from attrs import asdict, evolve, frozen
+
+from actorflow.agents.binding import parse_runner_word
+from actorflow.agents.loading import load_function
+from actorflow.cli.execution import Job, carry_out
+from actorflow.cli.faults import problem_text
+from actorflow.cli.files import load_workflow, read_inputs
+from actorflow.cli.settings import Settings
+from actorflow.cli.statuses import Elsewhere, Exit
+from actorflow.cli.stores import store_url
+from actorflow.errors import BadInputError, BindError
+from actorflow.runtime.handle import RunHandle
+from actorflow.runtime.inputs import checked_inputs
+from actorflow.runtime.run_ids import checked_run_id
+from actorflow.runtime.runtime import Runtime
+from actorflow.spec.model import PythonRunner, WorkflowSpec
+
+
+@frozen(kw_only=True)
+class Flags:
+    """How a run is to be run; recorded with it, so that `resume` needs to be told nothing."""
+
+    backend: str
+    durability: str | None
+    max_parallel: int | None
+    grace: float  #: seconds
+
+
+@frozen
+class StartRequest:
+    """What `run` was told."""
+
+    file: str
+    workflow: str | None
+    inputs: Mapping[str, str]
+    input_file: str | None
+    agents: Mapping[str, str]
+    run_id: str | None
+    flags: Flags
+
+
+def start(settings: Settings, request: StartRequest) -> int:
+    """Run a workflow file to its end; the exit status says which."""
+    check_agent_words(request.agents)
+    if request.run_id is not None:
+        checked_run_id(request.run_id)
+    loaded = load_workflow(request.file)
+    if loaded.warnings:
+        settings.screen.note(problem_text(loaded.warnings))
+    flags = request.flags
+    spec = limited(loaded.spec, flags.durability, flags.max_parallel)
+    inputs = _inputs(spec, request)
+    import_agents(request.agents, spec)
+
+    async def begin(runtime: Runtime) -> RunHandle:
+        return await runtime.start(
+            spec, inputs=inputs, run_id=request.run_id, workflow=request.workflow, flags=asdict(flags)
+        )
+
+    job = Job(
+        spec=spec,
+        store=store_url(settings),
+        agents=request.agents,
+        backend=flags.backend,
+        grace_s=flags.grace,
+        begin=begin,
+    )
+    return carry_out(settings, job)
+
+
+def limited(spec: WorkflowSpec, durability: object, max_parallel: object) -> WorkflowSpec:
+    """The workflow with the limits that the command line gives in place of the file's."""
+    limits = spec.limits
+    if durability is not None:
+        limits = evolve(limits, durability=cast("Literal['full', 'memory']", durability))
+    if isinstance(max_parallel, int):
+        limits = evolve(limits, max_parallel=max_parallel)
+    return spec if limits == spec.limits else evolve(spec, limits=limits)
+
+
+def check_agent_words(agents: Mapping[str, str]) -> None:
+    """See that every `--agent` names a runner.
+
+    Raises:
+        Elsewhere: one does not; it stands on the command line.
+    """
+    for name, word in agents.items():
+        try:
+            parse_runner_word(word)
+        except BindError as error:
+            raise Elsewhere(BindError(f"--agent {name}: {error}"), Exit.USAGE) from error
+
+
+def import_agents(agents: Mapping[str, str], spec: WorkflowSpec) -> None:
+    """Import what `--agent` names and the workflow uses, so that a wrong name is found here.
+
+    Raises:
+        Elsewhere: a module or function can't be imported; it stands on the command line.
+    """
+    for name, word in agents.items():
+        runner = parse_runner_word(word)
+        if isinstance(runner, PythonRunner) and (name == "*" or name in spec.agent_names):
+            try:
+                with redirect_stdout(sys.stderr):  # what a module prints is no part of the result
+                    load_function(runner.path, spec.folder)
+            except BindError as error:
+                raise Elsewhere(BindError(f"--agent {name}: {error}"), Exit.USAGE) from error
+
+
+def _inputs(spec: WorkflowSpec, request: StartRequest) -> dict[str, Any]:
+    """All inputs: those of the file, then those that were typed."""
+    filed = read_inputs(request.input_file) if request.input_file is not None else {}
+    given = {**filed, **request.inputs}
+    problems = _problems(spec, given)
+    if problems:
+        is_files = set(problems) <= set(_problems(_without_required(spec), filed))
+        raise Elsewhere(BadInputError(problems), Exit.BAD_FILE if is_files else Exit.USAGE)
+    return given
+
+
+def _problems(spec: WorkflowSpec, given: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        checked_inputs(spec, given)
+    except BadInputError as error:
+        return error.problems
+    return ()
+
+
+def _without_required(spec: WorkflowSpec) -> WorkflowSpec:
+    if spec.inputs is None:
+        return spec
+    return evolve(
+        spec, inputs={name: evolve(declared, required=False) for name, declared in spec.inputs.items()}
+    )
