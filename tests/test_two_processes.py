@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -71,10 +72,10 @@ async def _check_list(store: str) -> None:
 def holder(channel: Connection, store: str, gate: Path, backend: str) -> None:
     """Run a run that does not end before the gate is there."""
 
-    async def wait(call: object) -> str:
+    def wait(call: object) -> str:
         channel.send("running")
         while not gate.exists():
-            await anyio.sleep(0.005)
+            time.sleep(0.005)
         return "done"
 
     async def main() -> str:

@@ -81,6 +81,7 @@ class Plan:
     agents_of: tuple[tuple[str, ...], ...]  #: task → who is tried, in order
     agents: Mapping[str, RunnerTemplates | None]  #: of the agents that the workflow declares
     outputs: Template
+    notifies: bool  #: whether some task has an `on_complete.notify`
     is_read: tuple[bool, ...]  #: whether some template reads the task: only then is its end kept for them
 
     @property
@@ -136,6 +137,7 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
         agents_of=tuple(task.agents for task in spec.tasks),
         agents=agents,
         outputs=outputs,
+        notifies=any(each is not None and each.notify is not None for each in templates),
         is_read=_is_read((outputs, *_parts(templates), *_parts((*runners, *agents.values()))), index),
     )
 

@@ -45,28 +45,29 @@ class Step:
 def settle(state: RunState, now: float, decide: Callable[[Decide], Event]) -> Step:
     """Ask for commands and apply the events that they imply, until nothing more follows.
 
-    Cancels imply no event, so they are asked for once more after everything else and close the step.
+    Only facts and verdicts have consequences within a step: what starts or ends work has none before it is done.
     """
     events: list[Event] = []
     actions: list[Action] = []
-    while commands := state.commands(now):
-        count = len(events)
-        for command in commands:
+    has_consequences = True
+    while has_consequences:
+        has_consequences = False
+        for command in state.commands(now):
             match command:
                 case StartAttempt() | RunHook() | Finish():
                     actions.append(command)
                     event: Event = command.started(now)
                 case Record():
+                    has_consequences = True
                     event = command.event
                 case Decide():
+                    has_consequences = True
                     event = decide(command)
                 case CancelAttempt() | CancelHook():
                     actions.append(command)
                     continue
             state.apply(event)
             events.append(event)
-        if len(events) == count:
-            break
     return Step(events, actions)
 
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from contextvars import copy_context
-from functools import partial
 
 import anyio
 from attrs import frozen
 
 from actorflow.actors.restarts import RestartPolicy, Restarts
-from actorflow.core.commands import RunHook
-from actorflow.core.events import AttemptSucceeded, Event, HookFinished, StageCompleted
-from actorflow.core.plan import Plan
-from actorflow.core.rendering import notification
+from actorflow.core.events import Event
 from actorflow.core.state import RunState
 from actorflow.core.step import recovered
 from actorflow.errors import ActorflowError, RunExistsError, StoreFailed
-from actorflow.hooks.actor import Owed
-from actorflow.hooks.blocking import BlockingHook
-from actorflow.hooks.command import CommandHook, HookOutcome
 from actorflow.hooks.owed import Debtor
 from actorflow.journal.protocol import CreateRun, Release
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.handle import LiveRun
-from actorflow.runtime.messages import HookGone
+from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
-from actorflow.runtime.workflow_actor import WorkflowActor, WorkflowPorts
-
-_notifications = logging.getLogger("actorflow.notify")
 
 
 @frozen
@@ -64,7 +51,16 @@ class Conductor:
             if opening.create is not None:
                 raise RunExistsError(run_id)
             return self.live[run_id]
-        live = self._make_live(run_id, opening, ledger)
+        state, seq = opening.state, opening.seq
+        live = LiveRun(
+            run_id,
+            state,
+            seq,
+            staff=self._staff,
+            ledger=ledger,
+            clock=opening.clock,
+            performers=opening.performers,
+        )
         self.live[run_id] = live
         self._staff.spawn(lambda: self._drive(live, opening))
         return live
@@ -84,52 +80,22 @@ class Conductor:
         for scope in self._drains:
             scope.cancel()
 
-    def _make_live(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
-        context = copy_context()
-
-        def make_actor(state: RunState, seq: int) -> WorkflowActor:
-            ports = self._ports(run_id, state.plan, ledger)
-            return WorkflowActor(
-                ports, state, opening.clock, performers=opening.performers, context=context, seq=seq
-            )
-
-        plan = opening.state.plan
-        debtor = Debtor(run_id, plan.spec, ledger.journal, ledger.actor.tell)
-        actor = make_actor(opening.state, opening.seq)
-        return LiveRun(run_id, plan, self._staff.host, debtor, actor, make_actor, kept_seq=opening.seq)
-
-    def _ports(self, run_id: str, plan: Plan, ledger: Ledger) -> WorkflowPorts:
-        has_notify = any(each is not None and each.notify is not None for each in plan.templates)
-        return WorkflowPorts(
-            run_id=run_id,
-            host=self._staff.host,
-            pool=self._staff.pool,
-            alarm=self._staff.alarm,
-            keep=ledger.actor.tell,
-            run_hook=partial(self._run_hook, run_id),
-            cancel_hook=partial(self._cancel_hook, run_id),
-            abandon_hook=partial(self._abandon_hook, run_id),
-            progressed=partial(self._progressed, run_id),
-            kept=partial(self._kept, run_id),
-            wants_events=has_notify or bool(plan.hooks.on_stage_complete),
-        )
-
     async def _drive(self, live: LiveRun, opening: Opening) -> None:
         """Run a run until it is over, then see to its hooks. A crash that restarts can't mend is everybody's end."""
         error: Exception | None = None
         if opening.create is not None:
             # in one turn with the first batch, and so in one commit: no crash can leave a run without events
-            live.debtor.keep(opening.create, lambda error: self._created(live, error))
+            live.keep(opening.create, lambda error: self._created(live, error))
         try:
             await self._run_supervised(live, opening)
-            if not live.plan.hooks.on_stage_complete:
+            if not live.has_async_hooks:
                 await self._give_up(live)
         except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
             error = failed
             await live.actor.abandon()
         finally:
             live.end(error)
-        if error is None and live.plan.hooks.on_stage_complete:
+        if error is None and live.has_async_hooks:
             await self.drain(live.debtor)
             await self._give_up(live)
         del self.live[live.run_id]
@@ -140,8 +106,8 @@ class Conductor:
     async def _give_up(self, live: LiveRun) -> None:
         """Let others have the run. One that can't be given up any more goes with its owner."""
         if not live.actor.is_released:
-            gate = live.host.gate()
-            live.debtor.keep(Release(live.run_id), lambda _: gate.open())
+            gate = self._staff.host.gate()
+            live.keep(Release(live.run_id), lambda _: gate.open())
             await gate.wait()
 
     async def _run_supervised(self, live: LiveRun, opening: Opening) -> None:
@@ -169,45 +135,9 @@ class Conductor:
             seq = number
         if not seq:
             raise StoreFailed(f"run {live.run_id!r} crashed before its first event was kept")
-        live.actor = live.make_actor(state, seq)
+        live.restart(state, seq)
         return recovered(state, state.last_at) if state.phase != "ended" else []
 
     def _created(self, live: LiveRun, error: Exception | None) -> None:
         if error is not None:
             live.error = live.error or error
-
-    def _progressed(self, run_id: str, seq: int) -> None:
-        self.live[run_id].progressed(seq)
-
-    def _run_hook(self, run_id: str, command: RunHook) -> None:
-        live = self.live[run_id]
-
-        def answer(outcome: HookOutcome | None) -> None:
-            if outcome is None:
-                live.actor.tell(HookGone())
-                return
-            now = live.actor.now()
-            live.actor.tell(HookFinished(now, command.event, command.index, outcome.status, outcome.record))
-
-        job = CommandHook(command.hook, command.env, live.plan.spec.folder, command.delivery_id)
-        live.hook = BlockingHook(
-            job, host=self._staff.host, pool=self._staff.pool, trees=self._staff.trees, answer=answer
-        )
-        self._staff.hooks.tell(live.hook)
-
-    def _cancel_hook(self, run_id: str) -> None:
-        self.live[run_id].running_hook.cancel()
-
-    def _abandon_hook(self, run_id: str) -> None:
-        self.live[run_id].running_hook.abandon()
-
-    def _kept(self, run_id: str, events: Sequence[Event]) -> None:
-        """Tell the hooks what is kept: owed deliveries, and notifications, which are log records."""
-        live = self.live[run_id]
-        if any(isinstance(event, StageCompleted) for event in events) and live.plan.hooks.on_stage_complete:
-            self._staff.hooks.tell(Owed(live.debtor))
-        for event in events:
-            if isinstance(event, AttemptSucceeded):
-                text = notification(live.actor.state, live.actor.state.task(event.task), event.at)
-                if text is not None:
-                    _notifications.info("%s: %s", event.task, text, extra={"run_id": live.run_id})

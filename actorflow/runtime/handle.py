@@ -1,84 +1,15 @@
-"""A run that is being run, and the handle by which callers hold it."""
+"""The handle by which callers hold a run."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import TypeVar
 
-import anyio
-import anyio.to_thread
-from attrs import define, field
-
-from actorflow.actors.host import Gate, Host
 from actorflow.core.events import Event
-from actorflow.core.plan import Plan
-from actorflow.core.state import RunState
-from actorflow.hooks.blocking import BlockingHook
-from actorflow.hooks.owed import Debtor
-from actorflow.journal.protocol import Delivery, Journal
+from actorflow.journal.protocol import Delivery
+from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.messages import Cancel, Pause
 from actorflow.runtime.result import RunResult, result_of
-from actorflow.runtime.workflow_actor import WorkflowActor
-
-T = TypeVar("T")
-
-
-@define(eq=False)
-class LiveRun:
-    """A run in this process: its actor, and who watches it."""
-
-    run_id: str
-    plan: Plan
-    host: Host
-    debtor: Debtor
-    actor: WorkflowActor
-    make_actor: Callable[[RunState, int], WorkflowActor]  #: for a restart: from a state and its last number
-    is_kept: anyio.Event = field(factory=anyio.Event)  #: its first batch is in the journal, or can't be
-    is_over: anyio.Event = field(factory=anyio.Event)  #: ended, paused, or failed with its store
-    is_settled: anyio.Event = field(factory=anyio.Event)  #: over, and owed hooks are drained
-    error: Exception | None = None
-    kept_seq: int = 0
-    watchers: list[Gate] = field(factory=list[Gate])
-    hook: BlockingHook | None = None  #: the blocking hook that was started last
-
-    @property
-    def running_hook(self) -> BlockingHook:
-        """The blocking hook that runs."""
-        assert self.hook is not None
-        return self.hook
-
-    @property
-    def journal(self) -> Journal:
-        """The journal that has its events."""
-        return self.debtor.journal
-
-    def progressed(self, seq: int) -> None:
-        """Events up to `seq` are kept."""
-        self.kept_seq = seq
-        self.is_kept.set()
-        self.wake_watchers()
-
-    def wake_watchers(self) -> None:
-        """Let every iterator over the run's events look again."""
-        for gate in self.watchers:
-            gate.open()
-
-    def end(self, error: Exception | None = None) -> None:
-        """The run is over for this process."""
-        self.error = self.error or error
-        self.is_kept.set()
-        self.is_over.set()
-        self.wake_watchers()
-
-    async def read(self, read: Callable[[], T]) -> T:
-        """Read from the journal without holding the loop up."""
-        return await anyio.to_thread.run_sync(read) if self.journal.is_durable else read()
-
-    def refuse_if_failed(self) -> None:
-        """Raise what ended the run against its will."""
-        if self.error is not None:
-            raise self.error
 
 
 class RunHandle:
@@ -128,7 +59,7 @@ class RunHandle:
             StoreFailed: the store failed under the run.
         """
         live = self._live
-        gate = live.host.gate()
+        gate = live.staff.host.gate()
         live.watchers.append(gate)
         try:
             while True:
@@ -156,6 +87,6 @@ class RunHandle:
     async def _result(self) -> RunResult:
         live = self._live
         deliveries: list[Delivery] = []
-        if live.plan.hooks.on_stage_complete:
+        if live.has_async_hooks:
             deliveries = await self.deliveries()
         return result_of(live.actor.state, deliveries)

@@ -24,8 +24,9 @@ from actorflow.journal.protocol import CreateRun, Release, RunRow, RunSummary
 from actorflow.runtime.bindings import Agent, Binder, Bound
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
-from actorflow.runtime.handle import LiveRun, RunHandle
+from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
+from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.messages import Pause
 from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.run_ids import checked_run_id, new_run_id

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import assert_never, cast
+from typing import Protocol, assert_never, cast
 
-from attrs import frozen
-
-from actorflow.actors.alarm import Alarm, Appointment
-from actorflow.actors.host import Host
+from actorflow.actors.alarm import Appointment
 from actorflow.actors.mailbox import Mailbox
-from actorflow.actors.pool import RunnerPool
 from actorflow.core.commands import CancelAttempt, CancelHook, Finish, RunHook, StartAttempt
 from actorflow.core.events import (
     AttemptCanceled,
@@ -48,46 +44,73 @@ from actorflow.runtime.messages import (
     SupervisorGaveUp,
     Woken,
 )
+from actorflow.runtime.staff import Staff
 from actorflow.runtime.supervisor import TaskSupervisor
 from actorflow.runtime.task_actor import Performers, TaskActor, TaskSurroundings
+
+PROMISE = "each running attempt owes one answer, and callers are few"
 
 LAZY_COUNT = 512
 """Outcomes that nothing waits for may join a later batch, up to so many, while other attempts are about to run."""
 
 
-@frozen
-class WorkflowPorts:
-    """What a WorkflowActor speaks to."""
+class RunSurroundings(Protocol):
+    """What a WorkflowActor knows of its run, and speaks to; see `LiveRun`."""
 
-    host: Host
-    pool: RunnerPool
-    alarm: Alarm
-    keep: Callable[[Write, Callable[[Exception | None], None]], None]  #: to the JournalActor
-    run_id: str
-    run_hook: Callable[[RunHook], None]  #: to the HookActor: a blocking hook
-    cancel_hook: Callable[[], None]  #: end the blocking hook that is running; a HookFinished follows
-    abandon_hook: Callable[[], None]  #: likewise, for a pause; a HookGone follows
-    progressed: Callable[[int], None]  #: events up to this number are kept
-    kept: Callable[[list[Event]], None]  #: what was kept, for async hooks and notifications
-    wants_events: bool  #: whether anybody wants that
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        ...
+
+    @property
+    def staff(self) -> Staff:
+        """The actors that serve all runs."""
+        ...
+
+    @property
+    def clock(self) -> RunClock:
+        """The run's clock."""
+        ...
+
+    @property
+    def context(self) -> Context:
+        """The context variables that attempts see."""
+        ...
+
+    @property
+    def performers(self) -> Performers:
+        """Who performs attempts."""
+        ...
+
+    def keep(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
+        """To the JournalActor."""
+        ...
+
+    def kept(self, events: Sequence[Event], seq: int) -> None:
+        """A batch is in the journal."""
+        ...
+
+    def run_hook(self, command: RunHook) -> None:
+        """To the HookActor; a HookFinished or HookGone answers."""
+        ...
+
+    def cancel_hook(self) -> None:
+        """End the blocking hook that runs; a HookFinished answers."""
+        ...
+
+    def abandon_hook(self) -> None:
+        """End the blocking hook that runs; a HookGone answers."""
+        ...
 
 
 class WorkflowActor:
     """Runs one run to its end, or to a pause."""
 
-    def __init__(
-        self,
-        ports: WorkflowPorts,
-        state: RunState,
-        clock: RunClock,
-        *,
-        performers: Performers,
-        context: Context,
-        seq: int,
-    ) -> None:
+    def __init__(self, around: RunSurroundings, state: RunState, seq: int) -> None:
         self.state = state
-        self._ports = ports
-        self._clock = clock
+        self._around = around
+        self._clock = around.clock
+        self._alarm = around.staff.alarm
         self._seq = seq  #: of the last event handed to the journal
         self._unsaved: list[Event] = []
         self._held: list[Action] = []  #: what is to be done once `_unsaved` is kept
@@ -100,18 +123,18 @@ class WorkflowActor:
         self._is_hook_running = False
         self.is_released = False  #: the run was given up together with its end
         self._retry_alarm: tuple[float, Appointment] | None = None
+        host = around.staff.host
         limit = state.plan.spec.limits.max_parallel
-        promise = "each running attempt owes one answer, and callers are few"
-        self._mailbox: Mailbox[Message] = Mailbox(ports.host, limit + 64, promise)
-        self._supervisor = TaskSupervisor(ports.host, self.tell)
+        self._mailbox: Mailbox[Message] = Mailbox(host, limit + 64, PROMISE)
+        self._supervisor = TaskSupervisor(host, self.tell)
         self._surroundings = TaskSurroundings(
-            run_id=ports.run_id,
-            host=ports.host,
-            clock=clock,
-            pool=ports.pool,
-            alarm=ports.alarm,
-            context=context,
-            performers=performers,
+            run_id=around.run_id,
+            host=host,
+            clock=around.clock,
+            pool=around.staff.pool,
+            alarm=around.staff.alarm,
+            context=around.context,
+            performers=around.performers,
             tell=self.tell,
             note_crash=self._supervisor.note_crash,
         )
@@ -251,11 +274,11 @@ class WorkflowActor:
         self._in_flight, self._unsaved = self._unsaved, []
         self._held_by_flight, self._held = self._held, []
         summary, self._summary = self._summary, None
-        run_id = self._ports.run_id
-        self._ports.keep(Append(run_id, first, self._in_flight, summary), self._tell_kept)
+        run_id = self._around.run_id
+        self._around.keep(Append(run_id, first, self._in_flight, summary), self._tell_kept)
         if self.state.phase == "ended" and not self.state.plan.hooks.on_stage_complete:
             self.is_released = True
-            self._ports.keep(Release(run_id), _forget)
+            self._around.keep(Release(run_id), _forget)
 
     def _may_wait(self) -> bool:
         """Whether outcomes that nothing waits for may join the next batch: more are about to come."""
@@ -273,9 +296,7 @@ class WorkflowActor:
         actions, self._held_by_flight = self._held_by_flight, []
         for action in actions:
             self._do(action)
-        self._ports.progressed(self._seq)
-        if self._ports.wants_events:
-            self._ports.kept(kept)
+        self._around.kept(kept, self._seq)
 
     def _do_held(self) -> None:
         """Actions without an event of their own: cancels, said again."""
@@ -292,9 +313,9 @@ class WorkflowActor:
                     self._running[task].cancel()
             case RunHook():
                 self._is_hook_running = True
-                self._ports.run_hook(action)
+                self._around.run_hook(action)
             case CancelHook():
-                self._ports.cancel_hook()
+                self._around.cancel_hook()
             case Finish():
                 pass  # its event is kept: `is_over` says the rest
             case _:
@@ -313,7 +334,7 @@ class WorkflowActor:
         if not self.state.is_pausing:
             self._happened(PauseRequested(self._clock.now(), cause))
         if grace_s > 0:
-            self._ports.alarm.after(grace_s, lambda: self.tell(GraceOver()))
+            self._alarm.after(grace_s, lambda: self.tell(GraceOver()))
         else:
             self._leave()
 
@@ -326,7 +347,7 @@ class WorkflowActor:
         for actor in list(self._running.values()):
             actor.abandon()
         if self._is_hook_running:
-            self._ports.abandon_hook()
+            self._around.abandon_hook()
 
     def _set_alarm(self) -> None:
         """Be woken when the next retry is due."""
@@ -338,7 +359,7 @@ class WorkflowActor:
             self._retry_alarm = None
         if due_at is not None:
             delay = max(0.0, due_at - self._clock.now())
-            self._retry_alarm = (due_at, self._ports.alarm.after(delay, self._wake))
+            self._retry_alarm = (due_at, self._alarm.after(delay, self._wake))
 
     def _wake(self) -> None:
         self.tell(Woken())

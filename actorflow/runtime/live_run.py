@@ -1,0 +1,147 @@
+"""A run in this process: what its WorkflowActor speaks to, and who watches it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from actorflow.actors.host import Gate
+from actorflow.core.commands import RunHook
+from actorflow.core.events import AttemptSucceeded, Event, HookFinished, StageCompleted
+from actorflow.core.rendering import notification
+from actorflow.core.state import RunState
+from actorflow.hooks.actor import Owed
+from actorflow.hooks.blocking import BlockingHook
+from actorflow.hooks.command import CommandHook, HookOutcome
+from actorflow.hooks.owed import Debtor
+from actorflow.journal.protocol import Journal, Write
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.messages import HookGone
+from actorflow.runtime.staff import Ledger, Staff
+from actorflow.runtime.task_actor import Performers
+from actorflow.runtime.workflow_actor import WorkflowActor
+
+T = TypeVar("T")
+
+_notifications = logging.getLogger("actorflow.notify")
+
+
+class LiveRun:
+    """A run from its opening to its end, its pause, or the failure of its store."""
+
+    def __init__(
+        self,
+        run_id: str,
+        state: RunState,
+        seq: int,
+        *,
+        staff: Staff,
+        ledger: Ledger,
+        clock: RunClock,
+        performers: Performers,
+    ) -> None:
+        self.run_id = run_id
+        self.plan = state.plan
+        self.staff = staff
+        self.clock = clock
+        self.performers = performers
+        self.ledger = ledger
+        self.debtor = Debtor(run_id, state.plan.spec, ledger.journal, ledger.actor.tell)
+        self.context = copy_context()  #: of whoever started it: what its attempts see
+        self.is_kept = anyio.Event()  #: its first batch is in the journal, or can't be
+        self.is_over = anyio.Event()  #: ended, paused, or failed with its store
+        self.is_settled = anyio.Event()  #: over, and owed hooks are drained
+        self.error: Exception | None = None
+        self.kept_seq = seq
+        self.watchers: list[Gate] = []
+        self._hook: BlockingHook | None = None  #: the one that was started last
+        self.actor = WorkflowActor(self, state, seq)
+
+    def restart(self, state: RunState, seq: int) -> None:
+        """Give the run another actor in place of one that crashed."""
+        self.actor = WorkflowActor(self, state, seq)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal that has its events."""
+        return self.ledger.journal
+
+    @property
+    def has_async_hooks(self) -> bool:
+        """Whether its events may owe deliveries."""
+        return bool(self.plan.hooks.on_stage_complete)
+
+    async def read(self, read: Callable[[], T]) -> T:
+        """Read from the journal without holding the loop up."""
+        return await anyio.to_thread.run_sync(read) if self.journal.is_durable else read()
+
+    def refuse_if_failed(self) -> None:
+        """Raise what ended the run against its will."""
+        if self.error is not None:
+            raise self.error
+
+    def end(self, error: Exception | None = None) -> None:
+        """The run is over for this process."""
+        self.error = self.error or error
+        self.is_kept.set()
+        self.is_over.set()
+        self._wake_watchers()
+
+    # What the WorkflowActor says
+
+    def keep(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
+        """To the JournalActor."""
+        self.ledger.actor.tell(write, reply)
+
+    def kept(self, events: Sequence[Event], seq: int) -> None:
+        """These events are in the journal, the last under this number: whoever waits for them may have them."""
+        self.kept_seq = seq
+        self.is_kept.set()
+        self._wake_watchers()
+        if self.has_async_hooks and any(isinstance(event, StageCompleted) for event in events):
+            self.staff.hooks.tell(Owed(self.debtor))
+        if self.plan.notifies:
+            self._notify(events)
+
+    def run_hook(self, command: RunHook) -> None:
+        """To the HookActor; a HookFinished or HookGone answers."""
+
+        def answer(outcome: HookOutcome | None) -> None:
+            if outcome is None:
+                self.actor.tell(HookGone())
+                return
+            status, record = outcome.status, outcome.record
+            self.actor.tell(HookFinished(self.clock.now(), command.event, command.index, status, record))
+
+        staff = self.staff
+        job = CommandHook(command.hook, command.env, self.plan.spec.folder, command.delivery_id)
+        self._hook = BlockingHook(job, host=staff.host, pool=staff.pool, trees=staff.trees, answer=answer)
+        staff.hooks.tell(self._hook)
+
+    def cancel_hook(self) -> None:
+        """End the blocking hook that runs; it counts as canceled."""
+        if self._hook is not None:
+            self._hook.cancel()
+
+    def abandon_hook(self) -> None:
+        """End the blocking hook that runs; nothing of it is recorded."""
+        if self._hook is not None:
+            self._hook.abandon()
+
+    def _notify(self, events: Sequence[Event]) -> None:
+        """A task's `on_complete.notify` is a log record."""
+        state = self.actor.state
+        for event in events:
+            if isinstance(event, AttemptSucceeded):
+                text = notification(state, state.task(event.task), event.at)
+                if text is not None:
+                    _notifications.info("%s: %s", event.task, text, extra={"run_id": self.run_id})
+
+    def _wake_watchers(self) -> None:
+        for gate in self.watchers:
+            gate.open()
