@@ -1,0 +1,260 @@
+"""Lives of processes that run a workflow: each begins where the last one died, and ends with the run or with its own death.
+
+Processes are forked by a server that has everything imported, so that a life costs milliseconds to begin.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from traceback import format_exc
+from typing import Any, Literal
+
+import anyio
+import trio  # noqa: F401 - imported for the fork server: every second life runs on it
+from attrs import asdict, frozen
+from crash_workflows import AGENTS, RUN_ID, SPECS
+
+from actorflow import RunNotFoundError, RunResult, Runtime, load
+from actorflow.journal.protocol import Append, Write
+from actorflow.journal.sqlite import SqliteJournal
+
+BACKENDS = ("asyncio", "trio")
+
+PATIENCE_S = 60.0
+"""How long a process may take for a life that should take a tenth of a second."""
+
+
+@frozen
+class Death:
+    """Where a process kills itself: before or after a commit, given by its number or by what it keeps."""
+
+    moment: Literal["before", "after"]
+    commit: int = 0  #: from 1
+    keeps: str = ""  #: the name of the class of an event or a write
+    nth: int = 1  #: which of the commits that keep such a thing
+
+    def arm(self, commits: Commits) -> None:
+        """Make it happen."""
+        deadly = self._is_deadly()
+
+        def kill(moment: str) -> None:
+            if moment == self.moment and deadly(commits):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        commits.watch(kill)
+
+    def _is_deadly(self) -> Callable[[Commits], bool]:
+        if self.commit:
+            return lambda commits: commits.count == self.commit
+        seen = 0
+
+        def is_deadly(commits: Commits) -> bool:
+            nonlocal seen
+            seen += self.keeps in commits.kept
+            return seen == self.nth and self.keeps in commits.kept
+
+        return is_deadly
+
+
+class Commits:
+    """Counts the commits of this process, and lets others in before and after each: at the store's crash point."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kept: list[str] = []  #: the class names of what the commit at hand keeps
+        self._watchers: list[Callable[[str], None]] = []
+        commit, crash_point = SqliteJournal.commit, SqliteJournal._commit
+
+        def noted(journal: SqliteJournal, writes: Sequence[Write]) -> list[Exception | None]:
+            self.kept = [name for write in writes for name in _names(write)]
+            try:
+                return commit(journal, writes)
+            finally:
+                self.kept = []
+
+        def passed(journal: SqliteJournal) -> None:
+            self.count += 1
+            self._tell("before")
+            crash_point(journal)
+            self._tell("after")
+
+        SqliteJournal.commit = noted  # type: ignore[method-assign]
+        SqliteJournal._commit = passed  # type: ignore[method-assign]
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Have `watcher` called with `before` and `after` at every commit."""
+        self._watchers.append(watcher)
+
+    def _tell(self, moment: str) -> None:
+        for watcher in self._watchers:
+            watcher(moment)
+
+
+def _names(write: Write) -> list[str]:
+    events = [type(event).__name__ for event in write.events] if isinstance(write, Append) else []
+    return [type(write).__name__, *events]
+
+
+@frozen
+class Life:
+    """What one process is to do: run the workflow to its last end, from wherever it stands."""
+
+    folder: Path
+    workflow: str  #: a name of `SPECS`
+    backend: str = "asyncio"
+    death: Death | None = None
+    path: Path | None = None  #: load the workflow from this file
+    generations: int = 1  #: ends that the run is to have
+
+    @property
+    def store(self) -> str:
+        """The URL of its store."""
+        return f"sqlite:///{self.folder}/state.db"
+
+
+@frozen
+class Report:
+    """What a process that was not killed has to tell."""
+
+    facts: dict[str, Any]  #: of the result, without times and losses
+    commit_count: int
+    was_found: bool  #: whether the run was in the store before
+
+
+def live(channel: Connection, life: Life) -> None:
+    """The main function of a process. It says `up`, `running` once the run goes on, and at the end its Report."""
+    os.environ.update(
+        LEDGER=str(life.folder / "ledger"), FOLDER=str(life.folder), RUNNER_PID=str(os.getpid())
+    )
+    commits = Commits()
+    if life.death is not None:
+        life.death.arm(commits)
+    channel.send("up")
+    facts, was_found = anyio.run(_live, channel, life, backend=life.backend)
+    channel.send(Report(facts, commits.count, was_found))
+
+
+async def _live(channel: Connection, life: Life) -> tuple[dict[str, Any], bool]:
+    async with Runtime(store=life.store, agents=AGENTS) as rt:
+        was_found = True
+        try:
+            handle = await rt.start_resumed(RUN_ID)
+        except RunNotFoundError:
+            was_found = False
+            spec = SPECS[life.workflow] if life.path is None else load(life.path)
+            handle = await rt.start(spec, run_id=RUN_ID)
+        channel.send("running")
+        result = await handle.settled()
+        while result.generation < life.generations:
+            result = await (await rt.start_resumed(RUN_ID)).settled()
+        return facts_of(result), was_found
+
+
+def facts_of(result: RunResult) -> dict[str, Any]:
+    """All of a result that a crash must not change."""
+    facts = asdict(result)
+    for each in (facts, *facts["tasks"].values()):
+        for name in ("started_at", "ended_at", "losses"):
+            each.pop(name, None)
+    return facts
+
+
+@frozen
+class Process:
+    """A process that was started, as its parent sees it."""
+
+    process: BaseProcess
+    channel: Connection
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def hear(self) -> Any:
+        """Wait for what it says next.
+
+        Raises:
+            EOFError: it has ended without a word.
+        """
+        if not self.channel.poll(PATIENCE_S):
+            self.process.kill()
+            raise AssertionError(f"process {self.pid} said nothing for {PATIENCE_S:.0f} s")
+        match self.channel.recv():
+            case _Raised(traceback):
+                raise AssertionError(traceback)
+            case said:
+                return said
+
+    def report(self) -> Any:
+        """The last thing that it says, or None if it was killed before."""
+        said = None
+        try:
+            while True:
+                said = self.hear()
+        except EOFError:
+            self.process.join(PATIENCE_S)
+        status = self.process.exitcode
+        self.process.close()
+        self.channel.close()
+        assert status in (0, -signal.SIGKILL), f"it ended with status {status}"
+        return said if status == 0 else None
+
+    def kill(self) -> None:
+        """End it, as `kill -9` does."""
+        self.process.kill()
+
+
+@frozen
+class _Raised:
+    traceback: str
+
+
+def _main(channel: Connection, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    try:
+        target(channel, *args)
+    except BaseException:
+        channel.send(_Raised(format_exc()))
+        raise
+
+
+def start(target: Callable[..., None], *args: Any) -> Process:
+    """Start a process that calls `target(channel, *args)`."""
+    _warm_up()
+    ours, theirs = _context.Pipe()
+    process = _context.Process(target=_main, args=(theirs, target, args), daemon=True)
+    process.start()
+    theirs.close()
+    return Process(process, ours)
+
+
+def live_through(life: Life) -> Report | None:
+    """Live a life to its end; None if it ended by the death that it was given."""
+    report: Report | None = start(live, life).report()
+    return report
+
+
+_context = multiprocessing.get_context("forkserver")
+
+
+def _warm_up() -> None:
+    """See that the fork server runs, with what its processes need imported."""
+    before = os.environ.get("PYTHONPATH")
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = here if before is None else f"{here}{os.pathsep}{before}"
+    try:
+        _context.set_forkserver_preload(["pytest", "crash_lives"])
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before

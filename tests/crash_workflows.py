@@ -1,0 +1,276 @@
+"""The workflows that the crash tests run. Their bodies write a ledger: one line as each begins, one as it ends.
+
+A line is appended by one `write` to a file that was opened for appending, so that lines of many processes never mix. It
+says `start` or `end`, the idempotency key of the task or the delivery id of the hook, the attempt, and the loss.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import anyio
+
+from actorflow import AgentCall, WorkflowSpec, load_dict
+
+RUN_ID = "r"
+
+
+def note(what: str, call: AgentCall) -> None:
+    """Append a line to the ledger."""
+    line = f"{what} {call.idempotency_key} {call.attempt} {call.loss}\n"
+    ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(ledger, line.encode())
+    finally:
+        os.close(ledger)
+
+
+async def work(call: AgentCall) -> int:
+    """Double a number, for a millisecond or two."""
+    note("start", call)
+    await anyio.sleep(0.001 + 0.001 * (call.input["n"] % 2))
+    note("end", call)
+    return 2 * call.input["n"]
+
+
+def threaded(call: AgentCall) -> int:
+    """The same in a thread."""
+    note("start", call)
+    time.sleep(0.002)
+    note("end", call)
+    return 2 * call.input["n"]
+
+
+async def shaky(call: AgentCall) -> int:
+    """Succeed at the third attempt."""
+    note("start", call)
+    if call.attempt < 3:
+        raise ConnectionError(f"attempt {call.attempt} hung up")
+    note("end", call)
+    return 2 * call.input["n"]
+
+
+async def broken(call: AgentCall) -> None:
+    """Never succeed."""
+    note("start", call)
+    raise RuntimeError("out of order")
+
+
+async def mended(call: AgentCall) -> str:
+    """Fail in the first generation of a run, and succeed in those after it."""
+    note("start", call)
+    await anyio.sleep(0.003)
+    if _generation(call) == 1:
+        raise RuntimeError("not mended yet")
+    note("end", call)
+    return "mended"
+
+
+async def slow(call: AgentCall) -> str:
+    """Take for ever in the first generation of a run, and no time in those after it."""
+    note("start", call)
+    if _generation(call) == 1:
+        await anyio.sleep(60)
+    note("end", call)
+    return "at last"
+
+
+def _generation(call: AgentCall) -> int:
+    return int(call.idempotency_key.rsplit("/", 1)[1])
+
+
+AGENTS = {
+    "work": work,
+    "threaded": threaded,
+    "shaky": shaky,
+    "broken": broken,
+    "mended": mended,
+    "slow": slow,
+}
+
+_ATTEMPT = '"$ACTORFLOW_IDEMPOTENCY_KEY" "$ACTORFLOW_ATTEMPT" "$ACTORFLOW_LOSS" >> "$LEDGER"'
+_HOOK = '"$ACTORFLOW_DELIVERY_ID" 0 0 >> "$LEDGER"'
+
+
+def command(body: str = "", *, line: str = _ATTEMPT) -> str:
+    """A shell command that writes the ledger around its body."""
+    return f"printf 'start %s %s %s\\n' {line}\n{body}\nprintf 'end %s %s %s\\n' {line}\n"
+
+
+def hook(body: str = "") -> str:
+    """The same for a hook."""
+    return command(body, line=_HOOK)
+
+
+_KILL_ONCE = """if rm "$FOLDER/kill-$ACTORFLOW_EVENT-$WORKFLOW_STAGE-{index}" 2> /dev/null
+then kill -9 "$RUNNER_PID"; sleep 0.02; fi"""
+
+
+def deadly_hooks(count: int) -> list[str]:
+    """Hooks, each of which kills its runner where a file `kill-EVENT-STAGE-INDEX` says so, and goes on as an orphan."""
+    return [hook(_KILL_ONCE.format(index=index)) for index in range(count)]
+
+
+def _doubled(task: str) -> dict[str, str]:
+    return {"n": f"{{{{ tasks.{task}.output + 1 }}}}"}
+
+
+FAN: dict[str, Any] = {
+    "name": "fan",
+    "tasks": {
+        "seed": {"agent": "work", "with": {"n": 2}},
+        "left": {"agent": "work", "depends_on": ["seed"], "with": _doubled("seed")},
+        "middle": {"agent": "threaded", "depends_on": ["seed"], "with": _doubled("seed")},
+        "right": {"agent": "work", "depends_on": ["seed"], "with": {"n": 8}},
+        "again": {
+            "agent": "shaky",
+            "depends_on": ["seed"],
+            "with": _doubled("seed"),
+            "retry": {"max_attempts": 3, "delay": "10ms", "backoff": "constant", "jitter": "none"},
+        },
+        "rescued": {
+            "agent": "broken",
+            "depends_on": ["seed"],
+            "with": {"n": 1},
+            "on_error": {"fallback_agent": "work"},
+        },
+        "shrugged": {"agent": "broken", "depends_on": ["seed"], "on_error": {"strategy": "skip"}},
+        "join": {
+            "agent": "work",
+            "depends_on": ["left", "middle", "right", "again", "rescued", "shrugged"],
+            "with": {
+                "n": "{{ tasks.left.output + tasks.middle.output + tasks.right.output"
+                " + tasks.again.output + tasks.rescued.output }}"
+            },
+        },
+    },
+    "outputs": {"total": "{{ tasks.join.output }}", "shrugged": "{{ tasks.shrugged.error.message }}"},
+}
+"""A fan: parallel agents, a retry that fails twice, a fallback, a tolerated failure, outputs."""
+
+STAGES: dict[str, Any] = {
+    "name": "stages",
+    "tasks": {
+        "compile": {"command": command('echo \'{"objects": 3}\' > "$ACTORFLOW_OUTPUT"')},
+        "lint": {"command": command(), "when": "{{ 1 > 2 }}"},
+        "unit": {
+            "command": ["/bin/sh", "-c", command("echo done"), "{{ tasks.compile.output.objects }}"],
+            "depends_on": ["compile"],
+        },
+        "integration": {"command": command("sleep 0.01; echo fine")},
+        "publish": {"agent": "work", "with": {"n": "{{ tasks.compile.output.objects }}"}},
+    },
+    "workflows": {
+        "main": {
+            "hooks": {
+                "pre_workflow": [hook(), hook()],
+                "on_stage_complete": [hook(), hook()],
+                "on_error": [hook()],
+                "post_workflow": [hook(), hook("exit 3")],
+            },
+            "steps": [
+                {"stage": "build", "tasks": ["compile", "lint"]},
+                {"stage": "test", "tasks": ["unit", "integration"]},
+                {"stage": "release", "tasks": ["publish"]},
+            ],
+        }
+    },
+    "outputs": {
+        "published": "{{ tasks.publish.output }}",
+        "tests": ["{{ tasks.unit.output }}", "{{ tasks.integration.output }}"],
+    },
+}
+"""Stages with barriers, hooks of all four kinds, commands, a `when` that is false."""
+
+TWICE: dict[str, Any] = {
+    "name": "twice",
+    "tasks": {
+        "prepare": {"agent": "work", "with": {"n": 1}},
+        "fragile": {"agent": "mended", "depends_on": ["prepare"]},
+        "slow": {"agent": "slow", "depends_on": ["prepare"]},
+        "after": {"agent": "work", "depends_on": ["fragile", "slow"], "with": {"n": 5}},
+    },
+    "hooks": {"pre_workflow": [hook()], "on_error": [hook(), hook()], "post_workflow": [hook(), hook()]},
+    "outputs": {"told": "{{ tasks.fragile.output }}, {{ tasks.slow.output }}"},
+}
+"""A run that fails, and whose next generation succeeds."""
+
+DEADLY_HOOKS: dict[str, Any] = {
+    "name": "deadly-hooks",
+    "tasks": {
+        "fine": {"agent": "work", "with": {"n": 1}},
+        "fatal": {"agent": "broken", "depends_on": ["fine"]},
+    },
+    "hooks": {event: deadly_hooks(3) for event in ("pre_workflow", "on_error", "post_workflow")},
+}
+"""A failing run, any of whose blocking hooks can be told to kill its runner."""
+
+DEADLY_DELIVERIES: dict[str, Any] = {
+    "name": "deadly-deliveries",
+    "tasks": {"one": {"agent": "work", "with": {"n": 1}}, "two": {"agent": "work", "with": {"n": 2}}},
+    "workflows": {
+        "main": {
+            "hooks": {"on_stage_complete": deadly_hooks(2)},
+            "steps": [{"stage": "first", "tasks": ["one"]}, {"stage": "second", "tasks": ["two"]}],
+        }
+    },
+}
+"""Two stages, the delivery of whose end can be told to kill its runner."""
+
+ORPHANED: dict[str, Any] = {
+    "name": "orphaned",
+    "tasks": {
+        "early": {"agent": "work", "with": {"n": 1}},
+        "parent": {
+            "command": command(
+                'if [ -p "$FOLDER/pids" ]; then setsid sleep 60 & echo "$$ $!" > "$FOLDER/pids"; exec sleep 60; fi'
+            ),
+            "depends_on": ["early"],
+        },
+    },
+}
+"""A command that leaves two processes behind: itself, when its runner dies, and one in a session of its own.
+
+It tells their numbers through a named pipe, and does nothing where there is none.
+"""
+
+
+def _long() -> dict[str, Any]:
+    tasks: dict[str, Any] = {}
+    above: list[str] = []
+    for layer in range(8):
+        names = [f"t{layer}_{number}" for number in range(4)]
+        agents = ["work", "threaded", "work", "shaky" if layer % 3 == 1 else "work"]
+        for name, agent in zip(names, agents, strict=True):
+            tasks[name] = {"agent": agent, "with": {"n": layer}, "depends_on": above}
+            if agent == "shaky":
+                tasks[name]["retry"] = {"max_attempts": 3, "delay": "2ms", "jitter": "full"}
+        above = names
+    tasks["told"] = {"command": command("echo told"), "depends_on": ["t2_0"]}
+    stages = [
+        {"stage": f"s{half}", "tasks": [f"t{i}_{n}" for i in (2 * half, 2 * half + 1) for n in range(4)]}
+        for half in range(4)
+    ]
+    stages.append({"stage": "s4", "tasks": ["told"]})
+    hooks = {"pre_workflow": [hook()], "on_stage_complete": [hook()], "post_workflow": [hook()]}
+    return {
+        "name": "long",
+        "tasks": tasks,
+        "workflows": {"main": {"hooks": hooks, "steps": stages}},
+        "outputs": {"last": "{{ tasks.t7_3.output }}"},
+    }
+
+
+LONG = _long()
+"""Thirty-odd tasks in layers and stages: a run of some tenths of a second, to be killed anywhere."""
+
+DEFINITIONS = {
+    definition["name"]: definition
+    for definition in (FAN, STAGES, TWICE, DEADLY_HOOKS, DEADLY_DELIVERIES, ORPHANED, LONG)
+}
+
+SPECS: dict[str, WorkflowSpec] = {
+    name: load_dict(definition, trust="own") for name, definition in DEFINITIONS.items()
+}

@@ -1,0 +1,83 @@
+"""A process is killed before or after each of its commits; the next one comes to the same end, and repeats nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import count, product
+
+import pytest
+from crash_checks import check_crashed, check_ended
+from crash_lives import BACKENDS, Death, Life, Report, live_through
+
+GENERATIONS = {"fan": 1, "stages": 1, "twice": 2}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Report]:
+    """How each workflow ends when nobody is killed, and after how many commits at most."""
+
+    @cache
+    def ended(workflow: str) -> Report:
+        reports: list[Report] = []
+        for backend in BACKENDS:
+            folder = tmp_path_factory.mktemp(workflow)
+            report = live_through(Life(folder, workflow, backend, generations=GENERATIONS[workflow]))
+            assert report is not None
+            check_ended(folder)
+            reports.append(report)
+        assert reports[0].facts == reports[1].facts
+        return max(reports, key=lambda report: report.commit_count)
+
+    return ended
+
+
+@pytest.mark.parametrize("workflow", GENERATIONS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_at_any_commit_changes_nothing_of_the_end(workflow, moment, undisturbed, tmp_path):
+    expected = undisturbed(workflow)
+    killed_on: list[str] = []
+    for number in count(1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        backend = BACKENDS[number % 2]
+        life = Life(folder, workflow, backend, Death(moment, number), generations=GENERATIONS[workflow])
+        if live_through(life) is not None:
+            if number > expected.commit_count:
+                break
+            continue  # batches fell together, and made fewer commits
+        killed_on.append(backend)
+        left = check_crashed(folder)
+        assert bool(left[0].events) == (number > 1 or moment == "after"), "a run begins with its first commit"
+        # killed after a commit, the run goes on upon the other back end
+        heir = backend if moment == "before" else BACKENDS[(number + 1) % 2]
+        report = live_through(Life(folder, workflow, heir, generations=GENERATIONS[workflow]))
+        assert report is not None
+        assert report.was_found == bool(left[0].events)
+        assert report.facts == expected.facts
+        check_ended(folder, left)
+    assert set(killed_on) == set(BACKENDS)
+
+
+@pytest.mark.parametrize("workflow", GENERATIONS)
+def test_a_kill_of_the_resume_changes_nothing_either(workflow, undisturbed, tmp_path):
+    expected = undisturbed(workflow)
+    for number, (first, second) in enumerate(product((2, 4, 7), (1, 2, 4))):
+        folder = tmp_path / f"{first}-{second}"
+        folder.mkdir()
+        moment = ("before", "after")[number % 2]
+        backend = BACKENDS[number // 2 % 2]
+        killed = [
+            live_through(
+                Life(folder, workflow, backend, Death(moment, commit), generations=GENERATIONS[workflow])
+            )
+            for commit in (first, second)
+        ]
+        left = check_crashed(folder)
+        report = killed[1]
+        if report is None:
+            report = live_through(Life(folder, workflow, backend, generations=GENERATIONS[workflow]))
+        assert killed[0] is None
+        assert report is not None
+        assert report.facts == expected.facts
+        check_ended(folder, left)
