@@ -106,9 +106,7 @@ class Conductor:
     async def _give_up(self, live: LiveRun) -> None:
         """Let others have the run. One that can't be given up any more goes with its owner."""
         if not live.actor.is_released:
-            gate = self._staff.host.gate()
-            live.keep(Release(live.run_id), lambda _: gate.open())
-            await gate.wait()
+            await live.ledger.actor.keep(Release(live.run_id))
 
     async def _run_supervised(self, live: LiveRun, opening: Opening) -> None:
         """Run the run's actor; should it crash, go on from the journal, as another process would."""

@@ -42,12 +42,12 @@ class RunHandle:
     def cancel(self, cause: str = "canceled by its caller") -> None:
         """Ask for the run's end as canceled; once its outcome is decided, this changes nothing."""
         if not self._live.is_over.is_set():
-            self._live.actor.tell(Cancel(cause))
+            self._live.actor.tell(Cancel(self._live.clock.now(), cause))
 
     async def pause(self, *, grace_s: float = 10.0, cause: str = "paused by its caller") -> RunResult:
         """Start nothing new, give what runs `grace_s` seconds, end the rest, and leave the run to be resumed."""
         if not self._live.is_over.is_set():
-            self._live.actor.tell(Pause(cause, grace_s))
+            self._live.actor.tell(Pause(self._live.clock.now(), cause, grace_s))
         return await self.wait()
 
     async def events(self, after: int = 0) -> AsyncIterator[tuple[int, Event]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
+import anyio
 from attrs import frozen
 
 from actorflow.actors.host import Gate, Host
@@ -44,8 +45,24 @@ class JournalActor:
         """Have a write committed; `reply` is called on the loop, with what stood in its way or None."""
         self._mailbox.tell(_Entry(write, reply))
 
+    async def keep(self, write: Write) -> Exception | None:
+        """Have a write committed and wait for it, whoever cancels; what stood in its way, or None."""
+        gate = self._host.gate()
+        errors: list[Exception | None] = []
+
+        def reply(error: Exception | None) -> None:
+            errors.append(error)
+            gate.open()
+
+        self.tell(write, reply)
+        with anyio.CancelScope(shield=True):
+            await gate.wait()
+        return errors[0]
+
     async def ask(self, question: Callable[[], T]) -> T:
         """Have the writing thread call `question`, behind what it has been given, and wait for the answer.
+
+        Who is cancelled meanwhile gets the answer all the same: it may be that a run is now theirs.
 
         Raises:
             Exception: whatever `question` raises.
@@ -54,7 +71,8 @@ class JournalActor:
             return question()
         answer = _Answer(question, self._host.gate())
         self._inbox.put(answer)
-        await answer.gate.wait()
+        with anyio.CancelScope(shield=True):
+            await answer.gate.wait()
         return answer.result()
 
     def beat(self) -> None:

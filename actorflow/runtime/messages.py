@@ -1,4 +1,8 @@
-"""What is said to a WorkflowActor, besides outcomes: those arrive as the very events that they become."""
+"""What is said to a WorkflowActor, besides outcomes: those arrive as the very events that they become.
+
+A message that becomes an event carries its time, `at`: that at which it was told, so that events in the order of the
+mailbox are in the order of time.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ class Woken:
 class Cancel:
     """From a caller: end the run as canceled."""
 
+    at: float
     cause: str
 
 
@@ -41,6 +46,7 @@ class Cancel:
 class Pause:
     """From a caller: start nothing new, give what runs `grace_s` seconds, then leave the run to be resumed."""
 
+    at: float
     cause: str
     grace_s: float
 
@@ -61,6 +67,7 @@ class AttemptGone:
 class AttemptCrashed:
     """From the TaskSupervisor: the actor of an attempt crashed, and the attempt with it."""
 
+    at: float
     task: str
 
 

@@ -198,7 +198,7 @@ class Runtime:
             return await _kept(await open_.reopen(row, ledger))
         except BaseException:
             if row.run_id not in open_.conductor.live:
-                ledger.actor.tell(Release(row.run_id), lambda _: None)
+                await ledger.actor.keep(Release(row.run_id))
             raise
 
     async def get(self, run_id: str) -> RunResult:
@@ -221,7 +221,7 @@ class Runtime:
         """Pause every run: nothing new starts, and what runs after `grace_s` seconds is ended."""
         open_ = self._opened
         for live in open_.conductor.live.values():
-            live.actor.tell(Pause(cause, grace_s))
+            live.actor.tell(Pause(live.clock.now(), cause, grace_s))
         open_.staff.alarm.after(grace_s, open_.staff.threads.abandon)
 
     def kill_all(self) -> None:
@@ -231,7 +231,7 @@ class Runtime:
         open_.staff.trees.kill_all_nowait()
         open_.conductor.hurry()
         for live in open_.conductor.live.values():
-            live.actor.tell(Pause("killed", 0.0))
+            live.actor.tell(Pause(live.clock.now(), "killed", 0.0))
 
     def stop_draining(self) -> None:
         """Wait no more for async hooks; what they are still owed stays in the journal."""

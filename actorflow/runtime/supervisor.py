@@ -28,11 +28,11 @@ class TaskSupervisor:
         """The verdict on a failed attempt, as the event to commit with it."""
         return answer(failed, now)
 
-    def note_crash(self, task: str, error: Exception) -> None:
+    def note_crash(self, at: float, task: str, error: Exception) -> None:
         """An attempt's actor crashed: the attempt is lost and runs again, unless crashes come too thick."""
         try:
             self._restarts.note_crash(error)
         except Exception as gave_up:  # noqa: BLE001 - the crash itself, for the parent to see
             self._tell(SupervisorGaveUp(task, gave_up))
         else:
-            self._tell(AttemptCrashed(task))
+            self._tell(AttemptCrashed(at, task))

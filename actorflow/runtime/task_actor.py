@@ -45,7 +45,7 @@ class TaskSurroundings:
     context: Context  #: the context variables of whoever started the run
     performers: Performers
     tell: Callable[[Message], None]  #: to the WorkflowActor
-    note_crash: Callable[[str, Exception], None]  #: to the TaskSupervisor
+    note_crash: Callable[[float, str, Exception], None]  #: to the TaskSupervisor
     queued_count: int = 0  #: attempts that wait for a runner
 
 
@@ -110,7 +110,7 @@ class TaskActor:
     def crashed(self, error: Exception) -> None:
         """The turn raised: a bug of ours. The supervisor decides."""
         self._is_at_work = False
-        self._with.note_crash(self._command.task, error)
+        self._with.note_crash(self._with.clock.now(), self._command.task, error)
 
     def _end_for(self, cause: str) -> None:
         if self._end_cause is not None and cause != "pause":

@@ -182,7 +182,6 @@ class WorkflowActor:
         return is_left or self.state.phase == "ended"
 
     def _receive(self, message: Message) -> None:
-        now = self._clock.now()
         match message:
             case (
                 AttemptSucceeded() | AttemptFailed() | AttemptTimedOut() | AttemptCanceled() | HookFinished()
@@ -190,17 +189,17 @@ class WorkflowActor:
                 self._happened(message)
             case Committed(error):
                 self._kept(error)
-            case Cancel(cause):
+            case Cancel(at, cause):
                 if self.state.phase != "ended" and not self.state.is_canceled:
-                    self._happened(CancelRequested(now, cause))
-            case Pause(cause, grace_s):
-                self._pause(cause, grace_s)
+                    self._happened(CancelRequested(at, cause))
+            case Pause(at, cause, grace_s):
+                self._pause(at, cause, grace_s)
             case GraceOver():
                 if self.state.is_pausing:
                     self._leave()
-            case AttemptCrashed(task):
+            case AttemptCrashed(at, task):
                 lost = self.state.task(task)
-                self._happened(AttemptLost(now, task, lost.attempt, lost.loss))
+                self._happened(AttemptLost(at, task, lost.attempt, lost.loss))
             case SupervisorGaveUp(_, error):
                 raise error
             case Woken():
@@ -221,9 +220,9 @@ class WorkflowActor:
                 | AttemptFailed(task=task)
                 | AttemptTimedOut(task=task)
                 | AttemptCanceled(task=task)
-                | AttemptGone(task)
-                | AttemptCrashed(task)
-                | SupervisorGaveUp(task)
+                | AttemptGone(task=task)
+                | AttemptCrashed(task=task)
+                | SupervisorGaveUp(task=task)
             ):
                 self._running.pop(task, None)
             case _:
@@ -328,11 +327,11 @@ class WorkflowActor:
         self._running[command.task] = actor
         actor.start(command)
 
-    def _pause(self, cause: str, grace_s: float) -> None:
+    def _pause(self, at: float, cause: str, grace_s: float) -> None:
         if self.state.phase == "ended":
             return
         if not self.state.is_pausing:
-            self._happened(PauseRequested(self._clock.now(), cause))
+            self._happened(PauseRequested(at, cause))
         if grace_s > 0:
             self._alarm.after(grace_s, lambda: self.tell(GraceOver()))
         else:
