@@ -1,0 +1,81 @@
+"""`python -m benchmarks core` and `python -m benchmarks profile W2`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import anyio
+import click
+
+from benchmarks.measure import BACKENDS, Backend, Kind, Measured, measure
+from benchmarks.profiling import profile
+from benchmarks.report import document, fail_status, machine, tables, to_stderr
+from benchmarks.workloads import NAMES, Name, workload
+
+_COUNT = click.option("--count", default=1000, show_default=True, help="Tasks of W1 to W3, runs of W4.")
+_FOLDER = click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the databases lie while it runs: on the disk that is meant. [default: the system's temporary folder]",
+)
+
+
+@click.group()
+def main() -> None:
+    """Measure what actorflow costs."""
+
+
+@main.command()
+@click.option("--backend", type=click.Choice([*BACKENDS, "both"]), default="both", show_default=True)
+@click.option(
+    "--workload", "names", type=click.Choice(NAMES), multiple=True, help="Repeatable. [default: all]"
+)
+@click.option("--rounds", default=15, show_default=True, help="Turns of each contestant.")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON document.")
+@_COUNT
+@_FOLDER
+def core(  # noqa: PLR0917 - click passes them by name
+    backend: str, names: tuple[Name, ...], rounds: int, is_json: bool, count: int, folder: Path | None
+) -> None:
+    """Compare actorflow with a bare coordinator and with bare tasks; status 1 if a target is missed."""
+    backends: list[Backend] = [one for one in BACKENDS if backend in (one, "both")]
+    with tempfile.TemporaryDirectory(prefix="actorflow-benchmark-", dir=folder) as temporary:
+        facts = machine(Path(temporary))
+        results: list[Measured] = []
+        for name in names or NAMES:
+            for each in backends:
+                to_stderr(f"{name} on {each} …")
+                results.append(_measured(name, each, count, rounds, Path(temporary)))
+    print(json.dumps(document(results, facts), indent=1) if is_json else tables(results, facts))
+    sys.exit(fail_status(results))
+
+
+@main.command("profile")
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--backend", type=click.Choice(BACKENDS), default="asyncio", show_default=True)
+@click.option("--durable/--memory", default=False, show_default=True)
+@click.option("--rounds", default=20, show_default=True)
+@click.option("--top", default=40, show_default=True, help="Functions in each list.")
+@_COUNT
+@_FOLDER
+def profile_command(  # noqa: PLR0917 - likewise
+    name: Name, backend: Backend, durable: bool, rounds: int, top: int, count: int, folder: Path | None
+) -> None:
+    """Run one workload under cProfile and print the dearest functions."""
+    work = workload(name, count)
+    with tempfile.TemporaryDirectory(prefix="actorflow-benchmark-", dir=folder) as temporary:
+        kind: Kind = "durable" if durable else "memory"
+        profile(work, backend, kind, rounds=rounds, folder=Path(temporary), top=top)
+
+
+def _measured(name: Name, backend: Backend, count: int, rounds: int, folder: Path) -> Measured:
+    work = workload(name, count)
+    return anyio.run(partial(measure, work, backend, rounds=rounds, folder=folder), backend=backend)
+
+
+if __name__ == "__main__":
+    main()
