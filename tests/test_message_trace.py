@@ -82,7 +82,10 @@ async def test_the_trace_in_the_design_is_the_one_of_a_run_with_one_retry_and_on
             "tasks": {
                 "fetch": {
                     "agent": "live",
-                    "on_error": {"retry": {"max_attempts": 2, "delay": "10ms"}, "fallback_agent": "backup"},
+                    "on_error": {
+                        "retry": {"max_attempts": 2, "delay": "50ms", "jitter": "none"},
+                        "fallback_agent": "backup",
+                    },
                 }
             },
         }
