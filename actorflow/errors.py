@@ -7,7 +7,6 @@ command line, in JSON and here, and its message says what is wrong, where, and w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 __all__ = [
     "ActorflowError",
@@ -61,20 +60,19 @@ class Problem:
 class ActorflowError(Exception):
     """Base of all errors that actorflow raises on purpose."""
 
-    code: ClassVar[str] = "E000"
+    code: str = "E000"  #: stable, and the same on the command line, in JSON and here
 
 
 class SpecError(ActorflowError):
-    """Raised when a workflow cannot be loaded; `problems` holds all that is wrong with it, in the file's order."""
+    """Raised when a workflow cannot be loaded; `problems` holds all that is wrong with it, in the file's order.
+
+    Its `code` is that of the first problem.
+    """
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
+        self.code = problems[0].code
         super().__init__("\n".join(str(problem) for problem in problems))
-
-    @property
-    def first_code(self) -> str:
-        """The code of the first problem."""
-        return self.problems[0].code if self.problems else self.code
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)

@@ -91,7 +91,7 @@ def status_of(error: BaseException) -> Exit:
     """The status that an error ends the program with."""
     if isinstance(error, Elsewhere):
         return error.status
-    if isinstance(error, SpecError) and error.first_code in UNREADABLE:
+    if isinstance(error, SpecError) and error.code in UNREADABLE:
         return Exit.NOT_FOUND
     known = (STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
     return next(known, Exit.SOFTWARE)
