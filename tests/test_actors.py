@@ -11,6 +11,7 @@ import trio.testing
 
 from actorflow.actors.alarm import Alarm
 from actorflow.actors.host import current_host
+from actorflow.actors.latch import Latch
 from actorflow.actors.mailbox import Mailbox, MailboxFullError
 from actorflow.actors.pool import IDLE_KEPT, SLICE_COUNT, RunnerPool
 from actorflow.actors.restarts import RestartPolicy, Restarts
@@ -299,3 +300,23 @@ def test_crashes_that_are_far_apart_never_use_the_intensity_up():
             await trio.sleep(6)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_a_latch_lets_all_who_wait_pass_and_all_who_come_later():
+    latch = Latch(current_host())
+    passed = []
+
+    async def wait() -> None:
+        await latch.wait()
+        passed.append(1)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(wait)
+        with anyio.move_on_after(0.01):
+            await latch.wait()
+        assert passed == []
+        latch.set()
+        latch.set()
+    await latch.wait()
+    assert passed == [1, 1, 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
@@ -18,20 +17,22 @@ class RestartPolicy:
     period_s: float = 5.0
 
 
+DEFAULT = RestartPolicy()
+
+
 class Restarts:
     """The restarts of one supervised actor, counted against a policy."""
 
     def __init__(self, policy: RestartPolicy, host: Host) -> None:
         self._policy = policy
         self._host = host
-        self._crashes: deque[float] = deque()
+        self._crashes: tuple[float, ...] = ()
 
     def note_crash(self, error: Exception) -> None:
         """Count a crash; raise it again when the intensity is used up."""
         now = self._host.time()
-        self._crashes.append(now)
-        while self._crashes[0] < now - self._policy.period_s:
-            self._crashes.popleft()
+        since = now - self._policy.period_s
+        self._crashes = (*(crash for crash in self._crashes if crash >= since), now)
         if len(self._crashes) > self._policy.intensity:
             raise error
 

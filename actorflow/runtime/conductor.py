@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import anyio
 from attrs import frozen
 
-from actorflow.actors.restarts import RestartPolicy, Restarts
+from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.core.events import Event
 from actorflow.core.state import RunState
 from actorflow.core.step import recovered
@@ -62,7 +62,7 @@ class Conductor:
             performers=opening.performers,
         )
         self.live[run_id] = live
-        self._staff.spawn(lambda: self._drive(live, opening))
+        self._staff.spawn(self._drive, live, opening)
         return live
 
     async def drain(self, debtor: Debtor) -> None:
@@ -110,7 +110,7 @@ class Conductor:
 
     async def _run_supervised(self, live: LiveRun, opening: Opening) -> None:
         """Run the run's actor; should it crash, go on from the journal, as another process would."""
-        restarts = Restarts(RestartPolicy(), self._staff.host)
+        restarts = Restarts(DEFAULT, self._staff.host)
         events = opening.events
         while True:
             try:

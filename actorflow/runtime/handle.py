@@ -41,12 +41,12 @@ class RunHandle:
 
     def cancel(self, cause: str = "canceled by its caller") -> None:
         """Ask for the run's end as canceled; once its outcome is decided, this changes nothing."""
-        if not self._live.is_over.is_set():
+        if not self._live.is_over.is_set:
             self._live.actor.tell(Cancel(self._live.clock.now(), cause))
 
     async def pause(self, *, grace_s: float = 10.0, cause: str = "paused by its caller") -> RunResult:
         """Start nothing new, give what runs `grace_s` seconds, end the rest, and leave the run to be resumed."""
-        if not self._live.is_over.is_set():
+        if not self._live.is_over.is_set:
             self._live.actor.tell(Pause(self._live.clock.now(), cause, grace_s))
         return await self.wait()
 
@@ -63,7 +63,7 @@ class RunHandle:
         live.watchers.append(gate)
         try:
             while True:
-                is_last = live.is_over.is_set()
+                is_last = live.is_over.is_set
                 if live.kept_seq > after:
                     for seq, event in await live.read(partial(self._events_after, after)):
                         after = seq

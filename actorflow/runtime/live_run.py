@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import TypeVar
 
-import anyio
 import anyio.to_thread
 
 from actorflow.actors.host import Gate
+from actorflow.actors.latch import Latch
 from actorflow.core.commands import RunHook
 from actorflow.core.events import AttemptSucceeded, Event, HookFinished, StageCompleted
 from actorflow.core.rendering import notification
@@ -53,9 +53,9 @@ class LiveRun:
         self.ledger = ledger
         self.debtor = Debtor(run_id, state.plan.spec, ledger.journal, ledger.actor.tell)
         self.context = copy_context()  #: of whoever started it: what its attempts see
-        self.is_kept = anyio.Event()  #: its first batch is in the journal, or can't be
-        self.is_over = anyio.Event()  #: ended, paused, or failed with its store
-        self.is_settled = anyio.Event()  #: over, and owed hooks are drained
+        self.is_kept = Latch(staff.host)  #: its first batch is in the journal, or can't be
+        self.is_over = Latch(staff.host)  #: ended, paused, or failed with its store
+        self.is_settled = Latch(staff.host)  #: over, and owed hooks are drained
         self.error: Exception | None = None
         self.kept_seq = seq
         self.watchers: list[Gate] = []

@@ -189,7 +189,7 @@ class Runtime:
         ledger = open_.staff.store
         found = await ledger.actor.ask(lambda: ledger.journal.find(run_id))
         live = open_.conductor.live.get(found.run_id)
-        if live is not None and not live.is_over.is_set():
+        if live is not None and not live.is_over.is_set:
             return RunHandle(live)
         if live is not None:
             await live.is_settled.wait()

@@ -17,6 +17,7 @@ runtime ends them itself, from the bottom to the top.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVarTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,12 +26,14 @@ from attrs import define, field, frozen
 from actorflow.actors.alarm import Alarm
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
-from actorflow.actors.restarts import RestartPolicy, Restarts
+from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.agents.python import AgentThreads
 from actorflow.hooks.actor import HookActor
 from actorflow.journal import Journal, MemoryJournal
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.journal_actor import JournalActor
+
+Args = TypeVarTuple("Args")
 
 HEARTBEAT_S = 5.0
 """Between signs of life; others take an owner for stopped after 30 s without one."""
@@ -76,9 +79,9 @@ class Staff:
         staff._start()
         return staff
 
-    def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
+    def spawn(self, run: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:
         """Run a task that the host's cancellation does not reach; it has to end by itself."""
-        self.task_group.start_soon(_shielded, run, anyio.CancelScope(shield=True))
+        self.task_group.start_soon(_shielded, anyio.CancelScope(shield=True), run, *args)
 
     async def dismiss(self) -> None:
         """End all actors, journals last, so that what was told them is kept. Runs are over by now."""
@@ -97,10 +100,10 @@ class Staff:
         for run in (self.alarm.run, self._run_hooks, self._beat):
             scope = anyio.CancelScope(shield=True)
             self._scopes.append(scope)
-            self.task_group.start_soon(_shielded, run, scope)
+            self.task_group.start_soon(_shielded, scope, run)
 
     async def _run_hooks(self) -> None:
-        await Restarts(RestartPolicy(), self.host).supervise(self.hooks.run, lambda _: None)
+        await Restarts(DEFAULT, self.host).supervise(self.hooks.run, lambda _: None)
 
     async def _beat(self) -> None:
         while True:
@@ -108,6 +111,6 @@ class Staff:
             self.store.actor.beat()
 
 
-async def _shielded(run: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+async def _shielded(scope: anyio.CancelScope, run: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:
     with scope:
-        await run()
+        await run(*args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actorflow.actors.host import Host
-from actorflow.actors.restarts import RestartPolicy, Restarts
+from actorflow.actors.restarts import DEFAULT, RestartPolicy, Restarts
 from actorflow.core.commands import Decide
 from actorflow.core.events import Event
 from actorflow.core.recovery import answer
@@ -19,10 +19,10 @@ class TaskSupervisor:
         self,
         host: Host,
         tell: Callable[[Message], None],
-        policy: RestartPolicy | None = None,
+        policy: RestartPolicy = DEFAULT,
     ) -> None:
         self._tell = tell
-        self._restarts = Restarts(policy or RestartPolicy(), host)
+        self._restarts = Restarts(policy, host)
 
     def decide(self, failed: Decide, now: float) -> Event:
         """The verdict on a failed attempt, as the event to commit with it."""

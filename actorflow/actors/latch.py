@@ -1,0 +1,32 @@
+"""A latch: set once, waited for by any number. A run has three, so it is lighter than an event of the loop."""
+
+from __future__ import annotations
+
+from actorflow.actors.host import Gate, Host
+
+
+class Latch:
+    """Open or not; once open, for ever."""
+
+    __slots__ = ("_gates", "_host", "is_set")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._gates: list[Gate] | None = None
+        self.is_set = False
+
+    def set(self) -> None:
+        """Let everybody pass who waits, now and later."""
+        self.is_set = True
+        gates, self._gates = self._gates, None
+        for gate in gates or ():
+            gate.open()
+
+    async def wait(self) -> None:
+        """Wait until it is set."""
+        if not self.is_set:
+            gate = self._host.gate()
+            if self._gates is None:
+                self._gates = []
+            self._gates.append(gate)
+            await gate.wait()
