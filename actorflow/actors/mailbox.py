@@ -41,9 +41,9 @@ class Mailbox(Generic[M]):
 
     async def drain(self) -> list[M]:
         """Wait for a message; then take all that are there, oldest first. Cancelling takes none."""
-        while not (messages := self.drain_nowait()):
+        while not self._count:
             await self._gate.wait()
-        return messages
+        return self.drain_nowait()
 
     def drain_nowait(self) -> list[M]:
         """Take all messages that are there."""

@@ -35,9 +35,9 @@ def _decision(state: RunState, index: int, failure: Failure, now: float) -> Comm
 
 
 def _task_commands(state: RunState, now: float) -> list[Command]:
-    facts = _facts(state, now)
-    if facts:
-        return facts
+    frontier = state.frontier
+    if state.to_fail or frontier.to_skip or frontier.stages_to_complete:
+        return _facts(state, now)
     if state.closing is not None:
         if state.running:
             return [CancelAttempt(state.tasks[i].id, state.tasks[i].attempt) for i in state.running]

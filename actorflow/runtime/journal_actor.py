@@ -37,7 +37,8 @@ class JournalActor:
         self._journal = journal
         self._mailbox: Mailbox[_Entry | None] = Mailbox(host, float("inf"), "it is bounded by the runs")
         self._inbox: SimpleQueue[list[Write] | _Answer[Any] | None] = SimpleQueue()
-        self._done = host.gate()
+        self._group: list[_Entry] = []  #: being committed
+        self._delivered = host.gate()
         self._results: list[Exception | None] | Exception = []
         self.commit_count = 0
 
@@ -98,22 +99,26 @@ class JournalActor:
 
     async def _commit_group(self) -> bool:
         told = await self._mailbox.drain()
-        entries = [entry for entry in told if entry is not None]
-        if entries:
-            results = await self._commit([entry.write for entry in entries])
-            self.commit_count += 1
-            if isinstance(results, Exception):
-                results = [results] * len(entries)
-            for entry, error in zip(entries, results, strict=True):
-                entry.reply(error)
-        return len(entries) == len(told)
+        self._group = [entry for entry in told if entry is not None]
+        if self._group:
+            writes = [entry.write for entry in self._group]
+            if self._journal.is_durable:
+                self._inbox.put(writes)
+            else:
+                self._results = self._attempt(writes)
+                self._deliver()
+            await self._delivered.wait()
+        return None not in told
 
-    async def _commit(self, writes: list[Write]) -> list[Exception | None] | Exception:
-        if not self._journal.is_durable:
-            return self._attempt(writes)
-        self._inbox.put(writes)
-        await self._done.wait()
-        return self._results
+    def _deliver(self) -> None:
+        """Answer the writers of the group: straight from the thread's call, so that they need not wait for this actor."""
+        results = self._results
+        self.commit_count += 1
+        if isinstance(results, Exception):
+            results = [results] * len(self._group)
+        for entry, error in zip(self._group, results, strict=True):
+            entry.reply(error)
+        self._delivered.open()
 
     def _write(self) -> None:
         """The writing thread: it alone touches the writing connection."""
@@ -123,7 +128,7 @@ class JournalActor:
                 self._host.call_from_thread(job.gate.open)
                 continue
             self._results = self._attempt(job)
-            self._host.call_from_thread(self._done.open)
+            self._host.call_from_thread(self._deliver)
             self._maintain()
 
     def _attempt(self, writes: list[Write]) -> list[Exception | None] | Exception:
