@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import aclosing
 from itertools import count
 from pathlib import Path
 
@@ -124,10 +123,9 @@ async def test_a_fresh_runtime_goes_on_from_what_was_acknowledged(pids, tmp_path
     monkeypatch.setenv("PIDS", str(pids))
     async with Runtime(store=store, agents={"wait": step, "step": step}, grace_s=0.0) as rt:
         handle = await rt.start_resumed(RUN_ID)
-        async with aclosing(handle.events()) as events:
-            async for _, event in events:
-                if isinstance(event, AttemptSucceeded) and event.task == "four":
-                    break
+        async for _, event in handle.events():
+            if isinstance(event, AttemptSucceeded) and event.task == "four":
+                break
         result = await handle.pause(grace_s=0.0)
         assert {name: task.status for name, task in result.tasks.items() if task.status != "success"} == {
             "child": "running"

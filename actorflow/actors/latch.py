@@ -12,21 +12,23 @@ class Latch:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._gates: list[Gate] | None = None
+        self._gates: tuple[Gate, ...] = ()
         self.is_set = False
 
     def set(self) -> None:
         """Let everybody pass who waits, now and later."""
         self.is_set = True
-        gates, self._gates = self._gates, None
-        for gate in gates or ():
+        gates, self._gates = self._gates, ()
+        for gate in gates:
             gate.open()
 
     async def wait(self) -> None:
         """Wait until it is set."""
-        if not self.is_set:
-            gate = self._host.gate()
-            if self._gates is None:
-                self._gates = []
-            self._gates.append(gate)
+        if self.is_set:
+            return
+        gate = self._host.gate()
+        self._gates = (*self._gates, gate)
+        try:
             await gate.wait()
+        finally:
+            self._gates = tuple(each for each in self._gates if each is not gate)

@@ -28,13 +28,17 @@ class BlockingHook:
         self._pool = pool
         self._trees = trees
         self._answer = answer
+        self._is_started = False
+        self._has_answered = False
         self._is_ended_by_us = False
         self._answer_when_ended: HookOutcome | None = None
         self.context: Context = copy_context()
 
     def start(self) -> None:
-        """Run it as soon as a runner is free."""
-        self._pool.submit(self)
+        """Run it as soon as a runner is free; one that was ended before it began stays so."""
+        if not self._is_ended_by_us:
+            self._is_started = True
+            self._pool.submit(self)
 
     def cancel(self) -> None:
         """End it; it answers `canceled`."""
@@ -50,19 +54,23 @@ class BlockingHook:
             outcome = await run_command_hook(self._job, self._trees)
         except self._host.cancelled_class:
             if self._is_ended_by_us:
-                self._answer(self._answer_when_ended)
+                self._say(self._answer_when_ended)
             raise
-        self._answer(self._answer_when_ended if self._is_ended_by_us else outcome)
+        self._say(self._answer_when_ended if self._is_ended_by_us else outcome)
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours is a failed hook, never a lost run."""
-        self._answer(HookOutcome("failed", {"summary": f"the hook could not be run: {error!r}"}))
+        self._say(HookOutcome("failed", {"summary": f"the hook could not be run: {error!r}"}))
 
     def _end(self, answer: HookOutcome | None) -> None:
-        where = self._pool.cancel(self)
-        if where == "absent":
+        if self._has_answered:
             return
         self._is_ended_by_us = True
         self._answer_when_ended = answer
-        if where == "queued":
+        if not self._is_started or self._pool.cancel(self) == "queued":
+            self._say(answer)
+
+    def _say(self, answer: HookOutcome | None) -> None:
+        if not self._has_answered:
+            self._has_answered = True
             self._answer(answer)

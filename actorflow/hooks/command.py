@@ -66,7 +66,14 @@ def _outcome(result: ProcessResult) -> HookOutcome:
         return HookOutcome("ok", record)
     last = stderr.strip().rsplit("\n", 1)[-1]
     if result.signal is not None:
-        how = f"killed by {signal.Signals(result.signal).name}"
+        how = f"killed by {_name_of(result.signal)}"
     else:
         how = f"exited with status {result.exit_status}"
     return HookOutcome("failed", {**record, "summary": f"{how}: {last}" if last else how})
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"

@@ -16,7 +16,7 @@ from attrs import frozen
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.core.events import Event, GenerationStarted, StageCompleted
-from actorflow.hooks.command import CommandHook, run_command_hook
+from actorflow.hooks.command import CommandHook, HookOutcome, run_command_hook
 from actorflow.journal.protocol import Delivery, DeliveryStatus, Journal, RecordDeliveries, Write
 from actorflow.processes import ProcessTrees
 from actorflow.spec.model import HookSpec, WorkflowSpec
@@ -129,7 +129,11 @@ class DeliveryLine:
             "ACTORFLOW_STATUS": owed.event.status,
             "ACTORFLOW_DELIVERY_ID": delivery_id,
         }
-        outcome = await run_command_hook(CommandHook(owed.hook, env, spec.folder, delivery_id), self._trees)
+        job = CommandHook(owed.hook, env, spec.folder, delivery_id)
+        try:
+            outcome = await run_command_hook(job, self._trees)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must not be met again at every look
+            outcome = HookOutcome("failed", {"summary": f"the hook could not be run: {error!r}"})
         status: DeliveryStatus = "delivered" if outcome.status == "ok" else "failed"
         await self._record(Delivery(delivery_id, owed.path, owed.seq, status, outcome.record))
 

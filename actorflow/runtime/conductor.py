@@ -40,6 +40,7 @@ class Conductor:
         self._drain_timeout_s = drain_timeout_s
         self._drains: set[anyio.CancelScope] = set()
         self.live: dict[str, LiveRun] = {}
+        self.is_closing = False
 
     def begin(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
         """Set a run going, or return the one that somebody else has resumed meanwhile.
@@ -47,6 +48,8 @@ class Conductor:
         Raises:
             RunExistsError: it is a new one, and another of that id is live.
         """
+        if self.is_closing:
+            raise RuntimeError("the runtime is being closed: no run can be started any more")
         if run_id in self.live:
             if opening.create is not None:
                 raise RunExistsError(run_id)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import deque
 from functools import partial
+from typing import Self
 
 from actorflow.core.events import Event
 from actorflow.journal.protocol import Delivery
 from actorflow.runtime.live_run import LiveRun
-from actorflow.runtime.messages import Cancel, Pause
 from actorflow.runtime.result import RunResult, result_of
 
 
@@ -41,48 +41,27 @@ class RunHandle:
 
     def cancel(self, cause: str = "canceled by its caller") -> None:
         """Ask for the run's end as canceled; once its outcome is decided, this changes nothing."""
-        if not self._live.is_over.is_set:
-            self._live.actor.tell(Cancel(self._live.clock.now(), cause))
+        self._live.ask_cancel(cause)
 
     async def pause(self, *, grace_s: float = 10.0, cause: str = "paused by its caller") -> RunResult:
         """Start nothing new, give what runs `grace_s` seconds, end the rest, and leave the run to be resumed."""
-        if not self._live.is_over.is_set:
-            self._live.actor.tell(Pause(self._live.clock.now(), cause, grace_s))
+        self._live.ask_pause(cause, grace_s)
         return await self.wait()
 
-    async def events(self, after: int = 0) -> AsyncIterator[tuple[int, Event]]:
+    def events(self, after: int = 0) -> EventStream:
         """The run's events with their numbers, from `after` + 1 on: what is kept, then what comes, until it is over.
 
-        Read from the journal, so a slow reader holds nobody up and misses nothing.
+        Read from the journal, so a slow reader holds nobody up and misses nothing. May be left at any point.
 
         Raises:
             StoreFailed: the store failed under the run.
         """
-        live = self._live
-        gate = live.staff.host.gate()
-        live.watchers.append(gate)
-        try:
-            while True:
-                is_last = live.is_over.is_set
-                if live.kept_seq > after:
-                    for seq, event in await live.read(partial(self._events_after, after)):
-                        after = seq
-                        yield seq, event
-                elif is_last:
-                    live.refuse_if_failed()
-                    return
-                else:
-                    await gate.wait()
-        finally:
-            live.watchers.remove(gate)
+        return EventStream(self._live, after)
 
     async def deliveries(self) -> list[Delivery]:
         """What has become of the run's async hooks so far, oldest first."""
         live = self._live
         return await live.read(partial(live.journal.deliveries, live.run_id))
-
-    def _events_after(self, after: int) -> list[tuple[int, Event]]:
-        return list(self._live.journal.events(self._live.run_id, after))
 
     async def _result(self) -> RunResult:
         live = self._live
@@ -90,3 +69,32 @@ class RunHandle:
         if live.has_async_hooks:
             deliveries = await self.deliveries()
         return result_of(live.actor.state, deliveries)
+
+
+class EventStream:
+    """An async iterator over a run's events; not a generator, so that leaving it early leaves nothing to be closed."""
+
+    def __init__(self, live: LiveRun, after: int) -> None:
+        self._live = live
+        self._after = after
+        self._batch: deque[tuple[int, Event]] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[int, Event]:
+        live = self._live
+        while not self._batch:
+            is_last = live.is_over.is_set
+            if live.kept_seq > self._after:
+                self._batch.extend(await live.read(self._read))
+            elif is_last:
+                live.refuse_if_failed()
+                raise StopAsyncIteration
+            else:
+                await live.wait_for_progress()
+        self._after = self._batch[0][0]
+        return self._batch.popleft()
+
+    def _read(self) -> list[tuple[int, Event]]:
+        return list(self._live.journal.events(self._live.run_id, self._after))

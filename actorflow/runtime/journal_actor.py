@@ -40,11 +40,15 @@ class JournalActor:
         self._group: list[_Entry] = []  #: being committed
         self._delivered = host.gate()
         self._results: list[Exception | None] | Exception = []
+        self._is_stopped = False
         self.commit_count = 0
 
     def tell(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
         """Have a write committed; `reply` is called on the loop, with what stood in its way or None."""
-        self._mailbox.tell(_Entry(write, reply))
+        if self._is_stopped:
+            reply(_closed())
+        else:
+            self._mailbox.tell(_Entry(write, reply))
 
     async def keep(self, write: Write) -> Exception | None:
         """Have a write committed and wait for it, whoever cancels; what stood in its way, or None."""
@@ -68,6 +72,11 @@ class JournalActor:
         Raises:
             Exception: whatever `question` raises.
         """
+        if self._is_stopped:
+            raise _closed()
+        return await self._ask(question)
+
+    async def _ask(self, question: Callable[[], T]) -> T:
         if not self._journal.is_durable:
             return question()
         answer = _Answer(question, self._host.gate())
@@ -82,17 +91,20 @@ class JournalActor:
             self._inbox.put(_Answer(self._beat, self._host.gate()))
 
     def stop(self) -> None:
-        """End `run` after all that was told before."""
-        self._mailbox.tell(None)
+        """End `run` after all that was told before; who comes later gets StoreFailed."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._mailbox.tell(None)
 
     async def run(self) -> None:
-        """Commit groups until stopped."""
+        """Commit groups until stopped, then close the journal."""
         thread = threading.Thread(target=self._write, name="actorflow-journal", daemon=True)
         if self._journal.is_durable:
             thread.start()
         try:
             while await self._commit_group():
                 pass
+            await self._ask(self._journal.close)
         finally:
             self._inbox.put(None)
             self._mailbox.close()
@@ -116,9 +128,11 @@ class JournalActor:
         self.commit_count += 1
         if isinstance(results, Exception):
             results = [results] * len(self._group)
-        for entry, error in zip(self._group, results, strict=True):
-            entry.reply(error)
-        self._delivered.open()
+        try:
+            for entry, error in zip(self._group, results, strict=True):
+                entry.reply(error)
+        finally:
+            self._delivered.open()
 
     def _write(self) -> None:
         """The writing thread: it alone touches the writing connection."""
@@ -152,6 +166,10 @@ class JournalActor:
             self._journal.maintain()
         except StoreFailed:
             return
+
+
+def _closed() -> StoreFailed:
+    return StoreFailed("the store is closed: its runtime has ended")
 
 
 class _Answer(Generic[T]):

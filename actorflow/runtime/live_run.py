@@ -21,7 +21,7 @@ from actorflow.hooks.command import CommandHook, HookOutcome
 from actorflow.hooks.owed import Debtor
 from actorflow.journal.protocol import Journal, Write
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.messages import HookGone
+from actorflow.runtime.messages import Cancel, HookGone, Pause
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
 from actorflow.runtime.workflow_actor import WorkflowActor
@@ -59,12 +59,18 @@ class LiveRun:
         self.error: Exception | None = None
         self.kept_seq = seq
         self.watchers: list[Gate] = []
+        self._request: str | float | None = (
+            None  #: `cancel`, or the grace of a pause: what was asked for last
+        )
+        self._last_request: Cancel | Pause | None = None
         self._hook: BlockingHook | None = None  #: the one that was started last
         self.actor = WorkflowActor(self, state, seq)
 
     def restart(self, state: RunState, seq: int) -> None:
         """Give the run another actor in place of one that crashed."""
         self.actor = WorkflowActor(self, state, seq)
+        if self._last_request is not None:  # it may have been told to the one that crashed
+            self.actor.tell(self._last_request)
 
     @property
     def journal(self) -> Journal:
@@ -76,9 +82,35 @@ class LiveRun:
         """Whether its events may owe deliveries."""
         return bool(self.plan.hooks.on_stage_complete)
 
+    def ask_cancel(self, cause: str) -> None:
+        """Ask for the run's end as canceled; again, nothing: the mailbox has room for few callers."""
+        if self._request != "cancel" and not self.is_over.is_set:
+            self._request = "cancel"
+            self._tell_request(Cancel(self.clock.now(), cause))
+
+    def ask_pause(self, cause: str, grace_s: float) -> None:
+        """Ask for a pause; again, nothing, unless with less grace."""
+        is_news = not isinstance(self._request, float) or grace_s < self._request
+        if is_news and not self.is_over.is_set:
+            self._request = float(grace_s)
+            self._tell_request(Pause(self.clock.now(), cause, grace_s))
+
+    def _tell_request(self, request: Cancel | Pause) -> None:
+        self._last_request = request
+        self.actor.tell(request)
+
     async def read(self, read: Callable[[], T]) -> T:
         """Read from the journal without holding the loop up."""
         return await anyio.to_thread.run_sync(read) if self.journal.is_durable else read()
+
+    async def wait_for_progress(self) -> None:
+        """Wait until more is kept, or the run is over."""
+        gate = self.staff.host.gate()
+        self.watchers.append(gate)
+        try:
+            await gate.wait()
+        finally:
+            self.watchers.remove(gate)
 
     def refuse_if_failed(self) -> None:
         """Raise what ended the run against its will."""

@@ -35,6 +35,11 @@ class Woken:
 
 
 @frozen
+class AllBegun:
+    """From a TaskActor: no attempt waits for a runner any more, so outcomes that were held back are to be kept."""
+
+
+@frozen
 class Cancel:
     """From a caller: end the run as canceled."""
 
@@ -88,6 +93,7 @@ Message: TypeAlias = (
     AttemptEnded
     | Committed
     | Woken
+    | AllBegun
     | Cancel
     | Pause
     | GraceOver

@@ -27,7 +27,6 @@ from actorflow.runtime.conductor import Conductor, Opening
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.live_run import LiveRun
-from actorflow.runtime.messages import Pause
 from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
 from actorflow.runtime.staff import Ledger, Staff
@@ -90,11 +89,11 @@ class Runtime:
         with anyio.CancelScope(shield=True):
             if is_cancelled:
                 open_.conductor.hurry()
-            live = list(open_.conductor.live.values())
+            open_.conductor.is_closing = True
             self.pause_all("the runtime was closed", grace_s=0.0 if is_cancelled else self._grace_s)
-            for run in live:
-                await run.is_settled.wait()
-            await open_.staff.dismiss()
+            while open_.conductor.live:
+                await next(iter(open_.conductor.live.values())).is_settled.wait()
+            open_.staff.dismiss()
             self._open = None
         if is_cancelled:
             await open_.staff.task_group.__aexit__(kind, error, trace)
@@ -189,7 +188,7 @@ class Runtime:
         ledger = open_.staff.store
         found = await ledger.actor.ask(lambda: ledger.journal.find(run_id))
         live = open_.conductor.live.get(found.run_id)
-        if live is not None and not live.is_over.is_set:
+        if live is not None and not live.is_over.is_set and not live.actor.state.is_pausing:
             return RunHandle(live)
         if live is not None:
             await live.is_settled.wait()
@@ -221,7 +220,7 @@ class Runtime:
         """Pause every run: nothing new starts, and what runs after `grace_s` seconds is ended."""
         open_ = self._opened
         for live in open_.conductor.live.values():
-            live.actor.tell(Pause(live.clock.now(), cause, grace_s))
+            live.ask_pause(cause, grace_s)
         open_.staff.alarm.after(grace_s, open_.staff.threads.abandon)
 
     def kill_all(self) -> None:
@@ -231,7 +230,7 @@ class Runtime:
         open_.staff.trees.kill_all_nowait()
         open_.conductor.hurry()
         for live in open_.conductor.live.values():
-            live.actor.tell(Pause(live.clock.now(), "killed", 0.0))
+            live.ask_pause("killed", 0.0)
 
     def stop_draining(self) -> None:
         """Wait no more for async hooks; what they are still owed stays in the journal."""
@@ -253,9 +252,10 @@ class Runtime:
         return self._open
 
     async def _finish(self, handle: RunHandle) -> RunResult:
+        cancelled_class = self._opened.staff.host.cancelled_class
         try:
             return await handle.wait()
-        except self._opened.staff.host.cancelled_class:
+        except cancelled_class:
             with anyio.CancelScope(shield=True):
                 await handle.pause(grace_s=0.0, cause="its caller was cancelled")
             raise

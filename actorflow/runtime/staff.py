@@ -83,16 +83,14 @@ class Staff:
         """Run a task that the host's cancellation does not reach; it has to end by itself."""
         self.task_group.start_soon(_shielded, anyio.CancelScope(shield=True), run, *args)
 
-    async def dismiss(self) -> None:
+    def dismiss(self) -> None:
         """End all actors, journals last, so that what was told them is kept. Runs are over by now."""
         self.pool.stop()
         for scope in self._scopes:
             scope.cancel()
         self.hooks.close()
         self.memory.actor.stop()
-        if self.store is not self.memory:
-            await self.store.actor.ask(self.store.journal.close)
-            self.store.actor.stop()
+        self.store.actor.stop()
 
     def _start(self) -> None:
         for ledger in {id(ledger): ledger for ledger in (self.store, self.memory)}.values():

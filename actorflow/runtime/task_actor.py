@@ -18,7 +18,7 @@ from actorflow.agents.output import plain
 from actorflow.core.commands import StartAttempt
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.messages import AttemptEnded, AttemptGone, Message
+from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -47,6 +47,7 @@ class TaskSurroundings:
     tell: Callable[[Message], None]  #: to the WorkflowActor
     note_crash: Callable[[float, str, Exception], None]  #: to the TaskSupervisor
     queued_count: int = 0  #: attempts that wait for a runner
+    is_waiting_for_begun: bool = False  #: the WorkflowActor wants to be told when there are none
 
 
 class TaskActor:
@@ -90,6 +91,9 @@ class TaskActor:
         self._is_at_work = True
         around, command = self._with, self._command
         around.queued_count -= 1
+        if around.is_waiting_for_begun and not around.queued_count:
+            around.is_waiting_for_begun = False
+            around.tell(AllBegun())
         if command.timeout is not None:
             self._timer = around.alarm.after(command.timeout, self._time_out)
         try:
@@ -109,7 +113,7 @@ class TaskActor:
 
     def crashed(self, error: Exception) -> None:
         """The turn raised: a bug of ours. The supervisor decides."""
-        self._is_at_work = False
+        self._rest()
         self._with.note_crash(self._with.clock.now(), self._command.task, error)
 
     def _end_for(self, cause: str) -> None:
@@ -128,11 +132,14 @@ class TaskActor:
 
     def _finish(self, ended: AttemptEnded | None = None) -> None:
         """Tell how the attempt ended. What ended it comes before what the body made of that."""
+        self._rest()
+        self._with.tell(ended if ended is not None and self._end_cause is None else self._ended_by_us())
+
+    def _rest(self) -> None:
         self._is_at_work = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._with.tell(ended if ended is not None and self._end_cause is None else self._ended_by_us())
 
     def _ended_by_us(self) -> Message:
         command, now = self._command, self._with.clock.now()

@@ -24,6 +24,7 @@ from actorflow.core.events import (
     Event,
     GenerationStarted,
     HookFinished,
+    HookLost,
     PauseRequested,
     Resumed,
     RunFinished,
@@ -33,6 +34,7 @@ from actorflow.core.step import Action, settle
 from actorflow.journal.protocol import Append, Release, RunStatus, RunSummary, Write
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import (
+    AllBegun,
     AttemptCrashed,
     AttemptGone,
     Cancel,
@@ -121,6 +123,7 @@ class WorkflowActor:
         self._running: dict[str, TaskActor] = {}  #: whose answer is owed
         self._is_settled = False  #: nothing has happened since the core was settled, and no time has come
         self._is_hook_running = False
+        self._is_leaving = False  #: the grace of a pause is over
         self.is_released = False  #: the run was given up together with its end
         self._retry_alarm: tuple[float, Appointment] | None = None
         host = around.staff.host
@@ -205,7 +208,7 @@ class WorkflowActor:
             case Woken():
                 self._retry_alarm = None
                 self._is_settled = False
-            case AttemptGone() | HookGone():
+            case AttemptGone() | HookGone() | AllBegun():
                 pass
             case _:
                 assert_never(message)
@@ -247,6 +250,8 @@ class WorkflowActor:
 
     def _advance(self) -> None:
         """Settle the core, and hand on what that gives."""
+        if self._is_leaving and not self.state.is_pausing:
+            self._lose_what_is_gone()
         if not self._is_settled:
             self._settle()
         if not self._in_flight:
@@ -282,7 +287,9 @@ class WorkflowActor:
     def _may_wait(self) -> bool:
         """Whether outcomes that nothing waits for may join the next batch: more are about to come."""
         is_busy = self._surroundings.queued_count > 0 and not self.state.is_pausing
-        return is_busy and not self._held and len(self._unsaved) < LAZY_COUNT
+        may_wait = is_busy and not self._held and len(self._unsaved) < LAZY_COUNT
+        self._surroundings.is_waiting_for_begun = may_wait
+        return may_wait
 
     def _tell_kept(self, error: Exception | None) -> None:
         self.tell(Committed(error))
@@ -339,6 +346,7 @@ class WorkflowActor:
 
     def _leave(self) -> None:
         """End what still runs; it is lost on resume. Starts that are held will not be done: they are lost too."""
+        self._is_leaving = True
         self._held = [action for action in self._held if not isinstance(action, StartAttempt | RunHook)]
         self._held_by_flight = [
             action for action in self._held_by_flight if not isinstance(action, StartAttempt | RunHook)
@@ -347,6 +355,17 @@ class WorkflowActor:
             actor.abandon()
         if self._is_hook_running:
             self._around.abandon_hook()
+
+    def _lose_what_is_gone(self) -> None:
+        """A run that was being left is canceled instead: what was ended for the pause is lost, so that it can end."""
+        now = self._clock.now()
+        for index in list(self.state.running):
+            task = self.state.tasks[index]
+            if task.id not in self._running:
+                self._happened(AttemptLost(now, task.id, task.attempt, task.loss))
+        if self.state.hooks.is_running and not self._is_hook_running:
+            self._happened(HookLost(now, *self.state.hooks.head))
+        self._is_leaving = bool(self._running) or self._is_hook_running
 
     def _set_alarm(self) -> None:
         """Be woken when the next retry is due."""
