@@ -65,7 +65,6 @@ class RunState:
         self.phase: RunPhase = "new"
         self.started: RunStarted | None = None
         self.generation = 0
-        self.generation_started_at = 0.0
         self.ending: RunEnding | None = None
         self.ended_at: float | None = None
         self.last_at = 0.0
@@ -111,11 +110,6 @@ class RunState:
         return self.started.at
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether no attempt and no blocking hook is running."""
-        return not self.running and not self.hooks.is_running
-
-    @property
     def progress(self) -> float:
         """Ended tasks over tasks; 1.0 where there are none."""
         return 1.0 - self.frontier.open_count / len(self.tasks) if self.tasks else 1.0
@@ -134,7 +128,6 @@ class RunState:
         if self.generation:
             self._reopen_tasks()
         self.generation = event.generation
-        self.generation_started_at = event.at
         self.ending = self.ended_at = self.fatal = self.closing = None
         self.is_pausing = self.had_errors = self.is_canceled = False
         self.stage = ""

@@ -5,7 +5,7 @@ They are the specification, the error check, and the source of the state diagram
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from actorflow.core.events import (
     AttemptCanceled,
@@ -93,5 +93,4 @@ RUN_TRANSITIONS: dict[tuple[RunPhase, type[Event]], RunPhase] = {
 }
 """The step from `setup` to `tasks` is not an event of its own: it is the end of the last pre_workflow hook."""
 
-TaskOutcome: TypeAlias = Literal["success", "failed", "canceled", "skipped"]
 ENDED: frozenset[str] = frozenset({"success", "failed", "canceled", "skipped"})
