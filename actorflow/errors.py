@@ -14,6 +14,7 @@ __all__ = [
     "BindError",
     "ExpressionError",
     "IllegalTransitionError",
+    "MissingVariablesError",
     "Problem",
     "RunExistsError",
     "RunFailedError",
@@ -114,6 +115,19 @@ class BindError(ActorflowError):
     """Raised when no runner can be made of what an agent was bound to: a word, a path, a callable."""
 
     code = "E411"
+
+
+class MissingVariablesError(ActorflowError):
+    """Raised before a run exists when variables or secrets that the workflow reads are not there.
+
+    `problems` holds a clause for each: it names the variable or file, and never a value.
+    """
+
+    code = "E412"
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__(f"what the workflow reads is not there: {'; '.join(problems)}")
 
 
 class UnboundAgentsError(ActorflowError):

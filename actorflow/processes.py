@@ -70,6 +70,7 @@ class ProcessRequest:
     cookie: str  #: unique text without NUL, by which what the child started is known
     max_output: int = 1024 * 1024  #: bytes kept of each stream: the last ones
     grace: float = 5.0  #: seconds from TERM to KILL
+    timeout: float | None = None  #: seconds until the tree is ended; None: never
 
     @property
     def argv(self) -> list[str]:
@@ -92,6 +93,7 @@ class ProcessResult:
     stdout_truncated: bool = False
     stderr_truncated: bool = False
     duration_s: float = 0.0
+    is_timed_out: bool = False  #: ended by us at the request's timeout
 
 
 class ProcessTrees:
@@ -118,7 +120,7 @@ class ProcessTrees:
         alone; if that holds a pipe open, the pipe is read for half a second more and closed.
 
         Cancelling ends the whole tree first: TERM to the group, KILL after `grace` to the group and to all that carry
-        the cookie. Only then does the cancellation go on.
+        the cookie. Only then does the cancellation go on. The request's own timeout ends the tree in the same way.
 
         Returns:
             How it ended. A program that is missing has exit status 127, one that cannot be executed 126, as in a
@@ -136,14 +138,11 @@ class ProcessTrees:
         except OSError as error:
             return _refused(request, error)
         try:
-            await child.read_until_exited()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._end(child, request.grace)
-            raise
+            with anyio.move_on_after(request.timeout) as patience:
+                await self._attend(child, request.grace)
         finally:
             self._let_go(child)
-        return child.result(time.monotonic() - started_at)
+        return child.result(time.monotonic() - started_at, is_timed_out=patience.cancelled_caught)
 
     def kill_all_nowait(self) -> None:
         """KILL every live tree at once; for a signal's callback, or the signal handler itself.
@@ -168,6 +167,14 @@ class ProcessTrees:
         ):  # a signal handler called kill_all_nowait before the child was listed
             child.signal_group(signal.SIGKILL)
         return child
+
+    async def _attend(self, child: _Child, grace: float) -> None:
+        try:
+            await child.read_until_exited()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._end(child, grace)
+            raise
 
     async def _end(self, child: _Child, grace: float) -> None:
         try:
@@ -260,7 +267,7 @@ class _Child:
             self._status = self._popen.returncode = os.waitstatus_to_exitcode(status)
         return bool(pid)
 
-    def result(self, duration_s: float) -> ProcessResult:
+    def result(self, duration_s: float, *, is_timed_out: bool) -> ProcessResult:
         """Describe the end of the child."""
         status = self._status
         return ProcessResult(
@@ -271,6 +278,7 @@ class _Child:
             stdout_truncated=self._stdout.is_truncated,
             stderr_truncated=self._stderr.is_truncated,
             duration_s=duration_s,
+            is_timed_out=is_timed_out,
         )
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks core` and `python -m benchmarks profile W2`."""
+"""`python -m benchmarks core`, `python -m benchmarks resume` and `python -m benchmarks profile W2`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import anyio
 import click
 
+from benchmarks.load import table, time_failing, time_large
 from benchmarks.measure import BACKENDS, Backend, Kind, Measured, measure
 from benchmarks.profiling import profile
 from benchmarks.report import document, fail_status, machine, tables, to_stderr
+from benchmarks.resume import measure_resume
 from benchmarks.workloads import NAMES, Name, workload
 
 _COUNT = click.option("--count", default=1000, show_default=True, help="Tasks of W1 to W3, runs of W4.")
@@ -52,6 +54,27 @@ def core(  # noqa: PLR0917 - click passes them by name
                 results.append(_measured(name, each, count, rounds, Path(temporary)))
     print(json.dumps(document(results, facts), indent=1) if is_json else tables(results, facts))
     sys.exit(fail_status(results))
+
+
+@main.command("resume")
+@click.option("--backend", type=click.Choice(BACKENDS), default="asyncio", show_default=True)
+@click.option(
+    "--count", default=100_000, show_default=True, help="Tasks that were recorded before the crash."
+)
+@click.option("--rounds", default=3, show_default=True)
+@_FOLDER
+def resume_command(backend: Backend, count: int, rounds: int, folder: Path | None) -> None:
+    """Resume a large run from its last checkpoint, and from its first event."""
+    with tempfile.TemporaryDirectory(prefix="actorflow-benchmark-", dir=folder) as temporary:
+        print(anyio.run(measure_resume, count, rounds, Path(temporary), backend=backend))
+
+
+@main.command("load")
+@click.option("--count", default=1000, show_default=True, help="Tasks of the large file.")
+@click.option("--rounds", default=7, show_default=True)
+def load_command(count: int, rounds: int) -> None:
+    """Time the checking of a large workflow file, beside a plain YAML loader, and the refusal of hostile ones."""
+    print(table(time_large(count, rounds), time_failing(rounds), count))
 
 
 @main.command("profile")

@@ -18,12 +18,15 @@ from actorflow.core.events import (
     AttemptSucceeded,
     AttemptTimedOut,
     Event,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
     HookStarted,
+    RetryScheduled,
     RunEnding,
     RunFinished,
+    SleepStarted,
     StageCompleted,
 )
 from actorflow.errors import RunNotFoundError
@@ -91,7 +94,7 @@ class Recorded:
             f"{RUN_ID}/{seq}/on_stage_complete[{index}]"
             for seq, event in self.events
             if isinstance(event, StageCompleted)
-            for index in range(len(self.hooks.on_stage_complete))
+            for index in range(len(self.hooks.of("on_stage_complete")))
         ]
 
     def of(self, kind: type[Event]) -> list[Event]:
@@ -140,6 +143,7 @@ def check_journal(run: Recorded) -> None:
     """What must hold of any journal, also between a crash and its resume."""
     check_sequence(run)
     check_attempts(run)
+    check_waits(run)
     check_hooks(run)
     check_ends(run)
     ids = [delivery.delivery_id for delivery in run.deliveries]
@@ -170,8 +174,24 @@ def check_attempts(run: Recorded) -> None:
                 assert event.loss == started.loss
             if isinstance(event, AttemptSucceeded):
                 done.add(event.task)
+        elif isinstance(event, FallbackValueUsed):
+            done.add(event.task)
         elif isinstance(event, RunEnding | RunFinished):
             assert not running, f"the run ended while {list(running)} ran"
+
+
+def check_waits(run: Recorded) -> None:
+    """A task sleeps once in a generation, and no attempt starts before it is due."""
+    due_at: dict[str, float] = {}
+    asleep: set[tuple[int, str]] = set()
+    for generation, _, event in run.with_generations:
+        if isinstance(event, SleepStarted):
+            assert (generation, event.task) not in asleep, f"{event.task} went to sleep again"
+            asleep.add((generation, event.task))
+        if isinstance(event, SleepStarted | RetryScheduled):
+            due_at[event.task] = event.due_at
+        elif isinstance(event, AttemptStarted):
+            assert event.at >= due_at.get(event.task, 0.0), f"{event.task} started before it was due"
 
 
 def check_hooks(run: Recorded) -> None:
@@ -219,7 +239,7 @@ def _due_hooks(hooks: HookLists, outcome: str) -> list[str]:
         if outcome == "failed"
         else ["pre_workflow", "post_workflow"]
     )
-    return [f"{event}[{index}]" for event in due for index in range(len(getattr(hooks, event)))]
+    return [f"{event}[{index}]" for event in due for index in range(len(hooks.of(event)))]
 
 
 def check_ledger(run: Recorded, written: Ledger) -> None:

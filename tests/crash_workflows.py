@@ -58,6 +58,13 @@ async def broken(call: AgentCall) -> None:
     raise RuntimeError("out of order")
 
 
+async def wordy(call: AgentCall) -> str:
+    """Return more text than fits beside the events."""
+    note("start", call)
+    note("end", call)
+    return "word " * 20_000
+
+
 async def mended(call: AgentCall) -> str:
     """Fail in the first generation of a run, and succeed in those after it."""
     note("start", call)
@@ -86,6 +93,7 @@ AGENTS = {
     "threaded": threaded,
     "shaky": shaky,
     "broken": broken,
+    "wordy": wordy,
     "mended": mended,
     "slow": slow,
 }
@@ -197,6 +205,58 @@ TWICE: dict[str, Any] = {
 }
 """A run that fails, and whose next generation succeeds."""
 
+RECOVERY: dict[str, Any] = {
+    "name": "recovery",
+    "tasks": {
+        "asleep": {
+            "agent": "shaky",
+            "with": {"n": 3},
+            "sleep": "15ms",
+            "retry": {"max_attempts": 3, "delay": "5ms", "backoff": "constant", "jitter": "none"},
+        },
+        "saved": {
+            "agent": "broken",
+            "retry": {"max_attempts": 2, "delay": "5ms", "jitter": "none"},
+            "on_error": {"fallback_value": {"n": 4, "why": "{{ error.message }}"}},
+        },
+        "big": {"agent": "wordy", "outputs": {"text": "{{ output }}", "by": "{{ task.id }}"}},
+        "sums": {
+            "agent": "work",
+            "depends_on": ["big", "asleep", "saved"],
+            "with": {"n": "{{ len(tasks.big.output.text) + tasks.asleep.output + tasks.saved.output.n }}"},
+        },
+        "handled": {
+            "agent": "broken",
+            "on_error": {
+                "next": "handler",
+                "with": {"n": "{{ error.attempt }}", "why": "{{ error.message }}"},
+            },
+        },
+        "handler": {
+            "agent": "work",
+            "with": {"n": 0, "of": "{{ error.task }}"},
+            "outputs": {"twice": "{{ output }}", "given": "{{ task.input }}"},
+        },
+        "below": {"agent": "work", "depends_on": ["handled"], "with": {"n": 1}},
+        "late": {
+            "agent": "mended",
+            "depends_on": ["sums"],
+            "on_error": {"strategy": "finish"},
+            "on_success": {"next": "reached"},
+        },
+        "reached": {"agent": "work", "with": {"n": 6}},
+        "clean": {
+            "agent": "work",
+            "depends_on": [{"task": "late", "on": "always"}, {"task": "handled", "on": "always"}],
+            "with": {"n": 7},
+            "priority": -1,
+        },
+    },
+    "outputs": {"sum": "{{ tasks.sums.output }}", "given": "{{ tasks.handler.output.given }}"},
+}
+"""What follows failures: a sleep and retries, a fallback value, a handler, a clean-up, an output too large for its
+event, and a failure that lets all else finish; in the next generation it is mended."""
+
 DEADLY_HOOKS: dict[str, Any] = {
     "name": "deadly-hooks",
     "tasks": {
@@ -268,7 +328,7 @@ LONG = _long()
 
 DEFINITIONS = {
     definition["name"]: definition
-    for definition in (FAN, STAGES, TWICE, DEADLY_HOOKS, DEADLY_DELIVERIES, ORPHANED, LONG)
+    for definition in (FAN, STAGES, TWICE, RECOVERY, DEADLY_HOOKS, DEADLY_DELIVERIES, ORPHANED, LONG)
 }
 
 SPECS: dict[str, WorkflowSpec] = {

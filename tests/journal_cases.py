@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from actorflow.core.events import (
     RunFinished,
     RunStarted,
 )
-from actorflow.journal import Append, CreateRun, Delivery, Journal, RecordDeliveries, Release, RunSummary
+from actorflow.journal import (
+    Append,
+    CreateRun,
+    Delivery,
+    Journal,
+    RecordDeliveries,
+    Release,
+    RunSummary,
+    SaveCheckpoint,
+)
 
 RUNNING = RunSummary("running", 1, 1000.0, None)
 ENDED = RunSummary("success", 1, 1000.0, 2000.5)
@@ -35,9 +45,9 @@ def beginning(run_id: str) -> list[Event]:
     ]
 
 
-def step(number: int) -> list[Event]:
+def step(number: int, output: object = None) -> list[Event]:
     return [
-        AttemptSucceeded(2.5, f"task-{number}", 1, {"n": number}),
+        AttemptSucceeded(2.5, f"task-{number}", 1, output or {"n": number}),
         AttemptStarted(2.5, f"task-{number + 1}", 1, 0, "a"),
     ]
 
@@ -51,14 +61,27 @@ def delivery(number: int, seq: int = 1) -> Delivery:
 
 
 def write_history(journal: Journal) -> None:
-    """Two runs, one of which has ended and was released; ten commits."""
+    """Two runs, one of which has a large output, has ended and was released; ten commits."""
     ok(journal, create("run-a"), Append("run-a", 1, beginning("run-a")))
     ok(journal, create("run-b"), Append("run-b", 1, beginning("run-b")))
     for number in range(6):
         seq = 3 + 2 * number
-        ok(journal, Append("run-a", seq, step(number)), Append("run-b", seq, step(number)))
+        ok(journal, Append("run-a", seq, step(number)), Append("run-b", seq, step(number, large())))
     ok(journal, RecordDeliveries("run-b", [delivery(1), delivery(2, 3)], 3))
     ok(journal, Append("run-b", 15, [RunFinished(9.5, "success")], ENDED), Release("run-b"))
+
+
+def large(number: int = 0) -> list[int]:
+    """An output that is kept apart."""
+    return [number, *range(10_000, 25_000)]
+
+
+def finished(number: int, output: object) -> list[Event]:
+    return [AttemptSucceeded(2.5, f"task-{number}", 1, output)]
+
+
+def save(run_id: str, seq: int, rows: Sequence[Sequence[Any]] = ((1, "a"), (2, None))) -> SaveCheckpoint:
+    return SaveCheckpoint(run_id, seq, 1, {"phase": "tasks"}, rows)
 
 
 def ok(journal: Journal, *writes: Any) -> None:

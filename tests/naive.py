@@ -18,7 +18,9 @@ from actorflow.core.events import (
     AttemptTimedOut,
     CancelRequested,
     Event,
+    Failure,
     FallbackChosen,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
@@ -28,6 +30,7 @@ from actorflow.core.events import (
     RetryScheduled,
     RunEnding,
     RunFinished,
+    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
@@ -38,8 +41,8 @@ from actorflow.expression import compile_template, condition
 from actorflow.spec.model import StageSpec, TaskSpec, WorkflowSpec
 
 Due = tuple[Any, ...]
-MAX_LOSSES = 5
-ENDS = (AttemptSucceeded, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
+SUCCESSES = (AttemptSucceeded, FallbackValueUsed)
+ENDS = (*SUCCESSES, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
 
 
 def due(spec: WorkflowSpec, events: Sequence[Event], now: float) -> list[Due]:
@@ -55,6 +58,7 @@ class NaiveRun:
         begun = [at for at, event in self.events if isinstance(event, GenerationStarted)]
         self.here = self.events[begun[-1] :] if begun else []  #: of this generation, with positions
         self.ends = ends_that_stand(spec, self.events)
+        self.tasks = sorted(spec.tasks, key=lambda task: task.priority)
         self.by_task: dict[str, list[Any]] = {task.id: [] for task in spec.tasks}
         for _, event in self.here:
             if hasattr(event, "task") and event.task is not None:
@@ -65,8 +69,8 @@ class NaiveRun:
             return []
         ending = next((event for _, event in self.here if isinstance(event, RunEnding)), None)
         if ending is not None:
-            on_error = self.spec.hooks.on_error if ending.outcome == "failed" else ()
-            line = places("on_error", on_error) + places("post_workflow", self.spec.hooks.post_workflow)
+            on_error = self.spec.hooks.of("on_error") if ending.outcome == "failed" else ()
+            line = places("on_error", on_error) + places("post_workflow", self.spec.hooks.of("post_workflow"))
             hooks = self.next_hook(line)
             return [("finish", ending.outcome)] if hooks is None else hooks
         hooks = self.set_up()
@@ -76,7 +80,7 @@ class NaiveRun:
         """What is due before the tasks, if anything is; a closed run goes on to them once no hook is running."""
         running = self.running_hook()
         if self.closed() is None:
-            return self.next_hook(places("pre_workflow", self.spec.hooks.pre_workflow))
+            return self.next_hook(places("pre_workflow", self.spec.hooks.of("pre_workflow")))
         return [("cancel hook", *running)] if running else None
 
     def next_hook(self, line: list[tuple[str, int]]) -> list[Due] | None:
@@ -99,37 +103,50 @@ class NaiveRun:
         if facts:
             return facts
         running = self.in_order_of(self.with_status("running"))
-        if self.closed() is not None and running:
-            return [("cancel", task.id, self.attempt(task)) for task in running]
-        if self.closed() is None and not self.is_pausing():
-            starts = list(self.starts(self.spec.limits.max_parallel - len(running)))
-            if starts:
-                return starts
-        return [] if self.with_status("pending", "running", "waiting") else [self.ending()]
+        due: list[Due] = [
+            ("cancel", task.id, self.attempt(task)) for task in running if self.closed_for(task) is not None
+        ]
+        if not self.is_pausing():
+            due.extend(self.starts(self.spec.limits.max_parallel - len(running)))
+        return due if due or self.with_status("pending", "running", "waiting") else [self.ending()]
 
     def verdict(self, task: TaskSpec) -> Due:
-        """What follows a failed attempt: a retry, the next agent, or the end of the task."""
-        effect = "tolerated" if task.on_error.strategy == "skip" else "fatal"
-        failure: Any = self.last(task)
-        if self.closed() is not None:
-            return ("fail", task.id, effect, failure.failure.type)
+        """What follows a failed attempt: a retry, the next agent, a value, or the end of the task."""
+        failure: Failure = self.last(task).failure
+        if self.closed_for(task) is not None:
+            return ("fail", task.id, self.effect(task), failure.type)
         tried = [e for e in self.of(task) if isinstance(e, FallbackChosen | AttemptStarted)]
         fallbacks = [e for e in tried if isinstance(e, FallbackChosen)]
         mine = tried[1 + max((i for i, e in enumerate(tried) if e in fallbacks), default=-1) :]
         attempts = {e.attempt for e in mine if isinstance(e, AttemptStarted)}
-        if len(attempts) < task.retry.max_attempts and failure.failure.type != "not_found":
-            return ("decide", task.id, self.attempt(task), "retry")
-        agents = task.agents[len(fallbacks) + 1 :]
-        return ("decide", task.id, self.attempt(task), agents[0] if agents else effect)
+        what_is_left = [*task.agents[len(fallbacks) + 1 :], *["value"] * task.on_error.has_fallback_value]
+        if len(attempts) < task.retry.max_attempts and is_worth_another_try(task, failure):
+            what_is_left.insert(0, "retry")
+        return ("decide", task.id, self.attempt(task), [*what_is_left, self.effect(task)][0])
+
+    def effect(self, task: TaskSpec) -> str:
+        """What it means for the run when nobody is left to try the task."""
+        if task.on_error.strategy == "skip":
+            return "tolerated"
+        is_handled = any(task.id in other.on_failure_of for other in self.spec.tasks)
+        return "handled" if is_handled or task.on_error.next is not None else "fatal"
+
+    def is_handler(self, task: TaskSpec) -> bool:
+        """Whether an abort lets the task start and go on."""
+        nexts = [other.on_error.next.next for other in self.spec.tasks if other.on_error.next is not None]
+        return bool(task.on_failure_of or task.on_end_of or task.id in nexts)
 
     def lost_too_often(self) -> Iterator[Due]:
         for task in self.with_status("waiting"):
             if self.is_lost(task):
-                effect = "tolerated" if task.on_error.strategy == "skip" else "fatal"
-                yield ("fail", task.id, effect, "lost")
+                yield ("fail", task.id, self.effect(task), "lost")
 
     def is_lost(self, task: TaskSpec) -> bool:
-        return sum(isinstance(event, AttemptLost) for event in self.of(task)) > MAX_LOSSES
+        """Whether crashes have cut the task off too often; what a pause cuts off does not count."""
+        losses = [at for at, event in self.here if isinstance(event, AttemptLost) and event.task == task.id]
+        if not task.idempotent and isinstance(self.last(task), AttemptLost):
+            return True
+        return sum(not self.is_pausing(at) for at in losses) > task.on_error.max_losses
 
     def skips(self) -> Iterator[Due]:
         """Tasks that can't run any more; what barred them first is the reason."""
@@ -137,26 +154,63 @@ class NaiveRun:
             bars = list(self.bars(task))
             if bars:
                 yield ("skip", task.id, min(bars)[2])
-        if self.closed() is not None:
-            for task in self.with_status("waiting"):
-                if not self.is_lost(task):
-                    yield ("cancel task", task.id)
+        for task in self.with_status("waiting"):
+            closed = self.closed_for(task)
+            if closed is None or self.is_lost(task):
+                continue
+            has_tried = any(isinstance(event, AttemptStarted) for event in self.of(task))
+            yield ("cancel task", task.id) if has_tried else ("skip", task.id, closed[1])
 
     def bars(self, task: TaskSpec) -> Iterator[tuple[int, int, str]]:
-        """Each thing that bars a task: its position in the history, and the reason that it gives."""
-        for need in task.depends_on:
-            if need in self.ends and not is_satisfying(self.ends[need][1]):
-                yield (self.ends[need][0], 0, "upstream")
+        """Each thing that bars a task: its position in the history, its rank there, and the reason that it gives."""
         for stage in self.spec.stages:
-            if task.id in stage.tasks and (at := self.barred_at(stage)) is not None:
+            is_member = task.id in stage.tasks and not self.is_handler(task)
+            if is_member and (at := self.barred_at(stage)) is not None:
                 yield (at, 0, "upstream")
-        closed = self.closed()
+        for need, on in edges_to(task):
+            if need in self.ends and (reason := why_barred(on, self.ends[need][1])) is not None:
+                yield (self.ends[need][0], 1, reason)
+        sources = self.sources(task)
+        if sources and all(
+            name in self.ends and not is_taken(on, self.ends[name][1]) for name, on in sources
+        ):
+            yield (max(self.ends[name][0] for name, _ in sources), 2, "not_reached")
+        if self.is_free(task) and not self.is_reached_task(task):
+            yield (max(self.ends[need][0] for need, _ in edges_to(task)), 1, "not_reached")
+        closed = self.closed_for(task)
         if closed is not None:
-            yield (closed[0], 1, closed[1])
+            yield (closed[0], 3, closed[1])
+
+    def sources(self, task: TaskSpec) -> list[tuple[str, str]]:
+        """The transitions that may lead to a task: where from, and after which end."""
+        found: list[tuple[str, str]] = []
+        for other in self.spec.tasks:
+            for on, to in (("success", other.on_success), ("failure", other.on_error.next)):
+                if to is not None and to.next == task.id:
+                    found.append((other.id, on))
+        return found
+
+    def is_reached_task(self, task: TaskSpec) -> bool:
+        """Whether something that was reached itself led to a task; or nothing has to."""
+        sources, edges = self.sources(task), edges_to(task)
+        if sources:
+            return any(name in self.ends and is_taken(on, self.ends[name][1]) for name, on in sources)
+        return not edges or not all(is_unreached(self.ends[need][1]) for need, _ in edges)
+
+    def is_free(self, task: TaskSpec) -> bool:
+        """Whether nothing holds a pending task any more: no edge, no transition to come, no stage before."""
+        edges = edges_to(task)
+        if not all(need in self.ends and why_barred(on, self.ends[need][1]) is None for need, on in edges):
+            return False
+        is_led_to = not self.sources(task) or self.is_reached_task(task)
+        stages = [
+            before for stage in self.spec.stages if task.id in stage.tasks for before in self.before(stage)
+        ]
+        return is_led_to and all(map(self.is_over, stages))
 
     def starts(self, free: int) -> Iterator[Due]:
-        """The first tasks in file order that are ready, or whose time has come."""
-        ready = [task for task in self.spec.tasks if self.may_start(task)]
+        """The first tasks, by priority and in file order, that are ready, or whose time has come."""
+        ready = [task for task in self.tasks if self.may_start(task)]
         for task in ready[: max(free, 0)]:
             start = self.start(task)
             yield start
@@ -166,13 +220,9 @@ class NaiveRun:
     def may_start(self, task: TaskSpec) -> bool:
         if self.status(task) == "waiting":
             last = self.last(task)
-            return (last.due_at if isinstance(last, RetryScheduled) else last.at) <= self.now
-        stages = [stage for stage in self.spec.stages if task.id in stage.tasks]
-        return (
-            self.status(task) == "pending"
-            and all(need in self.ends for need in task.depends_on)
-            and all(self.is_passed(before) for stage in stages for before in self.before(stage))
-        )
+            due_at = last.due_at if isinstance(last, RetryScheduled | SleepStarted) else last.at
+            return self.closed_for(task) is None and due_at <= self.now
+        return self.status(task) == "pending" and not any(self.bars(task)) and self.is_free(task)
 
     def start(self, task: TaskSpec) -> Due:
         events = self.of(task)
@@ -182,13 +232,13 @@ class NaiveRun:
             attempt, loss = last.attempt, last.loss + 1
         context = {"tasks": self.known(), "task": {"attempt": attempt}, "now": self.now}
         try:
-            is_first = not any(isinstance(event, AttemptStarted) for event in events)
-            if is_first and task.when is not None and not condition(task.when).evaluate(context):
+            if not events and task.when is not None and not condition(task.when).evaluate(context):
                 return ("skip", task.id, "when")
             compile_template(task.with_).render(context)
         except ExpressionError:
-            effect = "tolerated" if task.on_error.strategy == "skip" else "fatal"
-            return ("fail", task.id, effect, "expression")
+            return ("fail", task.id, self.effect(task), "expression")
+        if not events and task.sleep is not None:
+            return ("sleep", task.id, self.now + task.sleep)
         agent = task.agents[sum(isinstance(event, FallbackChosen) for event in events)]
         return ("start", task.id, attempt, loss, agent)
 
@@ -196,7 +246,7 @@ class NaiveRun:
         """What templates see of ended tasks."""
         known = {}
         for name, (_, event) in self.ends.items():
-            output = event.output if isinstance(event, AttemptSucceeded) else None
+            output = event.output if isinstance(event, SUCCESSES) else None
             error = {"message": event.failure.message} if isinstance(event, TaskFailed) else None
             known[name] = {"output": output, "error": error}
         return known
@@ -209,12 +259,23 @@ class NaiveRun:
     def before(self, stage: StageSpec) -> list[StageSpec]:
         return [other for other in self.spec.stages if other.name in stage.after]
 
-    def is_passed(self, stage: StageSpec) -> bool:
-        """Whether what comes after the stage may begin; one that had nothing left to do is passed with those before."""
+    def is_over(self, stage: StageSpec) -> bool:
+        """Whether what comes after the stage knows how it went; one without anything to do goes by those before."""
+        before = self.before(stage)
         if self.had_nothing_to_do(stage):
-            return all(self.is_passed(before) for before in self.before(stage))
+            is_barred = any(self.is_over(other) and not self.is_passed(other) for other in before)
+            return is_barred or all(map(self.is_over, before))
+        if self.ended_at(stage) is None:
+            return False
+        return self.completion(stage) is not None or not self.is_reached(stage)
+
+    def is_passed(self, stage: StageSpec) -> bool:
+        """Whether a stage that is over lets the next ones begin."""
+        if self.had_nothing_to_do(stage):
+            return all(self.is_over(before) and self.is_passed(before) for before in self.before(stage))
         completion = self.completion(stage)
-        return completion is not None and completion[1].status == "success"
+        status = self.stage_status(stage) if completion is None else completion[1].status
+        return status == "success"
 
     def barred_at(self, stage: StageSpec) -> int | None:
         """The position of what keeps the stage from ever beginning."""
@@ -222,13 +283,13 @@ class NaiveRun:
         return min((at for at in bars if at is not None), default=None)
 
     def bars_later_at(self, stage: StageSpec) -> int | None:
-        """The position of what made the stage bar those after it: it failed, or was not reached, or is barred itself."""
+        """The position of what made the stage bar those after it: it ended badly, or is barred itself."""
         if self.had_nothing_to_do(stage):
             return self.barred_at(stage)
+        if not self.is_over(stage) or self.is_passed(stage):
+            return None
         completion = self.completion(stage)
-        if completion is not None:
-            return completion[0] if completion[1].status != "success" else None
-        return None if self.is_reached(stage) else self.ended_at(stage)
+        return self.ended_at(stage) if completion is None else completion[0]
 
     def had_nothing_to_do(self, stage: StageSpec) -> bool:
         return all(name in self.ends and self.ends[name][0] < self.here[0][0] for name in stage.tasks)
@@ -262,17 +323,26 @@ class NaiveRun:
             return "canceled"
         return "failed" if "upstream" in reasons else "success"
 
-    def closed(self) -> tuple[int, str] | None:
-        """Where and why it was decided that nothing new starts."""
+    def closings(self) -> Iterator[tuple[int, str, bool]]:
+        """Where and why it was decided that nothing new starts, and whether handlers are spared."""
         aborting = {task.id for task in self.spec.tasks if task.on_error.strategy == "abort"}
         for at, event in self.here:
             match event:
                 case CancelRequested():
-                    return (at, "canceled")
+                    yield (at, "canceled", False)
                 case HookFinished(event="pre_workflow", status=status) if status != "ok":
-                    return (at, "aborted")
+                    yield (at, "aborted", False)
                 case TaskFailed(task=task, effect="fatal") if task in aborting:
-                    return (at, "aborted")
+                    yield (at, "aborted", True)
+
+    def closed(self) -> tuple[int, str, bool] | None:
+        return next(self.closings(), None)
+
+    def closed_for(self, task: TaskSpec) -> tuple[int, str] | None:
+        """Where and why it was decided that this task may not start, or go on."""
+        for at, reason, spares_handlers in self.closings():
+            if not spares_handlers or not self.is_handler(task):
+                return (at, reason)
         return None
 
     def ending(self) -> Due:
@@ -286,9 +356,12 @@ class NaiveRun:
                     return ("ending", "failed", task, failure.type)
         return ("ending", "success", None, None)
 
-    def is_pausing(self) -> bool:
+    def is_pausing(self, before: int | None = None) -> bool:
+        """Whether the run is pausing now, or was right before a position."""
         is_pausing = is_ending = False
-        for _, event in self.here:
+        for at, event in self.here:
+            if at == before:
+                break
             match event:
                 case PauseRequested():
                     is_pausing = True
@@ -341,11 +414,15 @@ class NaiveRun:
 def ends_that_stand(spec: WorkflowSpec, events: list[tuple[int, Event]]) -> dict[str, tuple[int, Event]]:
     """What ended each task, and where. A new generation lets stand what succeeded, and what its own `when` ruled out."""
     ends: dict[str, tuple[int, Event]] = {}
-    needs = {task.id: task.depends_on for task in spec.tasks}
+    before = {task.id: [need for need, _ in edges_to(task)] for task in spec.tasks}
+    for task in spec.tasks:
+        for to in (task.on_success, task.on_error.next):
+            if to is not None:
+                before[to.next].append(task.id)
 
     def stands(name: str) -> bool:
         end = ends[name][1]
-        return isinstance(end, AttemptSucceeded) or (is_false_when(end) and all(map(stands, needs[name])))
+        return isinstance(end, SUCCESSES) or (is_false_when(end) and all(map(stands, before[name])))
 
     for at, event in events:
         if isinstance(event, ENDS):
@@ -355,10 +432,42 @@ def ends_that_stand(spec: WorkflowSpec, events: list[tuple[int, Event]]) -> dict
     return ends
 
 
-def is_satisfying(end: Event) -> bool:
-    """Whether what waits for the task may start: it succeeded, was ruled out by its own `when`, or failed tolerably."""
+def edges_to(task: TaskSpec) -> list[tuple[str, str]]:
+    """What a task waits for, and which kind of end it asks of each."""
+    return [
+        *((need, "success") for need in task.depends_on),
+        *((need, "failure") for need in task.on_failure_of),
+        *((need, "always") for need in task.on_end_of),
+    ]
+
+
+def why_barred(on: str, end: Event) -> str | None:
+    """Why an end does not satisfy an edge; None where it does."""
+    is_passed_over = is_false_when(end) or is_unreached(end)
     is_tolerated = isinstance(end, TaskFailed) and end.effect == "tolerated"
-    return isinstance(end, AttemptSucceeded) or is_tolerated or is_false_when(end)
+    match on:
+        case "success" if not (isinstance(end, SUCCESSES) or is_passed_over or is_tolerated):
+            return "upstream"
+        case "failure" if not isinstance(end, TaskFailed):
+            return "not_reached" if isinstance(end, SUCCESSES) or is_passed_over else "upstream"
+        case _:
+            return None
+
+
+def is_taken(on: str, end: Event) -> bool:
+    """Whether a transition is taken when its task ends so."""
+    return isinstance(end, SUCCESSES) if on == "success" else isinstance(end, TaskFailed)
+
+
+def is_unreached(end: Event) -> bool:
+    return isinstance(end, TaskSkipped) and end.reason == "not_reached"
+
+
+def is_worth_another_try(task: TaskSpec, failure: Failure) -> bool:
+    """Whether the same agent may try again after such a failure."""
+    if failure.type == "not_found" or failure.type in task.retry.no_retry_on:
+        return False
+    return not task.retry.retry_on or failure.type in task.retry.retry_on
 
 
 def is_false_when(event: Event) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import asdict, frozen
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from actorflow.core.events import Failure, RunOutcome
 from actorflow.core.frontier import Frontier
 from actorflow.core.state import RunState
 from actorflow.spec.model import (
+    HookEvent,
     HookLists,
     HookSpec,
     Limits,
@@ -21,6 +22,7 @@ from actorflow.spec.model import (
     RetrySpec,
     StageSpec,
     TaskSpec,
+    Transition,
     WorkflowSpec,
 )
 from tests.scripted import ScriptedRun
@@ -65,16 +67,15 @@ def workflow(
 
 def hook_lists(**counts: int) -> HookLists:
     """So many hooks on each event."""
-    return HookLists(
-        **{event: tuple(HookSpec(command=f"{event} {i}") for i in range(n)) for event, n in counts.items()}
-    )
+    lists = {event: tuple(HookSpec(command=f"{event} {i}") for i in range(n)) for event, n in counts.items()}
+    return HookLists(lists=cast("dict[HookEvent, tuple[HookSpec, ...]]", lists))
 
 
 @st.composite
 def workflows(draw: st.DrawFn, max_tasks: int = 8) -> WorkflowSpec:
     """Any small workflow that could be loaded: a random graph in random file order, with all that the core decides."""
     ids = [f"t{i}" for i in range(draw(st.integers(1, max_tasks)))]
-    tasks = [draw(tasks_below(name, ids[:i])) for i, name in enumerate(ids)]
+    tasks = [draw(tasks_between(name, ids[:i], ids[i + 1 :])) for i, name in enumerate(ids)]
     return workflow(
         *draw(st.permutations(tasks)),
         stages=draw(st.one_of(st.just(()), stage_lists(ids))),
@@ -100,13 +101,15 @@ retries = st.one_of(
         backoff=st.sampled_from(["constant", "linear", "exponential"]),
         max_delay=st.sampled_from([1.0, 60.0]),
         jitter=st.sampled_from(["none", "full", "equal"]),
+        retry_on=st.sampled_from([(), (), ("Broken",)]),
+        no_retry_on=st.sampled_from([(), (), ("timeout",)]),
     ),
 )
 
 
 @st.composite
-def tasks_below(draw: st.DrawFn, name: str, earlier: list[str]) -> TaskSpec:
-    """A task that may depend on some of the `earlier` ones, and read their outputs."""
+def tasks_between(draw: st.DrawFn, name: str, earlier: list[str], later: list[str]) -> TaskSpec:
+    """A task that may depend on some of the `earlier` ones, and read their outputs, and lead to `later` ones."""
     some = st.lists(st.sampled_from(earlier), max_size=3, unique=True) if earlier else st.just([])
     needs: list[str] = draw(st.one_of(st.just(earlier[-1:]), some))
     whens = [None] * 6 + ["true", "false"]
@@ -114,15 +117,44 @@ def tasks_below(draw: st.DrawFn, name: str, earlier: list[str]) -> TaskSpec:
     for need in needs:
         whens += [f"tasks.{need}.output == 1", f"tasks.{need}.output > 0"]
         inputs.append({"x": f"{{{{ tasks.{need}.error.message }}}}"})
-    return task(
-        name,
-        *needs,
-        strategy=draw(st.sampled_from(["abort", "finish", "finish", "skip"])),
-        fallbacks=draw(st.sampled_from([(), (), ("second",), ("second", "third")])),
+    kinds = {need: draw(st.sampled_from(["success"] * 4 + ["failure", "always"])) for need in needs}
+    edges = {kind: tuple(need for need in needs if kinds[need] == kind) for kind in EDGES}
+    return TaskSpec(
+        id=name,
+        agent="main",
+        **{EDGES[kind]: names for kind, names in edges.items()},
         retry=draw(retries),
+        on_error=draw(failures(later)),
+        on_success=draw(transitions(later)),
         when=draw(st.sampled_from(whens)),
         with_=draw(st.sampled_from(inputs)),
+        sleep=draw(st.sampled_from([None] * 6 + [1.0])),
+        priority=draw(st.sampled_from([0] * 6 + [-1, 1])),
+        idempotent=draw(st.sampled_from([True] * 6 + [False])),
     )
+
+
+EDGES = {"success": "depends_on", "failure": "on_failure_of", "always": "on_end_of"}
+
+
+def failures(later: list[str]) -> st.SearchStrategy[OnErrorSpec]:
+    """What becomes of failures, with or without a handler among the later tasks."""
+    return st.builds(
+        OnErrorSpec,
+        strategy=st.sampled_from(["abort", "finish", "finish", "skip"]),
+        fallback_agents=st.sampled_from([(), (), ("second",), ("second", "third")]),
+        has_fallback_value=st.sampled_from([False] * 7 + [True]),
+        fallback_value=st.just(1),
+        next=transitions(later),
+        max_losses=st.sampled_from([5, 5, 1]),
+    )
+
+
+def transitions(later: list[str]) -> st.SearchStrategy[Transition | None]:
+    """No transition, most of the time; else one to a later task."""
+    none: st.SearchStrategy[Transition | None] = st.none()
+    some = st.builds(Transition, next=st.sampled_from(later)) if later else none
+    return st.one_of(none, none, none, some)
 
 
 @st.composite

@@ -5,7 +5,8 @@ What will drive the core on a cluster looks like this: apply what happened, sett
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from actorflow.core.commands import CancelAttempt, CancelHook, RunHook, StartAttempt
 from actorflow.core.events import (
@@ -21,6 +22,7 @@ from actorflow.core.events import (
 )
 from actorflow.core.plan import plan_of
 from actorflow.core.recovery import answer
+from actorflow.core.rendering import outcome
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation, recovered, settle
 from actorflow.spec.model import WorkflowSpec
@@ -34,12 +36,13 @@ class ScriptedRun:
         spec: WorkflowSpec,
         script: Callable[[StartAttempt], object] = lambda start: None,
         hook: Callable[[RunHook], HookStatus] = lambda hook: "ok",
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.state, self.script, self.hook, self.now = RunState(plan_of(spec)), script, hook, 1000.0
         self.journal: list[Event] = []
         self.starts: list[StartAttempt] = []  #: all that were performed
         self.running: dict[str, StartAttempt | CancelAttempt | RunHook | CancelHook] = {}
-        self.happen(RunStarted(self.now, "r-1", spec.name, "hash", {}, {}, {}, {}, CORE_VERSION))
+        self.happen(RunStarted(self.now, "r-1", spec.name, "hash", {}, env, {}, {}, CORE_VERSION))
         self.happen(next_generation(self.state, self.now))
 
     def happen(self, *events: Event) -> None:
@@ -63,7 +66,7 @@ class ScriptedRun:
             case StartAttempt(task=task, attempt=attempt) as start:
                 result = self.script(start)
                 if not isinstance(result, Failure):
-                    return AttemptSucceeded(self.now, task, attempt, result)
+                    return outcome(self.state, AttemptSucceeded(self.now, task, attempt, result))
                 kind = AttemptTimedOut if result.type == "timeout" else AttemptFailed
                 return kind(self.now, task, attempt, result)
             case CancelAttempt(task, attempt):

@@ -36,10 +36,10 @@ def perform(trees, tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
-    async def perform(command, *, env=None, argv=None, **facts) -> Recorded:
+    async def perform(command, *, env=None, argv=None, cwd=None, **facts) -> Recorded:
         facts = {"input": {"n": 1}, "task": "build", "run_id": "run-1", **facts}
         performer = command_performer(
-            CommandRunner(command=command),
+            CommandRunner(command=command, cwd=cwd),
             folder=str(tmp_path / "work"),
             env={"PATH": os.environ["PATH"], "LANG": "C", "ACTORFLOW_INPUT": "of an outer run"},
             trees=trees,
@@ -105,6 +105,25 @@ async def test_a_list_is_an_argv_and_the_calls_own_comes_first(perform):
 
 async def test_a_command_runs_in_the_folder(perform, tmp_path):
     assert (await perform("pwd")).output == str(tmp_path / "work")
+
+
+async def test_a_cwd_is_relative_to_the_folder_or_absolute(perform, tmp_path):
+    (tmp_path / "work" / "sub").mkdir()
+
+    assert (await perform("pwd", cwd="sub")).output == str(tmp_path / "work" / "sub")
+    assert (await perform("pwd", cwd="sub/..")).output == str(tmp_path / "work")
+    assert (await perform("pwd", cwd=str(tmp_path))).output == str(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["true", ("true",), ("/bin/true",), ("no-such-program",)])
+@pytest.mark.parametrize(("cwd", "problem"), [("gone", "is missing"), ("file", "is not a directory")])
+async def test_a_cwd_that_is_no_folder_is_named_and_not_the_program(perform, tmp_path, command, cwd, problem):
+    (tmp_path / "work" / "file").touch()
+
+    error = await failure(perform, command, cwd=cwd)
+
+    assert error.type == "not_started"
+    assert error.message == f"the working directory {str(tmp_path / 'work' / cwd)!r} {problem}"
 
 
 async def test_the_output_file_is_private_and_empty(perform):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import sys
 import time
@@ -12,8 +13,10 @@ from typing import Any
 import anyio
 import pytest
 
-from actorflow import Runtime, load
+from actorflow import Runtime, load, loads
 from actorflow.cli import main
+from actorflow.cli.account import hook_runs
+from actorflow.core.events import GenerationStarted, HookFinished, HookLost, HookStarted
 from actorflow.journal import open_journal
 
 _SEED = Path(__file__).with_name("seed")
@@ -338,3 +341,194 @@ def test_stage_hooks_are_done_before_the_command_ends(backend: str, capsys: Capt
     assert "hooks: 2 done, 2 failed, 0 owed" in out
     assert out.count("on_stage_complete[1] failed: exited with status 9 (exit 9)") == 2
     assert Path("stages").read_text(encoding="utf-8") == "one\ntwo\n"
+
+
+_HOOKS = """
+hooks:
+  pre_workflow:
+    - command: "printf 'one\\\\ntwo\\\\n'; echo careful >&2"
+      description: Set up
+  on_error:
+    - "echo rescue; exit 9"
+  post_workflow:
+    - {command: "echo begun; sleep 60", description: Clean up, timeout: 0.3}
+    - ["true", "-n"]
+tasks: {t: {command: "exit 1"}}
+"""
+
+
+def test_show_tells_how_each_hook_ended_and_what_it_printed(backend: str, capsys: Capture):
+    assert main(["run", write("w.yaml", _HOOKS), "--backend", backend, "--run-id", "r"]) == 1
+    capsys.readouterr()
+    assert main(["show", "r"]) == 0
+    out = capsys.readouterr().out
+    lines = re.sub(r"\d+\.\d\d s", "N s", out[out.index("  hooks: ") :]).splitlines()
+    assert lines == [
+        "  hooks: 2 done, 2 failed, 0 owed",
+        "    pre_workflow[0] ok, N s (Set up)",
+        "      stdout:",
+        "        one",
+        "        two",
+        "      stderr:",
+        "        careful",
+        "    on_error[0] failed: exited with status 9, N s (echo rescue; exit 9)",
+        "      stdout:",
+        "        rescue",
+        "    post_workflow[0] timed out: not done after 0.3 s, N s (Clean up)",
+        "      stdout:",
+        "        begun",
+        "    post_workflow[1] ok, N s (true -n)",
+    ]
+
+
+def test_show_in_json_has_the_same_of_each_hook(backend: str, capsys: Capture):
+    assert main(["run", write("w.yaml", _HOOKS), "--backend", backend, "--run-id", "r"]) == 1
+    capsys.readouterr()
+    assert main(["show", "r", "--json"]) == 0
+    hooks = document(capsys)["hook_runs"]
+    facts = [(hook["hook"], hook["name"], hook["status"], hook["summary"], hook["stdout"]) for hook in hooks]
+    assert facts == [
+        ("pre_workflow[0]", "Set up", "ok", None, "one\ntwo\n"),
+        ("on_error[0]", "echo rescue; exit 9", "failed", "exited with status 9", "rescue\n"),
+        ("post_workflow[0]", "Clean up", "timed_out", "not done after 0.3 s", "begun\n"),
+        ("post_workflow[1]", "true -n", "ok", None, ""),
+    ]
+    assert hooks[0]["stderr"] == "careful\n"
+    assert hooks[2]["duration_s"] >= 0.3
+
+
+def test_show_names_the_stage_of_a_stage_hook(backend: str, capsys: Capture):
+    file = write(
+        "w.yaml",
+        "hooks: {on_stage_complete: ['echo $WORKFLOW_STAGE is done']}\n"
+        "workflows: {main: {steps: [{stage: one, tasks: [a]}, {stage: two, tasks: [b]}]}}\n"
+        "tasks: {a: {agent: x}, b: {agent: x}}\n",
+    )
+    assert main(["run", file, "--agent", "x=echo", "--backend", backend, "--run-id", "r"]) == 0
+    capsys.readouterr()
+    assert main(["show", "r"]) == 0
+    out = capsys.readouterr().out
+    assert "    on_stage_complete[0] after stage one ok, " in out
+    assert "        one is done\n    on_stage_complete[0] after stage two ok, " in out
+    main(["show", "r", "--json"])
+    assert [hook["stage"] for hook in document(capsys)["hook_runs"]] == ["one", "two"]
+
+
+def test_show_tells_the_hooks_of_the_last_generation(capsys: Capture):
+    file = write(
+        "w.yaml",
+        "hooks: {pre_workflow: ['echo generation $ACTORFLOW_GENERATION']}\ntasks: {t: {command: 'test -e go'}}",
+    )
+    assert main(["run", file, "--run-id", "r"]) == 1
+    Path("go").touch()
+    assert main(["resume", "r"]) == 0
+    capsys.readouterr()
+    assert main(["show", "r"]) == 0
+    out = capsys.readouterr().out
+    assert "generation 2\n" in out
+    assert "generation 1\n" not in out
+
+
+def test_a_hook_that_was_cut_off_is_told_once_as_it_stands():
+    spec = loads("hooks: {pre_workflow: [make]}\ntasks: {t: {agent: x}}", trust="own")
+    begun = [GenerationStarted(0.0, 1, "start"), HookStarted(1.0, "pre_workflow", 0)]
+    lost = [*begun, HookLost(2.0, "pre_workflow", 0), HookStarted(3.0, "pre_workflow", 0)]
+    ended = [*lost, HookFinished(4.0, "pre_workflow", 0, "ok")]
+    statuses = [
+        [(hook.path, hook.name, hook.status) for hook in hook_runs(spec, enumerate(events), ())]
+        for events in (begun, lost, ended)
+    ]
+    assert statuses == [
+        [("pre_workflow[0]", "make", "not_ended")],
+        [("pre_workflow[0]", "make", "not_ended")],
+        [("pre_workflow[0]", "make", "ok")],
+    ]
+
+
+def test_what_a_hook_prints_is_shown_harmless_and_cut(capsys: Capture):
+    file = write(
+        "w.yaml",
+        "hooks:\n  pre_workflow:\n"
+        "    - \"seq 1 100; printf '\\\\033[2J\\\\302\\\\233x\\\\r\\\\n'; head -c 1000 /dev/zero | tr '\\\\0' y\"\n"
+        "tasks: {t: {command: 'true'}}\n",
+    )
+    assert main(["run", file, "--run-id", "r"]) == 0
+    assert main(["show", "r"]) == 0
+    out = capsys.readouterr().out
+    shown = [line.strip() for line in out[out.index("stdout:") :].splitlines()]
+    assert shown[1:4] == ["… 62 lines before", "63", "64"]
+    assert shown[39:] == ["100", "\\x1b[2J\\u009bx", "y" * 500 + "… 500 more characters"]
+    assert not set("\x1b\x9b\r") & set(out)
+
+
+def test_what_is_sensitive_is_stars_in_the_summary_and_in_show(backend: str, capsys: Capture):
+    file = write(
+        "w.yaml",
+        "inputs: {pin: {type: string, sensitive: true}, who: {type: string}}\n"
+        "tasks:\n"
+        "  vault: {agent: x, sensitive: true}\n"
+        "  open: {agent: x, with: {a: 1}}\n"
+        "outputs:\n"
+        "  pin: '{{ input.pin }}'\n"
+        "  all: '{{ input }}'\n"
+        "  content: '{{ tasks.vault.output.input.who }}'\n"
+        "  open: '{{ tasks.open.output.input.a }}'\n"
+        "  who: '{{ input.who }}'\n",
+    )
+    words = ["--agent", "x=echo", "--input", "pin=7391", "--input", "who=Zoe", "--backend", backend]
+    texts: list[str] = []
+    for flags in ([], ["--json"]):
+        run_id = f"r{len(flags)}"
+        assert main(["run", file, *words, "--run-id", run_id, *flags]) == 0
+        assert main(["show", run_id, *flags]) == 0
+        assert main(["show", run_id, "vault", *flags]) == 0
+        texts.append(capsys.readouterr().out)
+    for text in texts:
+        assert "7391" not in text
+        assert "***" in text
+    assert '    content: "***"\n    open: 1\n    who: "Zoe"\n' in texts[0]
+    assert '  inputs:\n    pin: "***"\n    who: "Zoe"\n' in texts[0]
+    assert main(["show", "r1", "--json"]) == 0
+    run = document(capsys)
+    assert run["outputs"] == {"pin": "***", "all": "***", "content": "***", "open": 1, "who": "Zoe"}
+    assert (run["tasks"]["vault"]["output"], run["inputs"]) == ("***", {"pin": "***", "who": "Zoe"})
+    assert run["tasks"]["open"]["output"]["input"] == {"a": 1}
+
+
+@pytest.mark.parametrize("where", ["task", "agent"])
+def test_an_output_that_says_it_is_an_error_fails_its_task(where: str, backend: str, capsys: Capture):
+    soft = "soft_errors: true"
+    file = write(
+        "w.yaml",
+        f"agents: {{x: {{command: 'echo ''{{\"error\": \"no room\"}}''', {soft if where == 'agent' else 'env: {}'}}}}}\n"
+        f"tasks: {{t: {{agent: x, {soft if where == 'task' else 'env: {}'}}}}}\n",
+    )
+    assert main(["run", file, "--backend", backend, "--json"]) == 1
+    error = document(capsys)["error"]
+    assert (error["type"], error["message"]) == ("soft_error", "the output is an error: no room")
+
+
+def test_scripts_of_a_file_get_values_as_arguments_and_variables(folder: Path, backend: str, capsys: Capture):
+    (folder / "flow" / "sub").mkdir(parents=True)
+    write("flow/beside.sh", 'echo "$1 in $(basename "$PWD")"')
+    file = write(
+        "flow/w.yaml",
+        "inputs: {who: {type: string, required: true}}\n"
+        "tasks:\n"
+        "  text:\n"
+        "    script:\n"
+        "      language: python\n"
+        "      text: |\n"
+        "        import os, sys\n"
+        "        print('{\"x\": 1}', sys.argv[1:], os.environ['WHO'])\n"
+        "      args: ['-n', '{{ input.who }}']\n"
+        "    env: {WHO: '{{ input.who }}'}\n"
+        "  file: {script: {language: bash, file: beside.sh, args: ['{{ input.who }}']}, cwd: sub}\n"
+        "  lost: {command: [pwd], cwd: gone, on_error: {strategy: skip}}\n",
+    )
+    assert main(["run", file, "--input", 'who=$(id) "Zoe"', "--backend", backend, "--json"]) == 0
+    tasks = document(capsys)["tasks"]
+    assert tasks["text"]["output"] == """{"x": 1} ['-n', '$(id) "Zoe"'] $(id) "Zoe\""""
+    assert tasks["file"]["output"] == '$(id) "Zoe" in sub'
+    assert tasks["lost"]["error"]["type"] == "not_started"
+    assert tasks["lost"]["error"]["message"].endswith("/flow/gone' is missing")

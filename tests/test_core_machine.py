@@ -26,6 +26,7 @@ from actorflow.core.events import (
     Event,
     Failure,
     FallbackChosen,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookStarted,
@@ -35,6 +36,7 @@ from actorflow.core.events import (
     RunEnding,
     RunFinished,
     RunStarted,
+    SleepStarted,
     TaskCanceled,
     TaskFailed,
     TaskSkipped,
@@ -47,7 +49,8 @@ from actorflow.spec.model import RetrySpec, TaskSpec, WorkflowSpec
 from tests.scenarios import snapshot, workflows
 
 RESULTS = ["succeeds", "succeeds", "succeeds", "fails", "fails", "times out", "is not found"]
-ENDS = (AttemptSucceeded, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
+SUCCESSES = (AttemptSucceeded, FallbackValueUsed)
+ENDS = (*SUCCESSES, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
 
 
 class BrokenPromise(AssertionError):
@@ -177,7 +180,7 @@ def expect_may_act(driver: Driver, action: StartAttempt | RunHook) -> None:
     starts = [(e.task, e.attempt, e.loss) for e in committed if isinstance(e, AttemptStarted)]
     expect("performed only after commit", key in starts, key)
     ended = {e.task for e in committed if isinstance(e, ENDS)}
-    missing = set(action.spec.depends_on) - ended
+    missing = {need for need, _ in edges_to(action.spec)} - ended
     expect("dependants only after the commit of outcomes", not missing, (key, missing))
     before = [p for p in driver.performed if isinstance(p, StartAttempt)]
     expect("performed once", key not in [(p.task, p.attempt, p.loss) for p in before], key)
@@ -194,6 +197,16 @@ class Promises:
         self.tasks = {task.id: task for task in spec.tasks}
         self.stage_of = {name: stage for stage in spec.stages for name in stage.tasks}
         self.stages = {stage.name: stage for stage in spec.stages}
+        self.leads = [
+            (task.id, to.next, on)
+            for task in spec.tasks
+            for on, to in (("success", task.on_success), ("failure", task.on_error.next))
+            if to is not None
+        ]
+        to_handlers = {target for _, target, on in self.leads if on == "failure"}
+        self.handlers = {t.id for t in spec.tasks if t.on_failure_of or t.on_end_of or t.id in to_handlers}
+        self.handled = {source for source, _, on in self.leads if on == "failure"}
+        self.handled.update(need for task in spec.tasks for need in task.on_failure_of)
         self.ends: dict[str, Event] = {}
         self.attempts = Counter[str]()  #: number of the last attempt
         self.running: set[str] = set()
@@ -207,7 +220,7 @@ class Promises:
         self.due_at: dict[str, float] = {}
         self.failures: dict[str, Failure] = {}
         self.hooks = Counter[tuple[str, int]]()
-        self.is_canceled = self.is_closed = self.is_pausing = self.has_failed = False
+        self.is_canceled = self.is_closed = self.is_aborted = self.is_pausing = self.has_failed = False
         self.outcome: str | None = None
 
     def read(self, history: list[Event]) -> None:
@@ -225,7 +238,7 @@ class Promises:
                 self.failures[name] = failure
             case AttemptLost(task=name):
                 self.running.discard(name)
-                self.losses[name] += 1
+                self.losses[name] += not self.is_pausing
                 self.lost[name] = event
             case RetryScheduled(task=name):
                 self.check_delay(event, self.tasks[name].retry)
@@ -233,6 +246,14 @@ class Promises:
             case FallbackChosen(task=name):
                 self.check_used_up(self.tasks[name])
                 self.tries[name].append(0)
+            case FallbackValueUsed(task=name):
+                self.check_used_up(self.tasks[name])
+                self.check_every_agent_had_its_turn(self.tasks[name])
+            case AttemptCanceled(task=name) | TaskCanceled(task=name):
+                expect("tasks are canceled for a reason", self.is_barred(name), event)
+            case SleepStarted(task=name, due_at=due_at):
+                expect("a task sleeps before its first attempt", self.tries[name] == [0], event)
+                self.due_at[name] = due_at
             case TaskFailed():
                 self.check_failure(event, self.tasks[event.task])
             case TaskSkipped():
@@ -258,14 +279,14 @@ class Promises:
         if isinstance(event, ENDS):
             self.running.discard(event.task)
             self.ends[event.task] = event
-            if isinstance(event, AttemptSucceeded):
+            if isinstance(event, SUCCESSES):
                 self.succeeded.add(event.task)
 
     def check_start(self, event: AttemptStarted, task: TaskSpec) -> None:
         name = task.id
         expect("a success never starts again", name not in self.succeeded, event)
         expect("nothing starts after a cancel", not self.is_canceled, event)
-        expect("nothing starts after an abort", not self.is_closed, event)
+        expect("nothing starts after an abort", not self.is_barred(name), event)
         expect("nothing starts while pausing", not self.is_pausing, event)
         expect("nothing starts before its edges are satisfied", self.is_ready(task), event)
         expect("no attempt runs beside itself", name not in self.running, event)
@@ -283,23 +304,47 @@ class Promises:
         if lost is not None:
             is_same = (event.attempt, event.loss) == (lost.attempt, lost.loss + 1)
             expect("a lost attempt runs again under its number", is_same, (lost, event))
+            expect("what is not idempotent runs once", self.tasks[event.task].idempotent, event)
             return
         is_next = (event.attempt, event.loss) == (self.attempts[event.task] + 1, 0)
         expect("attempts are numbered without gaps", is_next, event)
         self.attempts[event.task] += 1
         self.tries[event.task][-1] += 1
 
+    def is_barred(self, name: str) -> bool:
+        """Whether a task may not start or go on: an abort spares those that are there for it."""
+        is_spared = not self.is_closed and name in self.handlers
+        return self.is_canceled or self.is_closed or (self.is_aborted and not is_spared)
+
     def is_ready(self, task: TaskSpec) -> bool:
+        """Whether all that must come before a task has ended as it must, and something led to it."""
+        edges, sources = edges_to(task), [(a, on) for a, target, on in self.leads if target == task.id]
+        is_led_to = any(self.is_taken(name, on) for name, on in sources)
+        was_reached = any(not is_unreached(self.ends.get(need)) for need, _ in edges)
         stage = self.stage_of.get(task.id)
         earlier = [name for before in stage.after for name in self.stages[before].tasks] if stage else []
-        return all(map(self.is_satisfied, (*task.depends_on, *earlier)))
+        kind = "always" if task.id in self.handlers else "success"
+        return (
+            all(self.is_satisfied(need, on) for need, on in edges)
+            and (is_led_to if sources else was_reached or not edges)
+            and all(self.is_satisfied(name, kind) for name in earlier)
+        )
 
-    def is_satisfied(self, name: str) -> bool:
-        match self.ends.get(name):
-            case AttemptSucceeded() | TaskSkipped(reason="when") | TaskFailed(effect="tolerated"):
-                return True
-            case _:
+    def is_satisfied(self, name: str, on: str) -> bool:
+        match self.ends.get(name), on:
+            case None, _:
                 return False
+            case _, "always":
+                return True
+            case end, "failure":
+                return isinstance(end, TaskFailed)
+            case TaskSkipped(reason="when" | "not_reached") | TaskFailed(effect="tolerated"), _:
+                return True
+            case end, _:
+                return isinstance(end, SUCCESSES)
+
+    def is_taken(self, name: str, on: str) -> bool:
+        return isinstance(self.ends.get(name), SUCCESSES if on == "success" else TaskFailed)
 
     def check_delay(self, event: RetryScheduled, retry: RetrySpec) -> None:
         most = min(longest_delay(retry, self.tries[event.task][-1]), retry.max_delay)
@@ -309,30 +354,41 @@ class Promises:
 
     def check_used_up(self, task: TaskSpec) -> None:
         """The agent at hand has had all its attempts, or can't be mended by another."""
-        used = self.tries[task.id][-1]
-        is_hopeless = self.failures[task.id].type == "not_found"
-        expect(
-            "every agent has its attempts", is_hopeless or used == task.retry.max_attempts, (task.id, used)
-        )
+        used, kind = self.tries[task.id][-1], self.failures[task.id].type
+        retry = task.retry
+        is_excluded = bool(retry.retry_on) and kind not in retry.retry_on
+        is_hopeless = kind == "not_found" or kind in retry.no_retry_on or is_excluded
+        expect("every agent has its attempts", is_hopeless or used == retry.max_attempts, (task.id, used))
+
+    def check_every_agent_had_its_turn(self, task: TaskSpec) -> None:
+        expect("every fallback is tried", len(self.tries[task.id]) == len(task.agents), task.id)
 
     def check_failure(self, event: TaskFailed, task: TaskSpec) -> None:
-        is_tolerated = event.effect == "tolerated"
-        expect("failures have their effect", is_tolerated == (task.on_error.strategy == "skip"), event)
+        is_handled = "handled" if task.id in self.handled else "fatal"
+        effect = "tolerated" if task.on_error.strategy == "skip" else is_handled
+        expect("failures have their effect", event.effect == effect, event)
+        is_ended_early = self.is_canceled or self.is_closed or self.is_aborted
         if event.failure.type == "lost":
-            expect("a task may be lost five times", self.losses[task.id] == 6, event)
-        elif event.failure.type != "expression" and not self.is_canceled and not self.is_closed:
+            is_due = self.losses[task.id] == task.on_error.max_losses + 1 or not task.idempotent
+            expect("a task may be lost five times", is_due, event)
+        elif event.failure.type != "expression" and not is_ended_early:
             self.check_used_up(task)
-            expect("every fallback is tried", len(self.tries[task.id]) == len(task.agents), event)
-        if not is_tolerated:
+            self.check_every_agent_had_its_turn(task)
+            expect("a fallback value is used", not task.on_error.has_fallback_value, event)
+        if effect == "fatal":
             self.has_failed = True
-            self.is_closed |= task.on_error.strategy == "abort"
+            self.is_aborted |= task.on_error.strategy == "abort"
 
     def check_skip(self, event: TaskSkipped, task: TaskSpec) -> None:
+        edges = edges_to(task)
         match event.reason:
             case "upstream":
-                is_due = task.id in self.stage_of or not all(map(self.is_satisfied, task.depends_on))
+                is_barred = not all(self.is_satisfied(need, on) for need, on in edges)
+                is_due = task.id in self.stage_of or is_barred
+            case "not_reached":
+                is_due = not self.is_ready(task)
             case "aborted":
-                is_due = self.is_closed
+                is_due = self.is_barred(task.id)
             case "canceled":
                 is_due = self.is_canceled
             case _:
@@ -352,7 +408,7 @@ class Promises:
         for task in self.spec.tasks:
             end = self.ends.get(task.id)
             expect("a run ends when all its tasks have", end is not None, task.id)
-            is_below = not all(map(self.is_satisfied, task.depends_on))
+            is_below = not all(self.is_satisfied(need, on) for need, on in edges_to(task))
             is_passed_on = isinstance(end, TaskSkipped) or task.id in self.succeeded or not is_below
             expect("what waits for a failure is skipped", is_passed_on, end)
         failed_set_up = self.is_closed and not self.has_failed
@@ -363,11 +419,21 @@ class Promises:
     def check_hooks_at_end(self) -> None:
         hooks = self.spec.hooks
         for event, lines, times in (
-            ("on_error", hooks.on_error, int(self.outcome == "failed")),
-            ("post_workflow", hooks.post_workflow, 1),
+            ("on_error", hooks.of("on_error"), int(self.outcome == "failed")),
+            ("post_workflow", hooks.of("post_workflow"), 1),
         ):
             counts = [self.hooks[event, index] for index in range(len(lines))]
             expect(f"{event} runs as often as it must", counts == [times] * len(lines), counts)
+
+
+def edges_to(task: TaskSpec) -> list[tuple[str, str]]:
+    """What a task waits for, and which kind of end it asks of each."""
+    kinds = (("success", task.depends_on), ("failure", task.on_failure_of), ("always", task.on_end_of))
+    return [(need, on) for on, needs in kinds for need in needs]
+
+
+def is_unreached(end: Event | None) -> bool:
+    return isinstance(end, TaskSkipped) and end.reason == "not_reached"
 
 
 def longest_delay(retry: RetrySpec, failed: int) -> float:

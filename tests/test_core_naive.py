@@ -26,12 +26,14 @@ from actorflow.core.events import (
     Event,
     Failure,
     FallbackChosen,
+    FallbackValueUsed,
     HookFinished,
     PauseRequested,
     Resumed,
     RetryScheduled,
     RunEnding,
     RunStarted,
+    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
@@ -172,6 +174,8 @@ def verdict(event: Event) -> str:
             return "retry"
         case FallbackChosen(agent=agent):
             return agent
+        case FallbackValueUsed():
+            return "value"
         case TaskFailed(effect=effect):
             return effect
         case _:
@@ -184,6 +188,8 @@ def fact(event: Any) -> Due:
             return ("fail", task, effect, failure.type)
         case TaskSkipped(task=task, reason=reason):
             return ("skip", task, reason)
+        case SleepStarted(task=task, due_at=due_at):
+            return ("sleep", task, due_at)
         case TaskCanceled(task=task):
             return ("cancel task", task)
         case StageCompleted(stage=stage, status=status):

@@ -23,6 +23,7 @@ from actorflow.core.recovery import (
     answer,
     decide,
     delay_before_retry,
+    effect_of,
 )
 from actorflow.spec import load_dict
 from actorflow.spec.model import RetrySpec
@@ -34,7 +35,8 @@ RETRY = RetrySpec(max_attempts=3, delay=2.0, backoff="constant", jitter="none")
 
 def failed(attempts: int = 1, agent: int = 0, failure: Any = BROKEN, **more: Any) -> Decide:
     spec = task("a", retry=more.pop("retry", RETRY), **more)
-    return Decide("a", spec, "r-1", attempts, agent, attempts, failure)
+    effect = effect_of(spec, is_handled=False)
+    return Decide("a", spec, "r-1", attempts, agent, attempts, failure, effect)
 
 
 @pytest.mark.parametrize(

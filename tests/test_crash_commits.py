@@ -10,7 +10,7 @@ import pytest
 from crash_checks import check_crashed, check_ended
 from crash_lives import BACKENDS, Death, Life, Report, live_through
 
-GENERATIONS = {"fan": 1, "stages": 1, "twice": 2}
+GENERATIONS = {"fan": 1, "stages": 1, "twice": 2, "recovery": 2}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rep
         return max(reports, key=lambda report: report.commit_count)
 
     return ended
+
+
+def test_undisturbed_every_way_to_recover_is_taken(undisturbed):
+    tasks = undisturbed("recovery").facts["tasks"]
+    ends = {name: f"{task['status']} {task['reason'] or ''}".strip() for name, task in tasks.items()}
+    assert ends == {
+        **dict.fromkeys(("asleep", "saved", "big", "sums", "handler", "late", "reached", "clean"), "success"),
+        "handled": "failed",
+        "below": "skipped upstream",
+    }
+    assert tasks["handler"]["output"]["given"] == {"n": 1, "of": "handled", "why": "out of order"}
+    assert tasks["saved"]["output"] == {"n": 4, "why": "out of order"}
 
 
 @pytest.mark.parametrize("workflow", GENERATIONS)

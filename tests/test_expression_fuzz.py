@@ -7,14 +7,26 @@ import operator
 import sys
 import threading
 from collections.abc import Callable
+from itertools import islice
+from types import MappingProxyType
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from actorflow.errors import ExpressionError
-from actorflow.expression import compile_expression, compile_template, condition, our_template_roots
+from actorflow.expression import (
+    Sealed,
+    SecretName,
+    compile_expression,
+    compile_template,
+    condition,
+    our_template_roots,
+    unseal,
+)
 from actorflow.expression.functions import FILTERS
+from actorflow.expression.limits import Meter
+from benchmarks.expressions import random_sources, torture
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -61,13 +73,35 @@ WORDS = [
     ),
     *("|", ".", ".x", ".a-b", "['a']", "[0]", "[-1]", "(1)", "('a')", ".__class__", ".items()"),
     *("0", "1", "2", "3.5", "1e308", "9" * 22, "'a'", '"b"', "''", "'é'", '"\\n"', "'\\u0041'"),
-    *("$", "$$", "${", "{{", "}}", "${input.x}", "&&", "**", "=", "!", "?", "\\", "#", "@", "é", "\u200b"),
+    *(
+        "$",
+        "$$",
+        "${",
+        "{{",
+        "}}",
+        "${input.x}",
+        "${API_KEY}",
+        "{{ secrets.x }}",
+        "secrets",
+        "&&",
+        "**",
+        "=",
+        "!",
+        "?",
+        "\\",
+        "#",
+        "@",
+        "é",
+        "\u200b",
+    ),
 ]
 
 sources = st.one_of(
     st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join),
     st.lists(st.sampled_from(WORDS), max_size=10).map("".join),
     st.text(max_size=40),
+    st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")),
+    st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape")),
 )
 
 scalars = st.one_of(
@@ -78,6 +112,7 @@ scalars = st.one_of(
     st.integers(10**1200, 10**1300),
     st.floats(),
     st.text(max_size=6),
+    st.text(st.characters(exclude_categories=()), max_size=3),  # half surrogate pairs too
 )
 names = st.sampled_from(["a", "b", "x", "y", "input", "tasks", "output", "a-b", "__class__"]) | st.text(
     max_size=3
@@ -88,6 +123,18 @@ data = st.recursive(
     max_leaves=12,
 )
 contexts = st.dictionaries(names, data, max_size=6)
+
+# What no JSON holds, but a caller may hand over all the same.
+odd_data = st.recursive(
+    scalars | st.sampled_from([b"x", {1}, object(), len, 1j, range(3), Sealed((SecretName("env", "A"),))]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(names | scalars, inner, max_size=3)
+        | st.dictionaries(names, inner, max_size=3).map(MappingProxyType)
+    ),
+    max_leaves=8,
+)
 
 
 ARITHMETIC = {
@@ -158,13 +205,14 @@ def assert_plain(value: object) -> None:
             pending.extend(item.values())
 
 
-def outcome_of(attempt: Callable[[], object]) -> object:
-    """What came of it: a value of plain data, or the one error that may be raised."""
+def outcome_of(attempt: Callable[[], object], *, is_plain: bool = True) -> object:
+    """What came of it: a value, of plain data unless said otherwise, or the one error that may be raised."""
     try:
         value = attempt()
     except ExpressionError as error:
         return error
-    assert_plain(value)
+    if is_plain:
+        assert_plain(value)
     return value
 
 
@@ -192,17 +240,70 @@ def test_random_expressions_give_plain_data_or_an_expression_error(source: str, 
         assert 1 <= outcome.column <= len(source) + 1
 
 
+@settings(RELAXED, max_examples=200)
+@given(expressions, st.dictionaries(names, odd_data, max_size=6))
+def test_no_data_makes_an_expression_raise_anything_else(source: str, context: dict[str, object]):
+    for text in (source, f"a ~ ({source})", f"[{source}, a] | tojson", f"[{source}, b] | unique"):
+        outcome = outcome_of(lambda: compile_expression(text).evaluate(context), is_plain=False)  # noqa: B023
+        if isinstance(outcome, ExpressionError):
+            assert 1 <= outcome.column <= len(text) + 1
+            assert " object at 0x" not in outcome.message
+
+
+def test_random_expressions_over_hostile_data_stay_within_their_steps():
+    context = torture()
+    for source in islice(random_sources(20_240, sorted(context)), 400):
+        meter = Meter()
+        try:
+            compile_expression(source).evaluate_within(context, meter)
+        except ExpressionError:
+            continue
+        assert meter.steps >= 0
+
+
+PLACEHOLDERS = {
+    "${API_KEY}": SecretName("env", "API_KEY"),
+    "${X}": SecretName("env", "X"),
+    "{{ secrets.token }}": SecretName("secret", "token"),
+    "${secrets.b-c}": SecretName("secret", "b-c"),
+}
+secret_pieces = st.lists(
+    st.sampled_from([*PLACEHOLDERS, "{{ a }}", "x", " ", "$$", "}}"]), min_size=1, max_size=8
+)
+forgeries = st.text(max_size=3) | st.sampled_from([*PLACEHOLDERS, "$$", "{{ a }}", "x${API_KEY}"])
+
+
+@settings(RELAXED, max_examples=200)
+@given(secret_pieces, forgeries)
+def test_the_text_of_a_definition_names_secrets_and_data_never_does(pieces: list[str], forgery: str):
+    template = compile_template("".join(pieces), secrets=True)
+    named = [PLACEHOLDERS[piece] for piece in pieces if piece in PLACEHOLDERS]
+    rendered = template.render({"a": forgery})
+    parts = rendered.parts if isinstance(rendered, Sealed) else (rendered,)
+    assert [part for part in parts if not isinstance(part, str)] == named
+    assert template.secret_names == tuple(dict.fromkeys(named))
+    literal = {"{{ a }}": forgery, "$$": "$"}
+    expected = [f"<{PLACEHOLDERS[p].name}>" if p in PLACEHOLDERS else literal.get(p, p) for p in pieces]
+    assert unseal(rendered, lambda secret: f"<{secret.name}>") == "".join(expected)
+
+
 @RELAXED
 @given(
     st.recursive(
         sources | scalars, lambda i: st.lists(i, max_size=3) | st.dictionaries(names, i, max_size=3)
     ),
     contexts,
+    st.booleans(),
 )
-def test_random_templates_give_plain_data_or_an_expression_error(value: object, context: dict[str, object]):
-    rendered = outcome_of(lambda: compile_template(value).render(context))
-    if not isinstance(rendered, ExpressionError) and compile_template(value).is_constant:
-        assert repr(outcome_of(lambda: compile_template(value).render({}))) == repr(rendered)
+def test_random_templates_give_plain_data_or_an_expression_error(
+    value: object, context: dict[str, object], secrets: bool
+):
+    def render(data: dict[str, object]) -> object:
+        return unseal(compile_template(value, secrets=secrets).render(data), str)
+
+    rendered = outcome_of(lambda: render(context))
+    if not isinstance(rendered, ExpressionError) and compile_template(value, secrets=secrets).is_constant:
+        assert repr(outcome_of(lambda: render({}))) == repr(rendered)
 
 
 @RELAXED

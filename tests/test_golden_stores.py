@@ -8,27 +8,37 @@ from pathlib import Path
 import pytest
 
 from actorflow import Runtime
+from actorflow.journal import open_journal
 
 pytestmark = pytest.mark.anyio
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.db"))
+OF_FORMAT_2 = [path for path in GOLDEN if path.stem >= "0.2"]
 
 
-def test_there_is_a_golden_store():
-    assert GOLDEN
+def test_there_is_a_golden_store_of_each_format():
+    assert [path.stem for path in GOLDEN] == ["0.1-spine", "0.2-format"]
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    copy = shutil.copy(request.param, tmp_path / "store.db")
-    return f"sqlite:///{copy}"
+    return copy_of(request.param, tmp_path)
+
+
+@pytest.fixture(params=OF_FORMAT_2, ids=lambda path: path.stem)
+def store_2(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return copy_of(request.param, tmp_path)
+
+
+def copy_of(golden: Path, folder: Path) -> str:
+    return f"sqlite:///{shutil.copy(golden, folder / 'store.db')}"
 
 
 async def test_its_runs_are_listed_and_shown(store: str):
     async with Runtime(store=store) as rt:
         rows = {row.run_id: row.summary.status for row in await rt.list()}
         success, failed, paused = [await rt.get(name) for name in ("success", "failed", "paused")]
-    assert rows == {"success": "success", "failed": "failed", "paused": "paused"}
+    assert rows.items() >= {"success": "success", "failed": "failed", "paused": "paused"}.items()
     assert (success.outputs, success.tasks["a"].output["input"]["text"]) == ({"n": 7}, "ünïcödé ✓")
     assert (failed.error["type"], failed.tasks["c"].attempts, failed.hooks.failed) == ("fail", 2, 1)
     assert (paused.tasks["b"].status, paused.tasks["c"].status) == ("success", "running")
@@ -40,7 +50,7 @@ async def test_what_is_not_done_goes_on(store: str):
         paused = await rt.resume("paused")
         failed = await rt.resume("failed")
         success = await rt.resume("success")
-    assert (paused.status, paused.generation, paused.tasks["c"].losses) == ("success", 1, 1)
+    assert (paused.status, paused.generation, paused.tasks["c"].attempts) == ("success", 1, 1)
     assert (failed.status, failed.generation, failed.tasks["c"].attempts) == ("success", 2, 3)
     assert (success.status, success.generation) == ("success", 1)
 
@@ -51,3 +61,36 @@ async def test_what_its_hooks_are_owed_is_delivered_once(store: str):
     async with Runtime(store=store) as rt:
         result = await rt.get("paused")
     assert (result.hooks.delivered, result.hooks.failed, result.hooks.pending) == (2, 0, 0)
+
+
+async def test_every_way_in_which_a_run_was_saved_is_shown(store_2: str):
+    async with Runtime(store=store_2) as rt:
+        saved = await rt.get("saved")
+    assert (saved.status, saved.had_errors, saved.outputs) == ("success", True, {"n": 70_000})
+    ends = {name: f"{task.status} {task.reason or ''}".strip() for name, task in saved.tasks.items()}
+    assert ends == {
+        **dict.fromkeys(("mend", "nap", "saved", "big", "read", "clean"), "success"),
+        "broken": "failed",
+        "below": "skipped upstream",
+        "unreached": "skipped not_reached",
+    }
+    assert saved.tasks["mend"].output == {"given": {"n": 1, "of": "broken"}}
+    assert saved.tasks["saved"].output == {"n": 3, "why": "fail"}
+    assert saved.tasks["big"].output == "word " * 14_000
+
+
+async def test_a_run_with_a_checkpoint_goes_on_from_the_middle_of_a_sleep(store_2: str):
+    journal = open_journal(store_2)
+    assert journal.checkpoint("resting") is not None
+    journal.close()
+    async with Runtime(store=store_2, agents={"s": "echo"}) as rt:
+        before = await rt.get("resting")
+        result = await rt.resume("resting")
+    assert (before.status, before.tasks["nap"].status, before.tasks["led"].status) == (
+        "paused",
+        "waiting",
+        "pending",
+    )
+    assert (result.status, result.generation, result.outputs) == ("success", 1, {"n": 100})
+    assert (result.tasks["unled"].reason, result.tasks["broken"].status) == ("not_reached", "failed")
+    assert all(task.attempts <= 1 for task in result.tasks.values())

@@ -26,6 +26,8 @@ FROZEN_TAGS = {
     "attempt_lost": (1, "at task attempt loss"),
     "retry_scheduled": (1, "at task attempt due_at"),
     "fallback_chosen": (1, "at task agent"),
+    "fallback_value_used": (1, "at task output"),
+    "sleep_started": (1, "at task due_at"),
     "task_failed": (1, "at task effect failure"),
     "task_canceled": (1, "at task"),
     "task_skipped": (1, "at task reason"),

@@ -15,12 +15,15 @@ from journal_cases import (
     create,
     delivery,
     failed_step,
+    finished,
+    large,
     ok,
+    save,
     step,
     write_history,
 )
 
-from actorflow.core.events import AttemptSucceeded, PauseRequested
+from actorflow.core.events import AttemptSucceeded, HookFinished, PauseRequested, RunStarted
 from actorflow.errors import (
     RunExistsError,
     RunNotFoundError,
@@ -28,7 +31,17 @@ from actorflow.errors import (
     StoreFailed,
     StoreUnusableError,
 )
-from actorflow.journal import Append, CreateRun, RecordDeliveries, Release, RunSummary, open_journal
+from actorflow.journal import (
+    Append,
+    CachedDefinition,
+    CreateRun,
+    KeepDefinition,
+    RecordDeliveries,
+    Release,
+    RunSummary,
+    SaveCheckpoint,
+    open_journal,
+)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -212,7 +225,7 @@ def test_a_prefix_of_several_runs_is_ambiguous_and_names_them(journal):
     assert set(caught.value.nearest) == {"deploy-1", "deploy-2"}
 
 
-@pytest.mark.parametrize("method", ["find", "claim", "events", "deliveries"])
+@pytest.mark.parametrize("method", ["find", "claim", "events", "checkpoint", "deliveries"])
 def test_an_unknown_run_is_answered_with_the_nearest(journal, method):
     ok(journal, create("deploy-1"), create("nightly"))
     with pytest.raises(RunNotFoundError) as caught:
@@ -269,6 +282,81 @@ def test_many_threads_read_at_once(journal):
     assert found == [expected] * 8
 
 
+def test_large_values_come_back_as_they_were_wherever_they_stand(journal):
+    inputs, record = {"all": large(1)}, {"tail": "x" * 70_000}
+    events = [
+        RunStarted(1.5, "r", "deploy", "d1", inputs, {}, {}, {}, 1),
+        *finished(0, large(0)),
+        *step(0),
+        AttemptSucceeded(2.5, "t", 1, large(0), record),
+        *failed_step(1),
+        HookFinished(2.5, "pre_workflow", 0, "ok", record),
+        *finished(2, '\\"\n\u0001' * 20_000),
+    ]
+    ok(journal, create("r"), Append("r", 1, events))
+    assert list(journal.events("r")) == list(enumerate(events, 1))
+    assert list(journal.events("r", 4)) == list(enumerate(events, 1))[4:]
+
+
+@pytest.mark.parametrize(
+    "output", [{"0": "5f"}, ["attempt_succeeded", 1, {"5": "abc"}], {"5": None, "6": {}}, [{"3": "x"}]]
+)
+def test_what_looks_like_a_reference_is_a_value_like_any_other(journal, output):
+    events = [*finished(0, [output, large()]), *finished(1, output)]
+    ok(
+        journal,
+        create("r"),
+        Append("r", 1, events),
+        SaveCheckpoint("r", 2, 1, {}, [[output, large()], [output]]),
+    )
+    assert [event for _, event in journal.events("r")] == events
+    assert list(journal.checkpoint("r").rows) == [[output, large()], [output]]
+
+
+def test_the_last_checkpoint_of_a_run_comes_back_whole(journal):
+    ok(journal, create("r"), Append("r", 1, beginning("r")))
+    assert journal.checkpoint("r") is None
+    ok(journal, Append("r", 3, step(0)), save("r", 4))
+    rows = [[number, None, {"n": [number]}, large() if number % 400 == 0 else ""] for number in range(1000)]
+    ok(journal, Append("r", 5, step(1)), save("r", 6, rows))
+    found = journal.checkpoint("r")
+    assert (found.seq, found.core_version, found.body) == (6, 1, {"phase": "tasks"})
+    assert [list(found.rows), list(found.rows)] == [rows, rows]
+    ok(journal, Append("r", 7, step(2)))
+    assert journal.checkpoint("r").seq == 6
+    assert [seq for seq, _ in journal.events("r", journal.checkpoint("r").seq)] == [7, 8]
+
+
+def test_a_checkpoint_must_be_of_the_end_of_its_run_and_json(journal):
+    ok(journal, create("r"), Append("r", 1, beginning("r")))
+    wrong = [save("r", 1), save("r", 3), save("r", 2, [[object()]]), save("nobody", 0)]
+    assert [type(outcome) for outcome in journal.commit(wrong)] == [
+        ValueError,
+        ValueError,
+        TypeError,
+        ValueError,
+    ]
+    assert journal.checkpoint("r") is None
+    ok(journal, save("r", 2), Release("r"))
+    assert journal.checkpoint("r").seq == 2
+
+
+def test_a_checked_definition_is_found_by_its_key_with_its_warnings(journal):
+    assert journal.cached_definition("k") is None
+    ok(journal, KeepDefinition("k", "d1", BODY, [{"code": "W1"}]))
+    assert journal.cached_definition("k") == CachedDefinition("d1", BODY, [{"code": "W1"}])
+    assert journal.definition("d1") == BODY
+    ok(journal, KeepDefinition("k", "d2", b"{}"), KeepDefinition("k", "d3", b"[]"))
+    assert journal.cached_definition("k") == CachedDefinition("d3", b"[]", [])
+
+
+def test_only_the_latest_checked_definitions_are_kept(journal):
+    for number in range(300):
+        ok(journal, KeepDefinition(f"k{number}", "d1", BODY))
+    kept = [number for number in range(300) if journal.cached_definition(f"k{number}") is not None]
+    assert kept == list(range(44, 300))
+
+
 def test_heartbeat_and_upkeep_may_come_at_any_time(journal):
     journal.heartbeat()
     journal.maintain()
@@ -295,6 +383,8 @@ def test_a_closed_journal_refuses_every_call_and_closes_again(journal):
         lambda: journal.definition("d1"),
         lambda: journal.events("r"),
         lambda: journal.deliveries("r"),
+        lambda: journal.checkpoint("r"),
+        lambda: journal.cached_definition("k"),
     ):
         with pytest.raises(StoreFailed, match="closed"):
             call()

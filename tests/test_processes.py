@@ -381,6 +381,22 @@ async def test_a_cancelled_child_leaves_no_descriptor(trees, tmp_path):
     assert len(descriptors()) == before
 
 
+async def test_a_timeout_of_its_own_ends_the_tree_and_keeps_what_it_printed(trees):
+    command = "echo begun; echo why >&2; trap '' TERM; setsid sleep 60 & sleep 60 & wait"
+
+    result = await run(trees, command, timeout=0.3, grace=0.1, cookie=trees.cookie_prefix + "late")
+
+    assert result.is_timed_out
+    assert (result.stdout, result.stderr) == (b"begun\n", b"why\n")
+    assert find_survivors(trees.cookie_prefix + "late") == []
+
+
+async def test_a_timeout_that_is_not_reached_changes_nothing(trees):
+    result = await run(trees, "echo done", timeout=60.0)
+
+    assert (result.exit_status, result.stdout, result.is_timed_out) == (0, b"done\n", False)
+
+
 async def test_a_kernel_without_pidfd_does_as_well(trees, tmp_path, monkeypatch):
     def refuse(pid):
         raise OSError(38, "Function not implemented")

@@ -4,111 +4,92 @@ from __future__ import annotations
 
 import gc
 import json
+import time
+import types
+import typing
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal, Union
 
+import apsw
+import attrs
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorflow.spec import (
-    AgentSpec,
-    CommandRunner,
+    CollectionSpec,
+    FileItems,
     HookLists,
     HookSpec,
-    InputSpec,
-    Limits,
+    LoopSpec,
     OnErrorSpec,
-    PythonRunner,
     RetrySpec,
-    StageSpec,
     TaskSpec,
     WorkflowSpec,
     digest,
     from_json,
     load,
+    model,
     spec_definition,
     to_json,
 )
-from actorflow.spec.definition import _known
+from actorflow.spec.definition import _known, _written
 
-SEED = sorted(
-    file for file in (Path(__file__).parent / "seed").glob("*.yaml") if file.stem != "process_order"
-)
+TESTS = Path(__file__).parent
+SEED = sorted((TESTS / "seed").glob("*.yaml"))
 
 TEXT = st.text(max_size=6)
-WORDS = st.lists(TEXT, max_size=3).map(tuple)
-SECONDS = st.floats(0.001, 1e6)
+INTEGERS = st.integers(-(2**63), 2**64 - 1)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none() | st.booleans() | INTEGERS | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
-MAPPINGS = st.dictionaries(TEXT, JSON, max_size=3)
-COMMANDS = TEXT | WORDS
-RUNNERS = st.none() | st.builds(PythonRunner, path=TEXT) | st.builds(CommandRunner, command=COMMANDS)
-HOOKS = st.lists(st.builds(HookSpec, command=COMMANDS, description=TEXT, timeout=SECONDS), max_size=2).map(
-    tuple
-)
-SPECS = st.builds(
-    WorkflowSpec,
-    name=TEXT,
-    version=TEXT,
-    entry=st.none() | TEXT,
-    inputs=st.none()
-    | st.dictionaries(
-        TEXT,
-        st.builds(
-            InputSpec,
-            type=st.sampled_from(["string", "number", "array"]),
-            required=st.booleans(),
-            default=JSON,
-            has_default=st.booleans(),
-            description=TEXT,
-            enum=st.lists(JSON, max_size=2).map(tuple),
-        ),
-        max_size=2,
-    ),
-    outputs=MAPPINGS,
-    limits=st.builds(Limits, max_parallel=st.integers(1, 9), durability=st.sampled_from(["full", "memory"])),
-    agents=st.dictionaries(
-        TEXT,
-        st.builds(
-            AgentSpec,
-            name=TEXT,
-            runner=RUNNERS,
-            env=MAPPINGS,
-            timeout=st.none() | SECONDS,
-            options=MAPPINGS,
-        ),
-        max_size=2,
-    ),
-    tasks=st.lists(
-        st.builds(
-            TaskSpec,
-            id=TEXT,
-            agent=st.none() | TEXT,
-            runner=RUNNERS,
-            with_=st.none() | MAPPINGS,
-            env=MAPPINGS,
-            timeout=st.none() | SECONDS,
-            when=st.none() | TEXT,
-            depends_on=WORDS,
-            retry=st.builds(RetrySpec, max_attempts=st.integers(1, 9), delay=SECONDS, jitter=st.just("none")),
-            on_error=st.builds(OnErrorSpec, strategy=st.just("skip"), fallback_agents=WORDS),
-            notify=st.none() | TEXT,
-        ),
-        max_size=3,
-    ).map(tuple),
-    stages=st.lists(st.builds(StageSpec, name=TEXT, tasks=WORDS, after=WORDS), max_size=2).map(tuple),
-    hooks=st.builds(HookLists, pre_workflow=HOOKS, on_error=HOOKS),
-    trust=st.sampled_from(["own", "data"]),
-    path=st.none() | TEXT,
-    folder=TEXT,
-)
+PLAIN: dict[object, st.SearchStrategy[Any]] = {
+    Any: JSON,
+    str: TEXT,
+    int: INTEGERS,
+    float: st.floats(0.001, 1e6),
+    bool: st.booleans(),
+    types.NoneType: st.none(),
+}
 
 
-@settings(max_examples=60, deadline=None)
+def values_of(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of any type that a field of the model has."""
+    if kind in PLAIN:
+        return PLAIN[kind]
+    if attrs.has(kind):
+        return st.deferred(lambda: parts_of(kind))
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin in {Union, types.UnionType}:
+        return st.one_of(*map(values_of, sorted(arguments, key=lambda each: each is not types.NoneType)))
+    if origin is tuple:
+        return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
+    assert origin is Mapping
+    return st.dictionaries(values_of(arguments[0]), values_of(arguments[1]), max_size=2)
+
+
+def parts_of(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Objects of a class of the model, each field given or left at its default."""
+    attrs.resolve_types(kind)
+    given_always, given_or_not = {}, {}
+    for each in attrs.fields(kind):
+        values = values_of(each.type)
+        if kind is CollectionSpec and each.name == "items":
+            values = TEXT | st.lists(JSON, max_size=2) | values_of(FileItems)
+        (given_always if each.default is attrs.NOTHING else given_or_not)[each.name] = values
+    return st.fixed_dictionaries(given_always, optional=given_or_not).map(lambda fields: kind(**fields))
+
+
+SPECS = parts_of(WorkflowSpec)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SPECS)
 def test_reading_is_the_exact_inverse_of_writing(spec: WorkflowSpec):
     body = to_json(spec)
@@ -135,13 +116,131 @@ def test_equal_definitions_have_the_same_bytes_whatever_the_order_of_their_keys(
     assert digest(to_json(one)) != digest(to_json(evolve(one, name="v")))
 
 
-def test_defaults_that_may_change_are_written_out_and_absence_is_not():
-    written = json.loads(to_json(WorkflowSpec(name="w", tasks=(TaskSpec(id="a", agent="x"),))))
+def test_a_task_costs_what_its_file_says_of_it():
+    spec = WorkflowSpec(name="w", tasks=(TaskSpec(id="a", agent="x", retry=RetrySpec(max_attempts=3)),))
 
-    assert written["limits"] == {"durability": "full", "max_parallel": 100}
-    assert written["tasks"][0]["retry"]["max_delay"] == 60.0
-    assert "when" not in written["tasks"][0]
-    assert "inputs" not in written
+    assert to_json(spec) == (
+        b'{"format":2,"name":"w","tasks":[{"agent":"x","id":"a","retry":{"max_attempts":3}}]}'
+    )
+
+
+def test_the_defaults_are_those_of_the_format():
+    """A default that changes would change what stored definitions say: raise FORMAT, and read the older ones right."""
+    kinds = [kind for kind in vars(model).values() if isinstance(kind, type) and attrs.has(kind)]
+    now = {
+        kind.__name__: {
+            each.name: json.loads(json.dumps(_default_of(each), default=_written))
+            for each in attrs.fields(kind)
+            if each.default is not attrs.NOTHING
+        }
+        for kind in kinds
+    }
+
+    assert now == json.loads((TESTS / "data" / "spec" / "defaults_of_format_2.json").read_text("utf-8"))
+
+
+def _default_of(each: attrs.Attribute[Any]) -> object:
+    return each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
+
+
+def test_names_that_python_keeps_for_itself_are_written_as_the_file_has_them():
+    spec = WorkflowSpec(
+        name="w",
+        tasks=(TaskSpec(id="a", with_={"v": 1}, loop=LoopSpec(while_="x", max_iterations=2)),),
+    )
+
+    (written,) = json.loads(to_json(spec))["tasks"]
+    assert written == {"id": "a", "with": {"v": 1}, "loop": {"while": "x", "max_iterations": 2}}
+
+
+OLD = {
+    "folder": "/srv",
+    "hooks": {
+        "pre_workflow": [{"command": "mkdir out", "timeout": 300.0}],
+        "post_workflow": [{"command": ["rm", "-r", "out"], "timeout": 60.0, "description": "tidy"}],
+        "on_stage_complete": [{"command": "say", "timeout": 300.0}],
+    },
+    "limits": {"durability": "full", "max_parallel": 100},
+    "name": "old",
+    "tasks": [
+        {
+            "agent": "x",
+            "id": "a",
+            "on_error": {"strategy": "abort", "fallback_agents": ["y"]},
+            "retry": {
+                "backoff": "exponential", "delay": 1.0, "factor": 2.0, "jitter": "full", "max_attempts": 3, "max_delay": 60.0,
+            },
+            "with": {"n": "{{ input.n }}"},
+        }
+    ],
+    "trust": "own",
+}  # fmt: skip
+
+
+def test_a_definition_of_the_first_format_means_what_it_meant():
+    spec = from_json(json.dumps(OLD).encode())
+
+    assert spec == WorkflowSpec(
+        name="old",
+        folder="/srv",
+        hooks=HookLists(
+            lists={
+                "pre_workflow": (HookSpec(command="mkdir out", on_error="fail"),),
+                "post_workflow": (HookSpec(command=("rm", "-r", "out"), timeout=60.0, description="tidy"),),
+                "on_stage_complete": (HookSpec(command="say", mode="async"),),
+            }
+        ),
+        tasks=(
+            TaskSpec(
+                id="a",
+                agent="x",
+                with_={"n": "{{ input.n }}"},
+                retry=RetrySpec(max_attempts=3),
+                on_error=OnErrorSpec(fallback_agents=("y",)),
+            ),
+        ),
+    )
+
+
+def test_every_definition_in_the_stores_of_earlier_versions_is_read(tmp_path: Path):
+    for store in sorted((TESTS / "golden").glob("*.db")):
+        copy = tmp_path / store.name
+        copy.write_bytes(store.read_bytes())
+        rows = list(apsw.Connection(str(copy)).execute("select body from definitions"))
+        assert rows
+        for (body,) in rows:
+            spec = from_json(bytes(body))
+            assert from_json(to_json(spec)) == spec
+
+
+def test_a_definition_of_a_later_format_is_refused_with_both_numbers():
+    with pytest.raises(ValueError, match="of format 3, and this version reads up to 2"):
+        from_json(b'{"format":3,"name":"w"}')
+
+
+def test_a_thousand_tasks_are_read_in_little_time():
+    """10 ms where nothing else runs; the bound is loose, as this machine may be busy."""
+    task = TaskSpec(
+        id="t",
+        agent="x",
+        with_={"a": "{{ input.x }}", "b": [1, 2]},
+        depends_on=("s",),
+        retry=RetrySpec(max_attempts=3),
+        timeout=30.0,
+        on_error=OnErrorSpec(fallback_agents=("y",)),
+    )
+    body = to_json(WorkflowSpec(name="w", tasks=tuple(evolve(task, id=f"t{n}") for n in range(1_000))))
+    from_json(body)  # builds the reader
+
+    best = min(_seconds_of_reading(body) for _ in range(5))
+
+    assert best < 0.1
+
+
+def _seconds_of_reading(body: bytes) -> float:
+    start = time.process_time()
+    from_json(body)
+    return time.process_time() - start
 
 
 def test_an_empty_block_of_inputs_is_not_the_absence_of_one():
@@ -149,7 +248,18 @@ def test_an_empty_block_of_inputs_is_not_the_absence_of_one():
     assert from_json(to_json(WorkflowSpec(name="w"))).inputs is None
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"name": 1, "unknown": 2}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"{}", b"null", b"\xff", b'{"format":2}', b'{"format":2,"name":1}', b'{"format":2,"name":"w","new":2}',
+        b'{"format":2,"name":"w","trust":"none"}', b'{"format":2,"name":"w","tasks":[{"id":"a","timeout":"5"}]}',
+        b'{"format":2,"name":"w","tasks":[{"id":"a","priority":true}]}',
+        b'{"format":2,"name":"w","tasks":[{"id":"a","runner":{}}]}',
+        b'{"format":2,"name":"w","tasks":[{"id":"a","container":{"kind":"maze"}}]}',
+        b'{"format":2,"name":"w","tasks":[{"id":"a","container":{"tasks":[]}}]}',
+        b'{"format":2,"name":"w","hooks":{"lists":{"on_eror":[]}}}', b'{"format":"2","name":"w"}',
+    ],
+)  # fmt: skip
 def test_what_is_no_definition_is_refused(body: bytes):
     with pytest.raises(ValueError):
         from_json(body)

@@ -15,7 +15,7 @@ from actorflow.spec.model import Trust
 SEED = [file.read_text(encoding="utf-8") for file in sorted((Path(__file__).parent / "seed").glob("*.yaml"))]
 
 KEYS = sorted(
-    {key for keys in vars(words).values() if isinstance(keys, words.Keys) for key in keys.now | keys.later}
+    {key for keys in vars(words).values() if isinstance(keys, words.Keys) for key in keys.words}
     | {"a", "b", "id", "stage", "1", "", "pre_workflow", "on_error", "tools", "retry_delay_secs"}
 )
 LEAVES = st.one_of(

@@ -41,6 +41,7 @@ SEED_TABLE = [
     ("database_migration", "migrate", ["run_migrations"], ("migrator",)),
     ("production_deployment", "deploy", [], ()),
     ("on_error_hooks_fragment", None, [], ()),
+    ("process_order", None, ["process_order"], ("validate_and_process",)),
 ]
 
 
@@ -57,19 +58,10 @@ def test_each_seed_example_loads_as_it_stands(
     assert spec.folder == str(SEED)
 
 
-def test_the_seed_example_with_hooks_of_tasks_says_that_they_are_not_there_yet():
-    with pytest.raises(SpecError) as caught:
-        load(SEED / "process_order.yaml")
-
-    assert [(p.code, p.line) for p in caught.value.problems] == [("E190", 5), ("E190", 15)]
-    assert "task_started" in caught.value.problems[0].message
-    assert "task_finished" in caught.value.problems[1].message
-
-
 def test_the_hooks_of_a_seed_example_are_read_in_order():
     spec = load(SEED / "database_migration.yaml")
 
-    assert spec.hooks.on_error == (
+    assert spec.hooks.of("on_error") == (
         HookSpec(
             command="pg_restore /backups/pre-migration.sql", description="Restore from backup on failure"
         ),
@@ -148,7 +140,7 @@ def test_the_workflow_itself_is_read(whole):
     )
     assert whole.limits == Limits(max_parallel=50, durability="memory")
     assert whole.outputs == {"total": "{{ tasks.charge.output.total }}", "fixed": [1, {"a": None}]}
-    assert whole.hooks.post_workflow == (HookSpec(command="echo done"),)
+    assert whole.hooks.of("post_workflow") == (HookSpec(command="echo done"),)
 
 
 def test_inputs_are_read(whole):
@@ -281,7 +273,7 @@ def test_stages_follow_each_other_and_choose_the_tasks():
         ("ship", ("push",), ("test",)),
     ]
     assert [task.id for task in loaded.spec.tasks] == ["push", "compile", "unit", "e2e", "fetch"]
-    assert [hook.command for hook in loaded.spec.hooks.post_workflow] == ["a", "b"]
+    assert [hook.command for hook in loaded.spec.hooks.of("post_workflow")] == ["a", "b"]
     assert loaded.spec.description == "brings it out"
     (warning,) = loaded.warnings
     assert (warning.code, warning.line) == ("W103", 17)
@@ -297,7 +289,7 @@ def test_stages_that_say_what_they_depend_on_follow_that_alone():
     assert [stage.after for stage in spec.stages] == [(), (), ("s",)]
 
 
-def test_keys_of_another_tool_become_options_and_one_warning(caplog: pytest.LogCaptureFixture):
+def test_keys_of_another_tool_become_options_or_a_warning_each(caplog: pytest.LogCaptureFixture):
     text = (
         "dsl_version: 1.0.0\n"
         "agents:\n  x: {tools: [Read], max_turns: 5, options: {own: 1}}\n"
@@ -308,9 +300,10 @@ def test_keys_of_another_tool_become_options_and_one_warning(caplog: pytest.LogC
         spec = loads(text)
 
     assert spec.agents["x"].options == {"own": 1, "tools": ["Read"], "max_turns": 5}
-    (message,) = caplog.messages
-    assert "<text>:1:1: W101" in message
-    assert all(word in message for word in ("dsl_version", "tools", "max_turns", "group"))
+    assert spec.tasks[0].options == {"tools": ["Write"]}
+    first, second = caplog.messages
+    assert "<text>:1:1: W101 a key of another tool is kept aside: dsl_version" in first
+    assert "<text>:5:17: W101 a key of another tool is kept aside: group" in second
 
 
 def test_an_agent_that_is_almost_a_declared_one_is_a_warning():

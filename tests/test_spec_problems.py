@@ -32,7 +32,10 @@ def problems_of(text: str, **options: object) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-@pytest.mark.parametrize(("expected", "text"), cases("workflow_problems.txt") + cases("yaml_problems.txt"))
+TABLES = ("workflow_problems.txt", "task_problems.txt", "root_problems.txt", "yaml_problems.txt")
+
+
+@pytest.mark.parametrize(("expected", "text"), [case for table in TABLES for case in cases(table)])
 def test_each_bad_file_gets_its_problems_where_they_are(expected: str, text: str):
     found = problems_of(text)
 
@@ -136,6 +139,40 @@ def test_the_limits_are_settings():
     assert caught.value.code == "E128"
 
 
+def test_tasks_inside_of_others_count():
+    text = "tasks: {a: {type: parallel, tasks: {b: {agent: x}, c: {type: composite, tasks: [{id: d, agent: x}]}}}}"
+
+    with pytest.raises(SpecError) as caught:
+        loads_with_warnings(text, bounds=Bounds(tasks=3))
+
+    assert caught.value.code == "E128"
+    assert len(loads_with_warnings(text, bounds=Bounds(tasks=4)).spec.tasks) == 1
+
+
+def test_10_000_problems_of_one_kind_in_10_000_tasks_are_told_in_time_that_does_not_explode():
+    tasks = {
+        f"t{n}": {"agent": "x", "depends_on": [f"u{n}"], "on_success": {"next": f"v{n}"}}
+        for n in range(5_000)
+    }
+
+    with pytest.raises(SpecError) as caught:
+        load_dict({"tasks": tasks})
+
+    assert len(caught.value.problems) == 1_001
+    assert caught.value.problems[-1].message == "and 9000 more problems"
+
+
+def test_containers_as_deep_as_a_file_may_nest_are_read():
+    text = "{agent: x, timeout: 0}"
+    for _ in range(30):
+        text = f"{{type: composite, tasks: {{a: {text}}}}}"
+
+    (problem,) = problems_of(f"tasks: {{a: {text}}}")
+
+    assert problem.code == "E123"
+    assert problem.message.count(".tasks.") == 30
+
+
 def test_more_than_eight_mebibytes_are_refused():
     (problem,) = problems_of("#" * (8 * 1024 * 1024 + 1))
 
@@ -202,8 +239,41 @@ TRUSTED = [
     ("E202", "python", "tasks:\n  a: {python: 'os:getcwd'}\n", 2, 7),
     ("E201", "command", "agents:\n  x: {command: ls}\ntasks: {a: {agent: x}}\n", 2, 7),
     ("E202", "python", "agents:\n  x: {python: 'os:getcwd'}\ntasks: {a: {agent: x}}\n", 2, 7),
+    ("E201", "scripts", "tasks:\n  a: {script: ls}\n", 2, 7),
+    ("E201", "scripts", "agents:\n  x: {script: {file: a.sh}}\ntasks: {a: {agent: x}}\n", 2, 7),
+    ("E201", "command", "tasks:\n  c: {type: parallel, tasks: {a: {command: ls}}}\n", 2, 35),
+    ("E206", "hosts", "tasks:\n  a: {http: {url: 'https://x.example'}}\n", 2, 7),
+    ("E206", "hosts", "agents:\n  x: {http: {url: 'https://x.example'}}\ntasks: {a: {agent: x}}\n", 2, 7),
+    ("E207", "files", "tasks:\n  a: {type: collection, items: rows.csv, agent: x}\n", 2, 25),
+    ("E207", "files", "tasks:\n  a: {type: collection, items: {file: r, format: csv}, agent: x}\n", 2, 25),
+    ("E207", "files", "tasks:\n  a: {type: composite, uses: other.yaml}\n", 2, 24),
     ("E203", "hook", "hooks:\n  on_error:\n    - ls\n", 3, 7),
     ("E203", "hook", "hooks:\n  on_error:\n    - {command: ls}\n", 3, 8),
+    ("E203", "hook", "hooks: {on_error: [{type: command, params: {command: ls}}]}\n", 1, 45),
+    ("E204", "environment", "env: [HOME]\ntasks: {a: {agent: x}}\n", 1, 1),
+    ("E204", "environment", "hooks: {task_started: [{type: log, params: {message: '${T}'}}]}\n", 1, 55),
+    ("E205", "secrets", "secrets: {t: {env: T}}\ntasks: {a: {agent: x}}\n", 1, 1),
+    (
+        "E206",
+        "hosts",
+        "hooks: {task_started: [{type: webhook, params: {url: 'https://x.example'}}]}\n",
+        1,
+        49,
+    ),
+    (
+        "E206",
+        "hosts",
+        "hooks: {task_started: [{type: notify, params: {message: m, channels: [{type: ntfy, url: 'https://x.y'}]}}]}\n",
+        1,
+        84,
+    ),
+    (
+        "E207",
+        "files",
+        "hooks: {task_started: [{type: notify, params: {message: m, channels: [{type: file, path: n.txt}]}}]}\n",
+        1,
+        84,
+    ),
 ]
 
 

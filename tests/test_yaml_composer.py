@@ -1,21 +1,15 @@
-"""YAML text to nodes: two parsers that agree, budgets that hold, and 1.2's idea of a scalar."""
+"""YAML text to nodes: budgets that hold, positions, merges, and 1.2's idea of a scalar."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from both_parsers import by_parser
 
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.nodes import BROKEN, ListNode, MapNode, Node
-from actorflow.spec.parsers import NextEvent, SyntaxFault, c_events, pure_events
+from actorflow.spec.parsers import c_events
 from actorflow.spec.report import Report
-from actorflow.spec.source import has_only_text
-from actorflow.spec.yaml import _Composer, compose
-
-SEED = sorted((Path(__file__).parent / "seed").glob("*.yaml"))
+from actorflow.spec.yaml import compose
 
 
 def composed(text: str, bounds: Bounds | None = None) -> tuple[Node, list[str]]:
@@ -25,122 +19,12 @@ def composed(text: str, bounds: Bounds | None = None) -> tuple[Node, list[str]]:
     return root, [problem.code for problem in report._problems]
 
 
-def by_parser(events: NextEvent, bounds: Bounds | None = None) -> tuple[_Composer, SyntaxFault | None]:
-    composer = _Composer(bounds or Bounds())
-    return composer, composer.run(events)
-
-
-def shape(node: Node) -> object:
-    """Values, types and positions, so that nothing that is read from a node can differ unseen."""
-    if isinstance(node, MapNode):
-        return (node.mark, [(k, node.key_marks[k], node.marks[k], shape(v)) for k, v in node.items()])
-    if isinstance(node, ListNode):
-        items = [shape(item) if isinstance(item, MapNode | ListNode) else repr(item) for item in node]
-        marks = [mark for item, mark in zip(node, node.marks, strict=True) if item is not None]
-        return (node.mark, marks, items)
-    return "broken" if node is BROKEN else repr(node)
-
-
-def assert_both_agree(text: str):
-    """Where both parsers accept a text, they read the same, and find the same problems."""
-    if not has_only_text(text, Report()):
-        return
-    fast, fault = by_parser(c_events(text))
-    pure, pure_fault = by_parser(pure_events(text))
-    if fault is not None or pure_fault is not None:
-        return
-    assert shape(fast.root) == shape(pure.root)
-    assert [(p.code, p.mark, p.message) for p in fast.problems] == [
-        (p.code, p.mark, p.message) for p in pure.problems
-    ]
-
-
-@pytest.mark.parametrize("file", SEED, ids=lambda file: file.stem)
-def test_both_parsers_read_the_seed_examples_alike(file: Path):
-    text = file.read_text(encoding="utf-8")
-
-    fast, fault = by_parser(c_events(text))
-
-    assert fault is None
-    assert isinstance(fast.root, MapNode)
-    assert_both_agree(text)
-
-
-# Without `---` and `...`, which the pure parser finds in places where none can be, and with a space behind each anchor:
-# to YAML 1.2 a colon there is part of the name, to the C parser it is not.
-TOKENS = """
-a b x1 yes on NO ~ null true 0777 0x1F 0o17 1.5 -3 .5 1e3 .inf 22:22 1_000 - -- << ! !!str ? : 'q' "q" 'it''s' "\\n"
-| > |- >+ # , [ ] { } {{ }} [a] {a: b} @ ` % é 日本 😀 k: "k":
-"""
-WORDS = st.sampled_from([*TOKENS.split(), "&a ", "*a "])
-SPACE = st.sampled_from(
-    ["", " ", "  ", "\n", "\n  ", "\n    ", ": ", ":\n  ", ", ", "\n- ", "\n  - ", " #", "\t"]
-)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(WORDS, SPACE), max_size=14))
-def test_both_parsers_read_soups_of_tokens_alike(parts: list[tuple[str, str]]):
-    assert_both_agree("".join(word + space for word, space in parts))
-
-
-SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\ufeff"), max_size=12),
-)  # fmt: skip
-DATA = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text("abc:#-{}[]'\" é", max_size=6), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-
-
-def flow(value: object) -> str:
-    """Write JSON, which is YAML 1.2."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
-
-
-def block(value: object, indent: int = 0) -> str:
-    """Write block style, with quoted scalars."""
-    lead = "\n" + "  " * indent
-    if isinstance(value, dict) and value:
-        return "".join(f"{lead}{flow(key)}: {block(item, indent + 1)}" for key, item in value.items())
-    if isinstance(value, list) and value:
-        return "".join(f"{lead}- {block(item, indent + 1)}" for item in value)
-    return flow(value)
-
-
-@settings(max_examples=150, deadline=None)
-@given(DATA, st.sampled_from([flow, block]))
-def test_what_is_written_is_read_by_both_parsers(value: object, write):
-    text = write(value)
-
-    root, problems = composed(text)
-
-    assert not problems
-    assert root == value
-    assert_both_agree(text)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.text(max_size=40))
-def test_any_text_is_composed_or_reported(text: str):
-    report = Report(text=text)
-    if has_only_text(text, report):
-        compose(text, report, Bounds())
-
-
 SCALAR_TABLE = [
     ("NO", "NO"), ("on", "on"), ("yes", "yes"), ("0777", 777), ("22:22", "22:22"), ("0o17", 15), ("0x1F", 31),
     ("1_000", "1_000"), ("~", None), ("null", None), ("", None), ("true", True), ("False", False), ("TRUE", True),
     ("tRUE", "tRUE"), ("1.5", 1.5), ("-3", -3), ("+3", 3), (".5", 0.5), ("5.", 5.0), ("1e3", 1000.0), (".", "."),
     ("-", "-"), ("1.2.3", "1.2.3"), ("2024-01-01", "2024-01-01"), ("0b1", "0b1"), ("'5'", "5"), ('"~"', "~"),
-    ("-.inf", float("-inf")), ("NaN", "NaN"), ("12e", "12e"), ("=", "="), ("http://x", "http://x"),
+    ("-.inf", float("-inf")), ("NaN", "NaN"), ("<<", "<<"), (".", "."), ("0o8", "0o8"), ("0xG", "0xG"), ("+.5e-3", 0.0005), ("n", "n"), ("Nullify", "Nullify"), ("1" * 129 + "x", "1" * 129 + "x"), ("12e", "12e"), ("=", "="), ("http://x", "http://x"),
 ]  # fmt: skip
 
 
@@ -159,10 +43,26 @@ def test_flow_yaml_that_the_c_parser_refuses_is_read_by_the_other():
     assert (root, problems) == ({"a": {"url": "http://x", "b": 1, "c:d": None}}, [])
 
 
-def test_a_long_text_is_judged_by_the_c_parser_alone():
+@pytest.mark.parametrize("bounds", [Bounds(second_parse_chars=10), Bounds(second_parse_events=5)])
+def test_a_text_that_is_long_or_has_many_parts_is_judged_by_the_c_parser_alone(bounds: Bounds):
     text = "a: {url: http://x}\n"
 
-    assert composed(text, Bounds(second_parse_chars=10))[1] == ["E110"]
+    assert composed(text)[1] == []
+    assert composed(text, bounds)[1] == ["E110"]
+
+
+def test_a_text_of_256_kb_is_read_by_the_second_parser():
+    text = "a: {url: http://x}\n"
+
+    padded = text + "#" * (Bounds().second_parse_chars - len(text))
+
+    assert composed(padded) == ({"a": {"url": "http://x"}}, [])
+    assert composed(padded + "#")[1] == ["E110"]
+
+
+def test_what_the_second_parser_cannot_take_is_judged_by_the_first():
+    """It answers an escape beyond Unicode with an error of Python's own."""
+    assert composed(r'a: "\UFFFFFFFF"')[1] == ["E110"]
 
 
 def test_pairs_of_escaped_surrogates_are_one_character():
@@ -174,6 +74,58 @@ def test_merge_keys_give_way_to_own_keys_and_to_earlier_sources():
 
     assert not problems
     assert root["c"] == {"x": 3, "y": 1, "z": 2}  # type: ignore[index,call-overload]
+
+
+def test_merged_entries_say_where_they_stand():
+    root, _ = composed("a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n")
+
+    merged = root["b"]  # type: ignore[index,call-overload]
+    assert isinstance(merged, MapNode)
+    assert (merged.mark, merged.key_marks, merged.marks) == (
+        (3, 3),
+        {"x": (1, 8), "y": (4, 3)},
+        {"x": (1, 11), "y": (4, 6)},
+    )
+
+
+POSITIONS = [
+    ("a: b\n", (1, 1), (1, 4)), ("a:\n  b\n", (1, 1), (2, 3)), ("a: |\n  b\n", (1, 1), (1, 4)), ("a: 'b'\n", (1, 1), (1, 4)),
+    ("a:\n", (1, 1), (1, 1)), ("a: ~\n", (1, 1), (1, 4)), ("a: # why\n\n", (1, 1), (1, 1)), ("é: 日\na: b\n", (2, 1), (2, 4)),
+    ("a:\n- b\n", (1, 1), (2, 1)), ("a:\n  b: c\n", (1, 1), (2, 3)), ("a: &x\n  b: c\n", (1, 1), (1, 4)), ("{x: y, a: [b]}", (1, 8), (1, 11)),
+    ("? a\n: b\n", (1, 3), (2, 3)), ("x: &x y\na: *x\n", (2, 1), (2, 4)), ("{a: , b: c}", (1, 2), (1, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key", "value"), POSITIONS)
+def test_keys_and_values_say_where_they_begin_and_what_is_left_out_stands_with_its_key(
+    text: str, key: tuple[int, int], value: tuple[int, int]
+):
+    root, problems = composed(text)
+
+    assert not problems
+    assert isinstance(root, MapNode)
+    assert (root.key_marks["a"], root.marks["a"]) == (key, value)
+
+
+def test_problems_of_a_text_that_is_no_yaml_further_down_are_told_with_it():
+    assert composed("a: !x b\na: 1\n1: c\nd: [\n")[1] == ["E110", "E113", "E112", "E117"]
+
+
+def test_forbidden_characters_are_told_with_the_problems_around_them():
+    root, problems = composed("a: b\x07\na: \x1b[31m c\nd: *e\n")
+
+    assert root is BROKEN
+    assert problems == ["E111", "E111", "E112", "E116"]
+
+
+def test_the_first_of_two_documents_is_read():
+    root, problems = composed("a: b\n---\nc: d\n")
+
+    assert (root, problems) == ({"a": "b"}, ["E114"])
+
+
+def test_an_anchor_may_be_used_for_something_else_later():
+    assert composed("a: &x 1\nb: *x\nc: &x 2\nd: *x\n") == ({"a": 1, "b": 1, "c": 2, "d": 2}, [])
 
 
 def test_a_quoted_merge_sign_is_a_key():

@@ -12,10 +12,11 @@ from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.command import command_performer
 from actorflow.agents.loading import load_function
 from actorflow.agents.python import AgentThreads, python_performer
+from actorflow.agents.script import script_performer
 from actorflow.errors import BindError
 from actorflow.processes import ProcessTrees
 from actorflow.spec.durations import parse_duration
-from actorflow.spec.model import CommandRunner, PythonRunner
+from actorflow.spec.model import CommandRunner, HttpRunner, PythonRunner, Runner, ScriptRunner
 
 __all__ = ["Binding", "Echo", "Fail", "RunnerWord", "Sleep", "parse_runner_word", "performer_for"]
 
@@ -38,7 +39,7 @@ class Sleep:
 
 
 RunnerWord: TypeAlias = PythonRunner | CommandRunner | Echo | Fail | Sleep
-Binding: TypeAlias = str | RunnerWord | Callable[[AgentCall], Any]  #: a string is a runner word
+Binding: TypeAlias = str | RunnerWord | Runner | Callable[[AgentCall], Any]  #: a string is a runner word
 
 _FORMS: Final = "python:MODULE:FUNCTION, command:SHELL COMMAND, echo, fail or sleep:DURATION"
 
@@ -55,9 +56,9 @@ def performer_for(
 
     Args:
         binding: a runner word, a runner, or a callable that takes an `AgentCall`.
-        folder: the workflow file's; commands run there, modules are looked for there first.
-        env: the environment of the process, for commands.
-        trees: keeps the processes of commands.
+        folder: the workflow file's; commands and scripts run there, modules are looked for there first.
+        env: the environment of the process, for commands and scripts.
+        trees: keeps the processes of commands and scripts.
         threads: run the synchronous functions.
 
     Raises:
@@ -69,6 +70,10 @@ def performer_for(
             return python_performer(load_function(path, folder), threads=threads)
         case CommandRunner():
             return command_performer(runner, folder=folder, env=env, trees=trees)
+        case ScriptRunner():
+            return script_performer(runner, folder=folder, env=env, trees=trees)
+        case HttpRunner():
+            raise BindError("http agents cannot run yet; bind an agent of that name that makes the request")
         case Echo():
             return builtin.echo
         case Fail():

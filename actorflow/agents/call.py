@@ -30,8 +30,10 @@ class AgentCall:
     agent: str = ""  #: the name under which the agent was chosen
     description: str = ""  #: what an agent that reads a prompt gets
     options: Mapping[str, Any] = _NOTHING  #: keys of the agent's definition that only it understands
-    env: Mapping[str, str] = _NOTHING  #: what a command gets in its environment, above the process's own
-    argv: tuple[str, ...] | None = None  #: the rendered items of a command that is a list
+    env: Mapping[str, str] = field(default=_NOTHING, repr=False)  #: for a process, secrets in the clear
+    argv: tuple[str, ...] | None = field(
+        default=None, repr=False
+    )  #: of a list command, or a script's arguments
     heartbeat: Callable[[], None] = field(
         default=_ignore, repr=False
     )  #: says that the attempt is alive; never waits

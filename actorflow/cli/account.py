@@ -1,53 +1,86 @@
-"""What people are told of a run beyond its result: which hooks failed, and why."""
+"""What people are told of a run beyond its result: how each hook ended, and what it printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
-from actorflow.core.events import Event, GenerationStarted, HookFinished
+from actorflow.core.events import (
+    Event,
+    GenerationStarted,
+    HookFinished,
+    HookLost,
+    HookStarted,
+    StageCompleted,
+)
 from actorflow.journal import Delivery
 from actorflow.runtime.result import RunResult
 from actorflow.spec.model import HookSpec, WorkflowSpec
 
 
-@frozen
-class FailedHook:
-    """A hook that did not do what it should."""
+@frozen(kw_only=True)
+class HookRun:
+    """A hook that has begun."""
 
     path: str  #: such as `post_workflow[0]`
     name: str  #: its description, or else its command
-    summary: str
+    stage: str | None = None  #: that completed
+    status: str  #: ok, failed, timed_out, canceled; `not_ended` while it runs, or after a crash
+    record: Mapping[str, Any] = field(factory=dict[str, Any])  #: exit status, output, seconds
+
+    @property
+    def summary(self) -> str:
+        """Why it did not do what it should."""
+        return str(self.record.get("summary", self.status.replace("_", " ")))
 
 
 @frozen
 class Account:
-    """A run, its definition, and the hooks that failed in its last generation."""
+    """A run, its definition, and the hooks of its last generation that are told of."""
 
     spec: WorkflowSpec
     result: RunResult
-    failed_hooks: tuple[FailedHook, ...] = ()
+    failed_hooks: tuple[HookRun, ...] = ()
 
 
 def failed_hooks(
     spec: WorkflowSpec, events: Iterable[tuple[int, Event]], deliveries: Sequence[Delivery]
-) -> tuple[FailedHook, ...]:
-    """The hooks that failed in the last generation: blocking ones as they ran, then async ones."""
-    failed: list[FailedHook] = []
-    first_seq = 0
-    for seq, event in events:
-        if isinstance(event, GenerationStarted):
-            failed, first_seq = [], seq
-        elif isinstance(event, HookFinished) and event.status != "ok":
-            hook = spec.hooks.of(event.event)[event.index]
-            summary = str(event.record.get("summary", event.status))
-            failed.append(FailedHook(f"{event.event}[{event.index}]", hook_name(hook), summary))
+) -> tuple[HookRun, ...]:
+    """The hooks that failed in the last generation."""
+    hooks = hook_runs(spec, events, deliveries)
+    return tuple(hook for hook in hooks if hook.status not in {"ok", "not_ended"})
+
+
+def hook_runs(
+    spec: WorkflowSpec, events: Iterable[tuple[int, Event]], deliveries: Sequence[Delivery]
+) -> tuple[HookRun, ...]:
+    """The hooks of the last generation in the order in which the journal has what called for them.
+
+    One that a crash cut off is there once, as its last performance ended.
+    """
+    owed: dict[int, list[Delivery]] = {}
     for delivery in deliveries:
-        if delivery.status == "failed" and delivery.seq > first_seq:
-            summary = str(delivery.record.get("summary", delivery.status))
-            failed.append(FailedHook(delivery.hook, hook_name(_hook_of(spec, delivery)), summary))
-    return tuple(failed)
+        owed.setdefault(delivery.seq, []).append(delivery)
+    runs: dict[str, HookRun] = {}
+    for seq, event in events:
+        match event:
+            case GenerationStarted():
+                runs.clear()
+            case HookStarted(event=name, index=index) | HookLost(event=name, index=index):
+                path = f"{name}[{index}]"
+                runs[path] = HookRun(
+                    path=path, name=hook_name(spec.hooks.of(name)[index]), status="not_ended"
+                )
+            case HookFinished(event=name, index=index, status=status, record=record):
+                path = f"{name}[{index}]"
+                runs[path] = evolve(runs[path], status=status, record=record)
+            case StageCompleted(stage=stage):
+                runs.update({each.delivery_id: _delivered(spec, each, stage) for each in owed.get(seq, ())})
+            case _:
+                pass
+    return tuple(runs.values())
 
 
 def hook_name(hook: HookSpec) -> str:
@@ -56,6 +89,8 @@ def hook_name(hook: HookSpec) -> str:
     return hook.description or command.strip().partition("\n")[0]
 
 
-def _hook_of(spec: WorkflowSpec, delivery: Delivery) -> HookSpec:
+def _delivered(spec: WorkflowSpec, delivery: Delivery, stage: str) -> HookRun:
     index = int(delivery.hook.rpartition("[")[2].removesuffix("]"))
-    return spec.hooks.on_stage_complete[index]
+    name = hook_name(spec.hooks.of("on_stage_complete")[index])
+    status = "ok" if delivery.status == "delivered" else "failed"
+    return HookRun(path=delivery.hook, name=name, stage=stage, status=status, record=delivery.record)

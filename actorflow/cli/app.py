@@ -88,10 +88,20 @@ def resume(
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.pass_obj
 def validate(settings: Settings, files: tuple[str, ...]) -> int:
-    """Check workflow files, and say which agents are to be bound."""
+    """Check workflow files, and say what they need: agents, programs, hosts, variables, files."""
     from actorflow.cli.validate import validate
 
     return validate(settings.screen, files)
+
+
+@app.command()
+@for_every_command
+@click.pass_obj
+def schema(settings: Settings) -> int:
+    """Print the JSON Schema of workflow files, for editors."""
+    from actorflow.cli.schema import show_schema
+
+    return show_schema(settings.screen)
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ from actorflow.cli.account import Account, failed_hooks
 from actorflow.cli.progress import Progress
 from actorflow.cli.report import account_text, next_step, result_document
 from actorflow.cli.screen import Screen, as_line
+from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import HANDLED, EarlySignals, Interrupted, Interruption
 from actorflow.cli.statuses import STATUS_OF_RUN
@@ -107,6 +108,7 @@ async def _tell_progress(screen: Screen, job: Job, handle: RunHandle) -> None:
 
 
 async def _account(spec: WorkflowSpec, handle: RunHandle, result: RunResult) -> Account:
+    result = shown_result(spec, result)
     if not result.hooks.failed:
         return Account(spec, result)
     events = [each async for each in handle.events()]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
-from actorflow.errors import Problem, SpecError
+from actorflow.cli.settings import Settings
+from actorflow.cli.stores import reading
+from actorflow.errors import Problem, SpecError, StoreDamagedError, StoreFailed, StoreUnusableError
+from actorflow.runtime.definitions import Recalled, load_cached, source_key
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.loading import Loaded, load_with_warnings, loads_with_warnings
 from actorflow.spec.nodes import ListNode, MapNode, Node, kind_of
 from actorflow.spec.report import Report
-from actorflow.spec.source import decode, has_only_text, read_file
+from actorflow.spec.source import decode, read_file
 from actorflow.spec.yaml import compose
 
 STDIN = "-"
@@ -28,6 +32,20 @@ def load_workflow(file: str) -> Loaded:
     return loads_with_warnings(body, name="stdin", trust="own", file="<stdin>")
 
 
+def recall_workflow(settings: Settings, file: str) -> Recalled:
+    """Load a workflow file as `load_workflow` does, or take it from the store if it was found good before.
+
+    What is wrong with the store is told by who runs something in it.
+
+    Raises:
+        SpecError: with all that is wrong with the file.
+    """
+    if file != STDIN and source_key(file) is not None:
+        with suppress(StoreFailed, StoreDamagedError, StoreUnusableError), reading(settings) as journal:
+            return load_cached(file, journal)
+    return Recalled(load_workflow(file), None)
+
+
 def read_inputs(file: str) -> dict[str, Any]:
     """Read a file of inputs, a mapping in JSON or YAML.
 
@@ -40,7 +58,7 @@ def read_inputs(file: str) -> dict[str, Any]:
     root: Node = None
     if text is not None:
         report.text = text
-        root = compose(text, report, bounds) if has_only_text(text, report) else None
+        root = compose(text, report, bounds)
     report.raise_problems()
     if not isinstance(root, MapNode):
         raise SpecError((Problem("E109", f"inputs must be a mapping, not {kind_of(root)}", file, 1, 1),))

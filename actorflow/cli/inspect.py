@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actorflow.cli.account import Account, failed_hooks
+from actorflow.cli.account import Account, HookRun, hook_runs
 from actorflow.cli.history import attempt_rows
+from actorflow.cli.hook_lines import hook_document, hook_lines
 from actorflow.cli.layout import as_json, between, columns, duration, local_time
-from actorflow.cli.report import detail_lines, error_text, next_step, result_document, task_document
-from actorflow.cli.screen import Screen, as_text
+from actorflow.cli.report import (
+    error_text,
+    hook_counts,
+    next_step,
+    result_document,
+    result_lines,
+    task_document,
+)
+from actorflow.cli.screen import Screen, as_line, as_text
+from actorflow.cli.sensitive import shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
 from actorflow.cli.stores import reading
@@ -41,17 +50,20 @@ def show_run(settings: Settings, run: str) -> int:
         row = journal.find(run)
         state, _ = read_state(journal, row)
         deliveries = journal.deliveries(row.run_id)
-        result = result_of(state, deliveries)
         spec = state.plan.spec
-        failed = failed_hooks(spec, journal.events(row.run_id), deliveries) if result.hooks.failed else ()
-    account = Account(spec, result, failed)
+        hooks = hook_runs(spec, journal.events(row.run_id), deliveries)
+    assert state.started is not None
+    inputs = shown_inputs(spec, state.started.inputs)
+    result = shown_result(spec, result_of(state, deliveries))
     status = status_of_row(row) if result.status == "running" else result.status
     screen = settings.screen
     if screen.is_json:
-        screen.document(result_document(result, status))
+        document = result_document(result, status)
+        screen.document({**document, "inputs": inputs, "hook_runs": [*map(hook_document, hooks)]})
         return Exit.SUCCESS
+    account = Account(spec, result)
     screen.result("\n".join([*_head_lines(row, account, status), "", *_task_lines(result)]))
-    details = detail_lines(account)
+    details = [*_input_lines(inputs), *result_lines(result), *_hook_lines(result, hooks)]
     if details:
         screen.result("\n".join(["", *details]))
     step = next_step(account, settings.store_option) if row.owner_pid is None else None
@@ -70,7 +82,7 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         row = journal.find(run)
         state, _ = read_state(journal, row)
         events = list(journal.events(row.run_id))
-    result = result_of(state, ()).tasks.get(task)
+    result = shown_result(state.plan.spec, result_of(state, ())).tasks.get(task)
     if result is None:
         near = difflib.get_close_matches(task, list(state.plan.index)[:1000], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -133,6 +145,18 @@ def _task_lines(result: RunResult) -> list[str]:
         return ["no tasks"]
     head = ("TASK", "STATUS", "ATTEMPTS", "TIME", "AGENT", "WHY")
     return columns([head, *(_task_cells(name, task) for name, task in result.tasks.items())])
+
+
+def _input_lines(inputs: Mapping[str, Any]) -> list[str]:
+    lines = [as_line(f"    {name}: {as_json(value)}") for name, value in inputs.items()]
+    return ["  inputs:", *lines] if lines else []
+
+
+def _hook_lines(result: RunResult, hooks: Sequence[HookRun]) -> list[str]:
+    if not hooks and not result.hooks.pending:
+        return []
+    lines = [line for hook in hooks for line in hook_lines(hook, indent="    ")]
+    return [hook_counts(result), *lines]
 
 
 def _task_cells(name: str, task: TaskResult) -> tuple[str, ...]:

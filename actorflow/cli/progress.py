@@ -15,10 +15,12 @@ from actorflow.core.events import (
     Event,
     Failure,
     FallbackChosen,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
     RetryScheduled,
+    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
@@ -56,7 +58,9 @@ class Progress:
                 return self._end(task, "success", at)
             case TaskFailed(task=task, at=at, effect=effect, failure=failure):
                 why = failure_text(failure)
-                return self._end(task, "failed", at, f"{why} (tolerated)" if effect == "tolerated" else why)
+                return self._end(task, "failed", at, why if effect == "fatal" else f"{why} ({effect})")
+            case FallbackValueUsed(task=task, at=at):
+                return self._end(task, "success", at, f"by its fallback value{self._why(task)}")
             case AttemptCanceled(task=task, at=at) | TaskCanceled(task=task, at=at):
                 return self._end(task, "canceled", at)
             case TaskSkipped(task=task, reason=reason):
@@ -72,6 +76,8 @@ class Progress:
                 )
             case FallbackChosen(task=task, agent=agent):
                 return self._row(task, "fallback", f"goes to agent {agent}{self._why(task)}")
+            case SleepStarted(task=task, at=at, due_at=due_at):
+                return self._row(task, "sleep", f"starts in {duration(due_at - at)}")
             case AttemptLost(task=task, attempt=attempt):
                 return self._row(task, "lost", f"attempt {attempt} was cut off, and runs again")
             case StageCompleted(stage=stage, status=status):

@@ -41,8 +41,12 @@ def account_text(account: Account) -> str:
 
 
 def detail_lines(account: Account) -> list[str]:
-    """Why, the outputs and the hooks of a run."""
-    result = account.result
+    """Why, the outputs and the failed hooks of a run."""
+    return result_lines(account.result) + _failed_hook_lines(account)
+
+
+def result_lines(result: RunResult) -> list[str]:
+    """Why, and the outputs of a run."""
     lines: list[str] = []
     if result.ended_at is None and result.tasks:
         ended = sum(task.ended_at is not None for task in result.tasks.values())
@@ -55,19 +59,21 @@ def detail_lines(account: Account) -> list[str]:
     if result.outputs:
         lines.append("  outputs:")
         lines += [as_line(f"    {name}: {as_json(value)}") for name, value in result.outputs.items()]
-    return lines + _hook_lines(account)
+    return lines
 
 
-def _hook_lines(account: Account) -> list[str]:
+def hook_counts(result: RunResult) -> str:
+    """How many hooks and deliveries of a run, of all its generations, came to what."""
+    hooks = result.hooks
+    return f"  hooks: {hooks.delivered} done, {hooks.failed} failed, {hooks.pending} owed"
+
+
+def _failed_hook_lines(account: Account) -> list[str]:
     hooks = account.result.hooks
     if not (hooks.failed or hooks.pending or hooks.dead_letters):
         return []
-    counts = f"{hooks.delivered} done, {hooks.failed} failed, {hooks.pending} owed"
-    lines = [f"  hooks: {counts}"]
-    lines += [
-        as_line(f"    {hook.path} failed: {hook.summary} ({hook.name})") for hook in account.failed_hooks
-    ]
-    return lines
+    failed = [f"    {hook.path} failed: {hook.summary} ({hook.name})" for hook in account.failed_hooks]
+    return [hook_counts(account.result), *map(as_line, failed)]
 
 
 def error_text(error: Mapping[str, Any]) -> str:

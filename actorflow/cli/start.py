@@ -13,7 +13,7 @@ from actorflow.agents.binding import parse_runner_word
 from actorflow.agents.loading import load_function
 from actorflow.cli.execution import Job, carry_out
 from actorflow.cli.faults import problem_text
-from actorflow.cli.files import load_workflow, read_inputs
+from actorflow.cli.files import read_inputs, recall_workflow
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
 from actorflow.cli.stores import store_url
@@ -22,6 +22,7 @@ from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.runtime import Runtime
+from actorflow.spec.entries import chosen
 from actorflow.spec.model import PythonRunner, WorkflowSpec
 
 
@@ -53,18 +54,19 @@ def start(settings: Settings, request: StartRequest) -> int:
     check_agent_words(request.agents)
     if request.run_id is not None:
         checked_run_id(request.run_id)
-    loaded = load_workflow(request.file)
+    recalled = recall_workflow(settings, request.file)
+    loaded = recalled.loaded
     if loaded.warnings:
         settings.screen.note(problem_text(loaded.warnings))
     flags = request.flags
-    spec = limited(loaded.spec, flags.durability, flags.max_parallel)
+    spec = limited(chosen(loaded.spec, request.workflow), flags.durability, flags.max_parallel)
     inputs = _inputs(spec, request)
     import_agents(request.agents, spec)
 
     async def begin(runtime: Runtime) -> RunHandle:
-        return await runtime.start(
-            spec, inputs=inputs, run_id=request.run_id, workflow=request.workflow, flags=asdict(flags)
-        )
+        if recalled.news is not None and spec.limits.durability != "memory":
+            runtime.keep_definition(recalled.news)
+        return await runtime.start(spec, inputs=inputs, run_id=request.run_id, flags=asdict(flags))
 
     job = Job(
         spec=spec,

@@ -1,28 +1,43 @@
-"""`actorflow validate`: what is wrong with workflow files, and what they need."""
+"""`actorflow validate`: what is wrong with workflow files, and what the good ones need."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from actorflow.cli.faults import problem_documents, problem_text
 from actorflow.cli.files import load_workflow
-from actorflow.cli.layout import counted
+from actorflow.cli.layout import columns, counted
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.statuses import UNREADABLE, Exit
 from actorflow.errors import Problem, SpecError
+from actorflow.spec.entries import chosen
 from actorflow.spec.model import WorkflowSpec
+from actorflow.spec.needs import Needs, needs
+from actorflow.spec.unsupported import unsupported
 
 
 @frozen
-class Checked:
-    """A file that was looked at; `spec` is None for a bad one."""
+class Good:
+    """A file that loads."""
 
     file: str
-    spec: WorkflowSpec | None
-    problems: tuple[Problem, ...]
+    spec: WorkflowSpec
+    needs: Needs
     warnings: tuple[Problem, ...]
+    not_yet: tuple[Problem, ...]  #: what a run of it would be refused for
+
+
+@frozen
+class Bad:
+    """A file that does not load."""
+
+    file: str
+    problems: tuple[Problem, ...]
 
 
 def validate(screen: Screen, files: Sequence[str]) -> int:
@@ -33,46 +48,103 @@ def validate(screen: Screen, files: Sequence[str]) -> int:
     else:
         for each in checked:
             _show(screen, each)
-    codes = [each.problems[0].code for each in checked if each.problems]
+    codes = [each.problems[0].code for each in checked if isinstance(each, Bad)]
     if any(code not in UNREADABLE for code in codes):
         return Exit.BAD_FILE
     return Exit.NOT_FOUND if codes else Exit.SUCCESS
 
 
-def unbound_agents(spec: WorkflowSpec) -> tuple[str, ...]:
-    """The agents for which the file declares no runner: who runs it has to bind them."""
-    declared = spec.agents
-    return tuple(name for name in spec.agent_names if name not in declared or declared[name].runner is None)
-
-
-def _check(file: str) -> Checked:
+def _check(file: str) -> Good | Bad:
     try:
         loaded = load_workflow(file)
     except SpecError as error:
-        return Checked(file, None, error.problems, ())
-    names = unbound_agents(loaded.spec)
-    if not names:
-        return Checked(file, loaded.spec, (), loaded.warnings)
-    message = f"agents without a runner: {', '.join(names)}"
-    unbound = Problem("W110", message, file, hint="bind each with --agent NAME=RUNNER")
-    return Checked(file, loaded.spec, (), (*loaded.warnings, unbound))
+        return Bad(file, error.problems)
+    needed, warnings = needs(loaded.spec), loaded.warnings
+    if needed.unbound_agents:
+        message = f"agents without a runner: {', '.join(needed.unbound_agents)}"
+        unbound = Problem("W110", message, file, hint="bind each with --agent NAME=RUNNER")
+        warnings = (*warnings, unbound)
+    return Good(file, loaded.spec, needed, warnings, _not_yet(loaded.spec, file))
 
 
-def _document(checked: Checked) -> dict[str, object]:
+def _not_yet(spec: WorkflowSpec, file: str) -> tuple[Problem, ...]:
+    """What a run cannot do; of several workflows, what a run of any of them cannot."""
+    ways = [chosen(spec, entry.name) for entry in spec.entries] or [spec]
+    found = dict.fromkeys(problem for way in ways for problem in unsupported(way))
+    return tuple(replace(problem, file=file) for problem in found)
+
+
+def _document(checked: Good | Bad) -> dict[str, Any]:
+    if isinstance(checked, Bad):
+        problems = problem_documents(checked.problems)
+        return {"file": checked.file, "ok": False, "problems": problems, "warnings": []}
     return {
         "file": checked.file,
-        "ok": checked.spec is not None,
-        "problems": problem_documents(checked.problems),
+        "ok": True,
+        "problems": [],
         "warnings": problem_documents(checked.warnings),
+        "workflows": [entry.name for entry in checked.spec.entries],
+        "needs": {name: list(found) for name, found in asdict(checked.needs).items()},
+        "runnable": not checked.not_yet,
+        "not_yet": problem_documents(checked.not_yet),
     }
 
 
-def _show(screen: Screen, checked: Checked) -> None:
-    if checked.spec is None:
+def _show(screen: Screen, checked: Good | Bad) -> None:
+    if isinstance(checked, Bad):
         screen.error(problem_text(checked.problems))
         return
     if checked.warnings:
         screen.note(problem_text(checked.warnings))
-    names = unbound_agents(checked.spec)
-    needs = f", agents to bind: {', '.join(names)}" if names else ""
-    screen.result(as_line(f"ok: {checked.file}: {counted(len(checked.spec.tasks), 'task')}{needs}"))
+    unbound = checked.needs.unbound_agents
+    binding = f", agents to bind: {', '.join(unbound)}" if unbound else ""
+    screen.result(as_line(f"ok: {checked.file}: {_size(checked.spec)}{binding}"))
+    lines = _needs_lines(checked, _width(screen))
+    if lines:
+        screen.result("\n".join(lines))
+    if checked.not_yet:
+        screen.note(problem_text(checked.not_yet))
+
+
+def _size(spec: WorkflowSpec) -> str:
+    """How many tasks a run has; for a file with several workflows, how many of them there are."""
+    return counted(len(spec.entries), "workflow") if spec.entries else counted(len(spec.tasks), "task")
+
+
+def _needs_lines(good: Good, width: int | None) -> list[str]:
+    """A line for each kind of thing that the file needs, its names broken to the width of a terminal."""
+    found = good.needs
+    facts = {
+        "workflows": tuple(entry.name for entry in good.spec.entries),
+        "agents": found.agents,
+        "programs": found.programs,
+        "hosts": found.hosts,
+        "environment": found.environment,
+        "files": found.files,
+    }
+    longest = max(map(len, facts))
+    room = None if width is None else max(width - longest - 4, 20)
+    rows = [
+        (label if index == 0 else "", line)
+        for label, names in facts.items()
+        for index, line in enumerate(_broken(names, room))
+    ]
+    return columns([("".ljust(longest), ""), *rows], indent="  ")[1:]
+
+
+def _broken(names: Sequence[str], room: int | None) -> list[str]:
+    """Names with commas between them, in lines of at most `room` characters as far as the names allow."""
+    lines: list[str] = []
+    for name in names:
+        if lines and (room is None or len(lines[-1]) + len(name) + 3 <= room):
+            lines[-1] += f", {name}"
+        else:
+            lines = [*lines[:-1], f"{lines[-1]},", name] if lines else [name]
+    return lines
+
+
+def _width(screen: Screen) -> int | None:
+    """The columns of the terminal; None where the result goes elsewhere, and is not to be broken."""
+    if screen.out is None or not screen.out.isatty():
+        return None
+    return shutil.get_terminal_size().columns

@@ -10,13 +10,18 @@ from attrs import frozen
 from actorflow.core.events import (
     AttemptStarted,
     BlockingHookEvent,
+    Effect,
     Event,
     Failure,
     HookStarted,
     RunFinished,
     RunOutcome,
 )
+from actorflow.expression import Sealed
 from actorflow.spec.model import HookSpec, TaskSpec
+
+Text: TypeAlias = str | Sealed
+"""What is given to a process: text, or text with places for secrets, which who acts fills in at the last moment."""
 
 
 @frozen
@@ -30,8 +35,8 @@ class StartAttempt:
     spec: TaskSpec
     is_inline: bool  #: the task's own runner, not a named agent
     input: Any
-    env: Mapping[str, str]
-    argv: tuple[str, ...] | None  #: the rendered items of a list command
+    env: Mapping[str, Text]
+    argv: tuple[Text, ...] | None  #: the rendered items of a list command, or of a script's arguments
     timeout: float | None
     idempotency_key: str
 
@@ -59,6 +64,8 @@ class Decide:
     agent_index: int  #: in `spec.agents`
     agent_attempts: int  #: attempts of this agent in this generation, the failed one included
     failure: Failure
+    effect: Effect  #: what it means for the run if nobody is left to try
+    fallback_value: Any = None  #: rendered, where the task has one and this was the last agent
 
 
 @frozen

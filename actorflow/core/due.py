@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from actorflow.core.commands import CancelAttempt, CancelHook, Command, Decide, Finish, Record
 from actorflow.core.events import Failure, RunOutcome, StageCompleted, TaskCanceled, TaskFailed, TaskSkipped
-from actorflow.core.recovery import effect_of
-from actorflow.core.rendering import hook_command, run_ending, start_task
+from actorflow.core.rendering import effect_on_run, fallback_value, hook_command, run_ending, start_task
+from actorflow.errors import ExpressionError
 
 if TYPE_CHECKING:
     from actorflow.core.state import RunState
@@ -29,24 +29,44 @@ def due_commands(state: RunState, now: float) -> list[Command]:
 def _decision(state: RunState, index: int, failure: Failure, now: float) -> Command:
     task = state.tasks[index]
     spec = state.plan.tasks[index]
-    if state.closing is not None:
-        return Record(TaskFailed(now, task.id, effect_of(spec), failure))
-    return Decide(task.id, spec, state.run_id, task.attempt, task.agent_index, task.agent_attempts, failure)
+    effect = effect_on_run(state, index)
+    if state.is_barred(index):
+        return Record(TaskFailed(now, task.id, effect, failure))
+    value = None
+    if spec.on_error.has_fallback_value and task.agent_index + 1 == len(spec.agents):
+        try:
+            value = fallback_value(state, index, now)
+        except ExpressionError as error:
+            message = f"{failure.message}; and its fallback_value cannot be rendered: {error}"
+            return Record(TaskFailed(now, task.id, effect, Failure("expression", message)))
+    return Decide(
+        task.id,
+        spec,
+        state.run_id,
+        task.attempt,
+        task.agent_index,
+        task.agent_attempts,
+        failure,
+        effect,
+        value,
+    )
 
 
 def _task_commands(state: RunState, now: float) -> list[Command]:
     frontier = state.frontier
     if state.to_fail or frontier.to_skip or frontier.stages_to_complete:
         return _facts(state, now)
+    due: list[Command] = []
     if state.closing is not None:
-        if state.running:
-            return [CancelAttempt(state.tasks[i].id, state.tasks[i].attempt) for i in state.running]
-    elif not state.is_pausing:
-        starts = _starts(state, now)
-        if starts:
-            return starts
-    if state.frontier.open_count:
-        return []
+        due.extend(
+            CancelAttempt(state.tasks[i].id, state.tasks[i].attempt)
+            for i in state.running
+            if state.is_barred(i)
+        )
+    if not state.is_pausing and (state.closing is None or state.spares_handlers):
+        due.extend(_starts(state, now))
+    if due or frontier.open_count:
+        return due
     return [Record(run_ending(state, _outcome(state), now))]
 
 
@@ -60,11 +80,11 @@ def _facts(state: RunState, now: float) -> list[Command]:
     facts: list[Command] = []
     for index, failure in state.to_fail.items():
         task = state.tasks[index]
-        facts.append(Record(TaskFailed(now, task.id, effect_of(state.plan.tasks[index]), failure)))
+        facts.append(Record(TaskFailed(now, task.id, effect_on_run(state, index), failure)))
     for index, reason in state.frontier.to_skip.items():
         task = state.tasks[index]
-        is_waiting = task.status == "waiting"
-        facts.append(Record(TaskCanceled(now, task.id) if is_waiting else TaskSkipped(now, task.id, reason)))
+        was_tried = task.status == "waiting" and task.agent is not None
+        facts.append(Record(TaskCanceled(now, task.id) if was_tried else TaskSkipped(now, task.id, reason)))
     for number, status in state.frontier.stages_to_complete.items():
         facts.append(Record(StageCompleted(now, state.plan.stages[number].name, status)))
     return facts

@@ -137,6 +137,24 @@ class FallbackChosen:
 
 
 @frozen
+class FallbackValueUsed:
+    """Verdict: nobody is left to try, and the task succeeds with the value that its definition has for this."""
+
+    at: float
+    task: str
+    output: Any
+
+
+@frozen
+class SleepStarted:
+    """The task is ready, and waits as long as its definition says before its first attempt."""
+
+    at: float
+    task: str
+    due_at: float
+
+
+@frozen
 class TaskFailed:
     """Verdict: nobody is left to try, or the task could not even begin."""
 
@@ -148,7 +166,7 @@ class TaskFailed:
 
 @frozen
 class TaskCanceled:
-    """The task was ended while it waited for another attempt."""
+    """The task was ended while it waited for another attempt; one that has had none is skipped instead."""
 
     at: float
     task: str
@@ -247,7 +265,15 @@ AttemptEvent: TypeAlias = AttemptSucceeded | AttemptFailed | AttemptTimedOut | A
 """About the attempt at hand of a task."""
 
 TaskEvent: TypeAlias = (
-    AttemptEvent | AttemptStarted | RetryScheduled | FallbackChosen | TaskFailed | TaskCanceled | TaskSkipped
+    AttemptEvent
+    | AttemptStarted
+    | RetryScheduled
+    | FallbackChosen
+    | FallbackValueUsed
+    | SleepStarted
+    | TaskFailed
+    | TaskCanceled
+    | TaskSkipped
 )
 """About one task."""
 
@@ -262,6 +288,8 @@ Event: TypeAlias = (
     | AttemptLost
     | RetryScheduled
     | FallbackChosen
+    | FallbackValueUsed
+    | SleepStarted
     | TaskFailed
     | TaskCanceled
     | TaskSkipped

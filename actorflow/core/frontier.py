@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from attrs import define
 
 from actorflow.core.events import SkipReason, StageStatus
-from actorflow.core.plan import Plan
+from actorflow.core.plan import On, Plan
 from actorflow.core.task_state import TaskState
 from actorflow.core.transitions import ENDED
 
@@ -25,8 +25,25 @@ class StageState:
     """What a run knows of one stage, in this generation."""
 
     open_count: int  #: tasks that have not ended
-    unmet: int  #: stages before it that are not complete
+    unmet: int  #: stages before it that are not over
     was_reached: bool = False  #: a task of it ran, or was skipped by its own `when`
+    is_barred: bool = False  #: a stage before it did not end well
+    is_over: bool = False  #: what comes after it was told
+
+
+def why_barred(on: On, task: TaskState) -> SkipReason | None:
+    """Why the end of a task rules out who waits for it; None where the edge is satisfied."""
+    is_passed_over = task.reason in ("when", "not_reached")
+    match on:
+        case "always":
+            return None
+        case "success":
+            is_satisfied = task.status == "success" or is_passed_over or task.effect == "tolerated"
+            return None if is_satisfied else "upstream"
+        case "failure":
+            if task.status == "failed":
+                return None
+            return "not_reached" if task.status == "success" or is_passed_over else "upstream"
 
 
 class Frontier:
@@ -41,15 +58,24 @@ class Frontier:
         is_open = [task.status not in ENDED for task in tasks]
         self.open_count = sum(is_open)
         self._unmet = [sum(is_open[i] for i in join.upstream) for join in plan.joins]
+        self._was_reached = [self._had_reached(join.upstream) for join in plan.joins]
+        self._sources_left = {
+            target: sum(is_open[i] for i in found) for target, found in plan.sources.items()
+        }
+        self._find_reached()
         self._gates = self._count_gates()
         #: heap of the pending tasks without gates, and of the waiting ones whose time was asked for
-        self._ready = [(i, AT_ONCE) for i, gates in enumerate(self._gates) if is_open[i] and not gates]
+        self._ready: list[tuple[int, float]] = []
+        for index, gates in enumerate(self._gates):
+            if is_open[index] and not gates:
+                self._open(index)
         self._stages = [
             StageState(sum(is_open[i] for i in stage.tasks), len(stage.after)) for stage in plan.stages
         ]
         for number, stage in enumerate(plan.stages):
             if not stage.after and not self._stages[number].open_count:
-                self._pass_stage(number)
+                self._leave_stage(number, is_passed=True)
+        self._bar_what_closed_tasks_rule_out()
 
     def startable(self, now: float, count: int) -> list[int]:
         """The first `count` tasks, in file order, that are ready or whose time has come."""
@@ -96,28 +122,32 @@ class Frontier:
         self._stages[number].was_reached = True
         return self._plan.stages[number].name
 
-    def end(self, index: int, *, is_satisfied: bool) -> None:
-        """A task has ended: open what waited for it, or bar it."""
+    def end(self, index: int) -> None:
+        """A task has ended: open what waited for that, or bar it."""
+        task = self._tasks[index]
         self.open_count -= 1
         self.to_skip.pop(index, None)
         number = self._plan.stage_of[index]
         if number >= 0:
             self._end_in_stage(number)
-        for join in self._plan.downstream[index]:
-            if not is_satisfied:
-                self.bar(self._plan.joins[join].waiting, "upstream")
+        for each in self._plan.downstream[index]:
+            join = self._plan.joins[each]
+            reason = why_barred(join.on, task)
+            if reason is not None:
+                self.bar(join.waiting, reason)
                 continue
-            self._unmet[join] -= 1
-            if not self._unmet[join]:
-                self._open_gates(self._plan.joins[join].waiting)
+            if task.reason != "not_reached":
+                self._was_reached[each] = True
+            self._unmet[each] -= 1
+            if not self._unmet[each]:
+                self._open_gates(join.waiting)
+        if index in self._plan.leads:
+            self._follow_leads(index)
 
     def complete_stage(self, number: int, status: StageStatus) -> None:
         """A stage is complete: let the next ones begin, or bar them."""
         del self.stages_to_complete[number]
-        if status == "success":
-            self._pass_stage(number)
-        else:
-            self._bar_stages_after(number)
+        self._leave_stage(number, is_passed=status == "success")
 
     def bar(self, indexes: Iterable[int], reason: SkipReason) -> None:
         """Say of tasks that can't start any more why they are to be skipped; the first reason holds."""
@@ -125,23 +155,75 @@ class Frontier:
             if self._tasks[index].status in ("pending", "waiting"):
                 self.to_skip.setdefault(index, reason)
 
+    def _had_reached(self, upstream: Sequence[int]) -> bool:
+        ended = (self._tasks[i] for i in upstream)
+        return any(task.status in ENDED and task.reason != "not_reached" for task in ended)
+
+    def _find_reached(self) -> None:
+        """Take the transitions of tasks that ended in a generation before."""
+        for index, leads in self._plan.leads.items():
+            for lead in leads:
+                target = self._tasks[lead.target]
+                if self._is_taken(lead.on, index) and target.reached_by is None:
+                    target.reached_by = index
+
     def _count_gates(self) -> list[int]:
         gates = [0] * len(self._tasks)
         for number, join in enumerate(self._plan.joins):
             if self._unmet[number]:
                 for task in join.waiting:
                     gates[task] += 1
+        for target in self._plan.sources:
+            gates[target] += self._tasks[target].reached_by is None
         for stage in self._plan.stages:
             if stage.after:
                 for task in stage.tasks:
                     gates[task] += 1
         return gates
 
+    def _bar_what_closed_tasks_rule_out(self) -> None:
+        for join in self._plan.joins:
+            if join.on != "always":
+                for index in join.upstream:
+                    task = self._tasks[index]
+                    reason = why_barred(join.on, task) if task.status in ENDED else None
+                    if reason is not None:
+                        self.bar(join.waiting, reason)
+        for target, left in self._sources_left.items():
+            if not left and self._tasks[target].reached_by is None:
+                self.bar((target,), "not_reached")
+
+    def _is_taken(self, on: On, source: int) -> bool:
+        return self._tasks[source].status == ("success" if on == "success" else "failed")
+
+    def _follow_leads(self, index: int) -> None:
+        for lead in self._plan.leads[index]:
+            target = self._tasks[lead.target]
+            self._sources_left[lead.target] -= 1
+            if target.reached_by is None and self._is_taken(lead.on, index):
+                target.reached_by = index
+                self._open_gates((lead.target,))
+            elif target.reached_by is None and not self._sources_left[lead.target]:
+                self.bar((lead.target,), "not_reached")
+
     def _open_gates(self, indexes: Iterable[int]) -> None:
         for index in indexes:
             self._gates[index] -= 1
             if not self._gates[index] and self._tasks[index].status == "pending":
-                heappush(self._ready, (index, AT_ONCE))
+                self._open(index)
+
+    def _open(self, index: int) -> None:
+        """Nothing holds the task any more; yet one that nothing led to does not run."""
+        if self._plan.may_be_unreached and not self._is_reached(index):
+            self.bar((index,), "not_reached")
+        else:
+            heappush(self._ready, (index, AT_ONCE))
+
+    def _is_reached(self, index: int) -> bool:
+        joins = self._plan.joins_of.get(index, ())
+        if self._tasks[index].reached_by is not None or (not joins and index not in self._plan.sources):
+            return True
+        return any(self._was_reached[number] for number in joins)
 
     def _is_current(self, index: int, due_at: float) -> bool:
         """Whether a heap entry still speaks of its task."""
@@ -155,36 +237,34 @@ class Frontier:
         stage.open_count -= 1
         if stage.open_count:
             return
+        status = self._status_of_stage(number)
         if stage.was_reached:
-            self.stages_to_complete[number] = self._status_of_stage(number)
+            self.stages_to_complete[number] = status
         else:
-            self._bar_stages_after(number)
+            self._leave_stage(number, is_passed=status == "success")
 
     def _status_of_stage(self, number: int) -> StageStatus:
         ended = [self._tasks[i] for i in self._plan.stages[number].tasks]
-        if any(task.status == "failed" and not task.is_tolerated for task in ended):
+        if any(task.status == "failed" and task.effect != "tolerated" for task in ended):
             return "failed"
         if any(task.status == "canceled" or task.reason in ("canceled", "aborted") for task in ended):
             return "canceled"
         return "failed" if any(task.reason == "upstream" for task in ended) else "success"
 
-    def _pass_stage(self, number: int) -> None:
-        """Let the stages after a complete one begin; one that has nothing left to do is passed at once."""
-        passed = [number]
-        for stage in passed:  # grows while it is read
+    def _leave_stage(self, number: int, *, is_passed: bool) -> None:
+        """Let the next stages begin, or bar them but for their handlers; one with nothing left to do is left at once."""
+        left = [(number, is_passed)]
+        for stage, passed in left:  # grows while it is read
+            if self._stages[stage].is_over:
+                continue
+            self._stages[stage].is_over = True
             for later in self._plan.stages[stage].before:
-                self._stages[later].unmet -= 1
-                if self._stages[later].unmet:
-                    continue
-                self._open_gates(self._plan.stages[later].tasks)
-                if not self._stages[later].open_count:
-                    passed.append(later)
-
-    def _bar_stages_after(self, number: int) -> None:
-        """Bar the next stages; the end of their tasks bars those after them, but a stage without any has no end."""
-        barred = [number]
-        for stage in barred:  # grows while it is read
-            for later in self._plan.stages[stage].before:
-                if not self._stages[later].open_count and later not in barred:
-                    barred.append(later)
-                self.bar(self._plan.stages[later].tasks, "upstream")
+                state, tasks = self._stages[later], self._plan.stages[later].tasks
+                if not passed and not state.is_barred:
+                    state.is_barred = True
+                    self.bar((task for task in tasks if task not in self._plan.handlers), "upstream")
+                state.unmet -= 1
+                if not state.unmet:
+                    self._open_gates(tasks)
+                if not state.open_count and (state.is_barred or not state.unmet):
+                    left.append((later, not state.is_barred))

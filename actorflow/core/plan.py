@@ -1,29 +1,53 @@
 """The plan of a workflow: its graph as indexes, its templates compiled; made once for a definition, shared by its runs.
 
-Tasks are numbered in file order. Tasks that depend on the same set of tasks share one `Join`, a single counter: ten
-layers of a hundred tasks, each on all of the layer above, are nine joins instead of 90,000 edges.
+Tasks are numbered in the order in which they start when all are ready: by priority, then as in the file. Tasks that
+depend on the same set of tasks share one `Join`, a single counter: ten layers of a hundred tasks, each on all of the
+layer above, are nine joins instead of 90,000 edges.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
-from actorflow.expression import Expression, Template, compile_template, condition
-from actorflow.spec.model import CommandRunner, HookLists, Runner, TaskSpec, WorkflowSpec, shell_item
+from actorflow.expression import Expression, SecretName, Template, compile_template, condition
+from actorflow.spec.model import (
+    CommandRunner,
+    HookLists,
+    Runner,
+    ScriptRunner,
+    TaskSpec,
+    Transition,
+    WorkflowSpec,
+    shell_item,
+)
 
 PLANS_KEPT = 64
 
 
+On: TypeAlias = Literal["success", "failure", "always"]
+"""Which end of a task an edge from it asks for."""
+
+
 @frozen
 class Join:
-    """Tasks that wait for the same tasks."""
+    """Tasks that wait for the same tasks, and for the same kind of end of each."""
 
     upstream: tuple[int, ...]
     waiting: tuple[int, ...]
+    on: On = "success"
+
+
+@frozen
+class Lead:
+    """A transition, seen from the task that it starts at."""
+
+    on: On
+    target: int
+    with_: Template | None  #: what is laid over the target's own `with`
 
 
 @frozen
@@ -42,12 +66,15 @@ class TaskTemplates:
 
     when: Expression | None
     with_: Template | None
+    outputs: Template | None
+    fallback_value: Template | None
     notify: Template | None
 
     @property
     def parts(self) -> tuple[Expression | Template, ...]:
         """Those that are there."""
-        return tuple(part for part in (self.when, self.with_, self.notify) if part is not None)
+        each = (self.when, self.with_, self.outputs, self.fallback_value, self.notify)
+        return tuple(part for part in each if part is not None)
 
 
 @frozen
@@ -55,7 +82,7 @@ class RunnerTemplates:
     """What is rendered for a runner, inline or an agent's."""
 
     env: Template
-    argv: tuple[Template | str, ...] | None  #: the items of a list command; text is a shell's, and opaque
+    argv: tuple[Template | str, ...] | None  #: of a list command or a script; text is a shell's, and opaque
 
     @property
     def parts(self) -> tuple[Template, ...]:
@@ -68,12 +95,25 @@ class Plan:
     """The indexed, compiled form of a definition."""
 
     spec: WorkflowSpec
+    tasks: tuple[TaskSpec, ...]  #: by number
     index: dict[str, int]  #: task id → number
     joins: tuple[Join, ...]
     downstream: tuple[tuple[int, ...], ...]  #: task → the joins that it counts in
+    joins_of: Mapping[
+        int, tuple[int, ...]
+    ]  #: task → the joins that it waits for; without those that have none
+    leads: Mapping[int, tuple[Lead, ...]]  #: task → the transitions from it; without those that have none
+    sources: Mapping[
+        int, tuple[int, ...]
+    ]  #: task → where the transitions to it come from, as often as there are any
+    is_handled: frozenset[
+        int
+    ]  #: tasks whose failure is somebody's business: a transition or an edge leads on from it
+    handlers: frozenset[int]  #: tasks that may start although the run is aborted
+    may_be_unreached: bool  #: whether a task can be skipped as `not_reached` at all
     stages: tuple[Stage, ...]
     stage_of: tuple[int, ...]  #: task → its stage, -1 for none
-    order: tuple[int, ...]  #: all tasks, each after those that it depends on
+    order: tuple[int, ...]  #: all tasks, each after those that lead to it
     templates: tuple[TaskTemplates | None, ...]  #: None for a task without any
     runners: tuple[
         RunnerTemplates | None, ...
@@ -82,12 +122,21 @@ class Plan:
     agents: Mapping[str, RunnerTemplates | None]  #: of the agents that the workflow declares
     outputs: Template
     notifies: bool  #: whether some task has an `on_complete.notify`
+    maps_outputs: bool  #: whether some task has `outputs` of its own
+    secret_names: tuple[SecretName, ...]  #: what agents are given of the environment and of declared secrets
     is_read: tuple[bool, ...]  #: whether some template reads the task: only then is its end kept for them
 
-    @property
-    def tasks(self) -> tuple[TaskSpec, ...]:
-        """The tasks in file order."""
-        return self.spec.tasks
+    def before(self, index: int) -> Iterator[int]:
+        """The tasks that a task waits for, or that may lead to it."""
+        for number in self.joins_of.get(index, ()):
+            yield from self.joins[number].upstream
+        yield from self.sources.get(index, ())
+
+    def failures_before(self, index: int) -> Iterator[int]:
+        """The tasks whose failure a task waits for."""
+        for number in self.joins_of.get(index, ()):
+            if self.joins[number].on == "failure":
+                yield from self.joins[number].upstream
 
     @property
     def hooks(self) -> HookLists:
@@ -109,46 +158,100 @@ def plan_of(spec: WorkflowSpec) -> Plan:
 
 
 def _make_plan(spec: WorkflowSpec) -> Plan:
-    index = {task.id: number for number, task in enumerate(spec.tasks)}
-    joins = _joins(spec.tasks, index)
-    downstream: list[list[int]] = [[] for _ in spec.tasks]
+    tasks = tuple(sorted(spec.tasks, key=lambda task: task.priority))
+    index = {task.id: number for number, task in enumerate(tasks)}
+    joins = _joins(tasks, index)
+    downstream: list[list[int]] = [[] for _ in tasks]
+    joins_of: dict[int, list[int]] = {}
     for number, join in enumerate(joins):
         for upstream in join.upstream:
             downstream[upstream].append(number)
+        for waiting in join.waiting:
+            joins_of.setdefault(waiting, []).append(number)
+    leads = {number: found for number, task in enumerate(tasks) if (found := _leads(task, index))}
+    sources: dict[int, list[int]] = {}
+    for number, found in leads.items():
+        for lead in found:
+            sources.setdefault(lead.target, []).append(number)
+    failure_leads = {lead.target for found in leads.values() for lead in found if lead.on == "failure"}
     stages = _stages(spec, index)
-    stage_of = [-1] * len(spec.tasks)
+    stage_of = [-1] * len(tasks)
     for number, stage in enumerate(stages):
         for task in stage.tasks:
             stage_of[task] = number
-    templates = tuple(_task_templates(task) for task in spec.tasks)
-    runners = tuple(_runner_templates(task.runner, task.env) for task in spec.tasks)
+    templates = tuple(_task_templates(task) for task in tasks)
+    runners = tuple(_runner_templates(task.runner, task.env) for task in tasks)
     agents = {name: _runner_templates(agent.runner, agent.env) for name, agent in spec.agents.items()}
     outputs = compile_template(dict(spec.outputs))
+    laid_over = [lead.with_ for found in leads.values() for lead in found if lead.with_ is not None]
     return Plan(
         spec=spec,
+        tasks=tasks,
         index=index,
         joins=joins,
         downstream=tuple(map(tuple, downstream)),
+        joins_of={task: tuple(numbers) for task, numbers in joins_of.items()},
+        leads=leads,
+        sources={target: tuple(found) for target, found in sources.items()},
+        is_handled=frozenset(_handled(joins, leads)),
+        handlers=frozenset(_waiting(joins, "failure", "always") | failure_leads),
+        may_be_unreached=bool(sources) or any(join.on == "failure" for join in joins),
         stages=stages,
         stage_of=tuple(stage_of),
-        order=_order(joins, downstream, len(spec.tasks)),
+        order=_order(joins, leads, len(tasks)),
         templates=templates,
         runners=runners,
-        agents_of=tuple(task.agents for task in spec.tasks),
+        agents_of=tuple(task.agents for task in tasks),
         agents=agents,
         outputs=outputs,
         notifies=any(each is not None and each.notify is not None for each in templates),
-        is_read=_is_read((outputs, *_parts(templates), *_parts((*runners, *agents.values()))), index),
+        maps_outputs=any(each is not None and each.outputs is not None for each in templates),
+        secret_names=_secret_names((*runners, *agents.values())),
+        is_read=_is_read(
+            (outputs, *laid_over, *_parts(templates), *_parts((*runners, *agents.values()))), index
+        ),
     )
 
 
 def _joins(tasks: Sequence[TaskSpec], index: dict[str, int]) -> tuple[Join, ...]:
-    waiting: dict[tuple[str, ...], list[int]] = {}
+    waiting: dict[tuple[On, tuple[str, ...]], list[int]] = {}
     for number, task in enumerate(tasks):
         if task.depends_on:
-            waiting.setdefault(task.depends_on, []).append(number)
+            waiting.setdefault(("success", task.depends_on), []).append(number)
+        if task.on_failure_of:
+            waiting.setdefault(("failure", task.on_failure_of), []).append(number)
+        if task.on_end_of:
+            waiting.setdefault(("always", task.on_end_of), []).append(number)
     return tuple(
-        Join(tuple(index[name] for name in upstream), tuple(tasks_)) for upstream, tasks_ in waiting.items()
+        Join(tuple(index[name] for name in upstream), tuple(numbers), on)
+        for (on, upstream), numbers in waiting.items()
+    )
+
+
+def _waiting(joins: Sequence[Join], *kinds: On) -> set[int]:
+    return {task for join in joins if join.on in kinds for task in join.waiting}
+
+
+def _handled(joins: Sequence[Join], leads: Mapping[int, Sequence[Lead]]) -> Iterator[int]:
+    for join in joins:
+        if join.on == "failure":
+            yield from join.upstream
+    for source, found in leads.items():
+        if any(lead.on == "failure" for lead in found):
+            yield source
+
+
+def _leads(task: TaskSpec, index: Mapping[str, int]) -> tuple[Lead, ...]:
+    if task.on_success is None and task.on_error.next is None:
+        return ()
+    given: tuple[tuple[On, Transition | None], ...] = (
+        ("success", task.on_success),
+        ("failure", task.on_error.next),
+    )
+    return tuple(
+        Lead(on, index[to.next], None if to.with_ is None else compile_template(dict(to.with_)))
+        for on, to in given
+        if to is not None
     )
 
 
@@ -169,24 +272,43 @@ def _stages(spec: WorkflowSpec, index: dict[str, int]) -> tuple[Stage, ...]:
     )
 
 
-def _order(joins: Sequence[Join], downstream: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
-    unmet = [len(join.upstream) for join in joins]
-    waits = set[int]().union(*(join.waiting for join in joins)) if joins else set[int]()
-    order = [task for task in range(count) if task not in waits]
+def _order(joins: Sequence[Join], leads: Mapping[int, Sequence[Lead]], count: int) -> tuple[int, ...]:
+    """Topological, over edges and transitions; a join is passed once, however many tasks it joins."""
+    unmet_of_join = [len(join.upstream) for join in joins]
+    after: list[list[int]] = [[] for _ in range(count)]
+    for number, join in enumerate(joins):
+        for upstream in join.upstream:
+            after[upstream].append(number)
+    unmet = [0] * count
+    for join in joins:
+        for task in join.waiting:
+            unmet[task] += 1
+    for found in leads.values():
+        for lead in found:
+            unmet[lead.target] += 1
+    order = [task for task in range(count) if not unmet[task]]
     for task in order:  # grows while it is read
-        for number in downstream[task]:
-            unmet[number] -= 1
-            if not unmet[number]:
-                order.extend(joins[number].waiting)
+        freed = [lead.target for lead in leads.get(task, ())]
+        for number in after[task]:
+            unmet_of_join[number] -= 1
+            if not unmet_of_join[number]:
+                freed.extend(joins[number].waiting)
+        for target in freed:
+            unmet[target] -= 1
+            if not unmet[target]:
+                order.append(target)
     return tuple(order)
 
 
 def _task_templates(task: TaskSpec) -> TaskTemplates | None:
-    if task.when is None and task.with_ is None and task.notify is None:
+    has_fallback = task.on_error.has_fallback_value
+    if not has_fallback and all(part is None for part in (task.when, task.with_, task.outputs, task.notify)):
         return None
     return TaskTemplates(
         when=None if task.when is None else condition(task.when),
         with_=None if task.with_ is None else compile_template(dict(task.with_)),
+        outputs=None if task.outputs is None else compile_template(dict(task.outputs)),
+        fallback_value=compile_template(task.on_error.fallback_value) if has_fallback else None,
         notify=None if task.notify is None else compile_template(task.notify),
     )
 
@@ -194,21 +316,33 @@ def _task_templates(task: TaskSpec) -> TaskTemplates | None:
 def _runner_templates(runner: Runner | None, env: Mapping[str, Any]) -> RunnerTemplates | None:
     argv = None
     if isinstance(runner, CommandRunner) and not isinstance(runner.command, str):
-        argv = _argv_templates(runner.command)
+        argv = _argv_templates(runner.command, shell_item(runner.command))
+    if isinstance(runner, ScriptRunner) and runner.args:
+        argv = _argv_templates(runner.args, None)
     if not env and argv is None:
         return None
-    return RunnerTemplates(compile_template(dict(env)), argv)
+    return RunnerTemplates(compile_template(dict(env), secrets=True), argv)
 
 
-def _argv_templates(argv: tuple[str, ...]) -> tuple[Template | str, ...]:
-    opaque = shell_item(argv)
-    return tuple(item if i == opaque else compile_template(item) for i, item in enumerate(argv))
+def _argv_templates(argv: tuple[str, ...], opaque: int | None) -> tuple[Template | str, ...]:
+    return tuple(item if i == opaque else compile_template(item, secrets=True) for i, item in enumerate(argv))
 
 
 def _parts(each: Sequence[TaskTemplates | RunnerTemplates | None]) -> Iterator[Expression | Template]:
     for templates in each:
         if templates is not None:
             yield from templates.parts
+
+
+def _secret_names(each: Sequence[RunnerTemplates | None]) -> tuple[SecretName, ...]:
+    names = (
+        name
+        for templates in each
+        if templates is not None
+        for part in templates.parts
+        for name in part.secret_names
+    )
+    return tuple(dict.fromkeys(names))
 
 
 def _is_read(parts: Iterable[Expression | Template], index: Mapping[str, int]) -> tuple[bool, ...]:

@@ -9,18 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from actorflow.core.commands import Record, RunHook, StartAttempt
+from attrs import evolve
+
+from actorflow.core.commands import Record, RunHook, StartAttempt, Text
 from actorflow.core.events import (
+    AttemptFailed,
+    AttemptSucceeded,
     BlockingHookEvent,
+    Effect,
     Failure,
     RunEnding,
     RunOutcome,
+    SleepStarted,
     TaskFailed,
     TaskSkipped,
 )
-from actorflow.core.plan import RunnerTemplates
+from actorflow.core.plan import RunnerTemplates, TaskTemplates
 from actorflow.core.recovery import effect_of
+from actorflow.core.task_state import error_of
+from actorflow.core.transitions import ENDED
 from actorflow.errors import ExpressionError
+from actorflow.expression import Sealed, Template
 
 if TYPE_CHECKING:
     from actorflow.core.state import RunState
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def start_task(state: RunState, index: int, now: float) -> StartAttempt | Record:
-    """The start of a task's next attempt; or the fact that its `when` is false, or that it cannot be rendered."""
+    """The start of a task's next attempt; or the fact that it is skipped, sleeps first, or cannot be rendered."""
     task = state.tasks[index]
     spec = state.plan.tasks[index]
     templates = state.plan.templates[index]
@@ -36,21 +45,21 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | Record
     agent = state.plan.agents_of[index][task.agent_index]
     is_inline = spec.runner is not None and task.agent_index == 0
     own, agents_own = state.plan.runners[index], None if is_inline else state.plan.agents.get(agent)
-    env: Mapping[str, str] = {}
+    env: Mapping[str, Text] = {}
     argv = None
-    if templates is not None or own is not None or agents_own is not None:
+    if templates is not None or own is not None or agents_own is not None or task.reached_by is not None:
         try:
-            context = task_context(state, task, now)
-            if templates is not None:
-                if templates.when is not None and not task.agent and not templates.when.evaluate(context):
-                    return Record(TaskSkipped(now, task.id, "when"))
-                if templates.with_ is not None:
-                    given = templates.with_.render(context)
-            context["task"]["input"] = given
+            context = task_context(state, index, now)
+            if task.status == "pending" and not _holds(templates, context):
+                return Record(TaskSkipped(now, task.id, "when"))
+            given = context["task"]["input"] = _given(state, index, context, now)
             env = {**_env(agents_own, context), **_env(own, context)}
             argv = _argv(own if is_inline else agents_own, context)
         except ExpressionError as error:
-            return Record(TaskFailed(now, task.id, effect_of(spec), Failure("expression", str(error))))
+            failure = Failure("expression", str(error))
+            return Record(TaskFailed(now, task.id, effect_on_run(state, index), failure))
+    if spec.sleep is not None and task.status == "pending":
+        return Record(SleepStarted(now, task.id, now + spec.sleep))
     timeout = spec.timeout
     if timeout is None and not is_inline and agent in state.plan.spec.agents:
         timeout = state.plan.spec.agents[agent].timeout
@@ -59,19 +68,99 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | Record
     return StartAttempt(task.id, number, task.loss, agent, spec, is_inline, given, env, argv, timeout, key)
 
 
-def _env(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> dict[str, str]:
+def effect_on_run(state: RunState, index: int) -> Effect:
+    """What it means for the run that nobody is left to try a task."""
+    return effect_of(state.plan.tasks[index], is_handled=index in state.plan.is_handled)
+
+
+def _holds(templates: TaskTemplates | None, context: Mapping[str, Any]) -> bool:
+    return templates is None or templates.when is None or bool(templates.when.evaluate(context))
+
+
+def _given(state: RunState, index: int, context: Mapping[str, Any], now: float) -> Any:
+    """What the agent gets: the rendered `with`, and over it that of the transition that led here; or the inputs."""
+    given: Any = None
+    for each in reversed(_inputs_needed(state, index)):
+        own = context if each == index else task_context(state, each, now)
+        given = _input_of(state, each, own, given, now)
+    return given
+
+
+def _inputs_needed(state: RunState, index: int) -> list[int]:
+    """A task and those before it whose input its own is made of: each leads to the one before by a `with` that reads it."""
+    needed = [index]
+    for target in needed:  # grows while it is read
+        source = state.tasks[target].reached_by
+        laid_over = None if source is None else _transition_with(state, source, target)
+        if source is not None and laid_over is not None and _reads_input(laid_over):
+            needed.append(source)
+    return needed
+
+
+def _reads_input(template: Template) -> bool:
+    return any(path in {("task",), ("task", "input")} for path in (each[:2] for each in template.paths))
+
+
+def _input_of(state: RunState, index: int, context: Mapping[str, Any], before: Any, now: float) -> Any:
+    """The input of one task; `before` is that of the task whose transition led here, where the transition reads it."""
+    templates = state.plan.templates[index]
+    own = None if templates is None or templates.with_ is None else templates.with_.render(context)
+    source = state.tasks[index].reached_by
+    laid_over = None if source is None else _transition_with(state, source, index)
+    if source is not None and laid_over is not None:
+        ended = _ended_context(state, source, now)
+        ended["task"]["input"] = before
+        return {**(own or {}), **laid_over.render(ended)}
+    return _inputs(state) if own is None else own
+
+
+def _transition_with(state: RunState, source: int, target: int) -> Template | None:
+    """The `with` of the transition that was taken."""
+    on = "success" if state.tasks[source].status == "success" else "failure"
+    leads = state.plan.leads[source]
+    return next((lead.with_ for lead in leads if lead.target == target and lead.on == on), None)
+
+
+def _env(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> dict[str, Text]:
     if templates is None:
         return {}
     return {name: _text(value, f"env.{name}") for name, value in templates.env.render(context).items()}
 
 
-def _argv(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _argv(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> tuple[Text, ...] | None:
     if templates is None or templates.argv is None:
         return None
     return tuple(
         item if isinstance(item, str) else _text(item.render(context), f"command[{i}]")
         for i, item in enumerate(templates.argv)
     )
+
+
+def outcome(state: RunState, event: AttemptSucceeded) -> AttemptSucceeded | AttemptFailed:
+    """What an attempt came to once the task's own `outputs` are made of what its agent returned."""
+    if not state.plan.maps_outputs:
+        return event
+    templates = state.plan.templates[state.plan.index[event.task]]
+    if templates is None or templates.outputs is None:
+        return event
+    context = {**after_context(state, state.task(event.task), event.at), "output": event.output}
+    try:
+        return evolve(event, output=templates.outputs.render(context))
+    except ExpressionError as error:
+        failure = Failure("expression", f"outputs: {error}")
+        return AttemptFailed(event.at, event.task, event.attempt, failure)
+
+
+def fallback_value(state: RunState, index: int, now: float) -> Any:
+    """The rendered value that stands in for the output of a task that nobody could perform.
+
+    Raises:
+        ExpressionError: it cannot be rendered.
+    """
+    templates = state.plan.templates[index]
+    assert templates is not None
+    assert templates.fallback_value is not None
+    return templates.fallback_value.render(after_context(state, state.tasks[index], now))
 
 
 def _inputs(state: RunState) -> Mapping[str, Any]:
@@ -129,7 +218,7 @@ def notification(state: RunState, task: TaskState, now: float) -> str | None:
     if templates is None or templates.notify is None:
         return None
     try:
-        return str(templates.notify.render({**task_context(state, task, now), "output": task.output}))
+        return str(templates.notify.render(after_context(state, task, now)))
     except ExpressionError as error:
         return f"notify of task {task.id!r} cannot be rendered: {error}"
 
@@ -137,8 +226,10 @@ def notification(state: RunState, task: TaskState, now: float) -> str | None:
 def run_context(state: RunState, now: float) -> dict[str, Any]:
     """The names that every expression may read."""
     spec = state.plan.spec
+    assert state.started is not None
     return {
-        "input": _inputs(state),
+        "input": state.started.inputs,
+        "env": state.started.env,
         "tasks": state.known,
         "now": now,
         "workflow": {
@@ -152,22 +243,73 @@ def run_context(state: RunState, now: float) -> dict[str, Any]:
     }
 
 
-def task_context(state: RunState, task: TaskState, now: float) -> dict[str, Any]:
-    """The same, and `task`: the one at hand. `task.input` is its rendered `with`, once that is known."""
+def task_context(state: RunState, index: int, now: float) -> dict[str, Any]:
+    """The same, and `task`: the one at hand. `task.input` is its rendered `with`, once that is known.
+
+    `error` is that of the failure which led here, by a transition or by an edge.
+    """
+    task = state.tasks[index]
+    context = {**run_context(state, now), "task": _itself(state, task)}
+    if index in state.plan.handlers:
+        error = _error_behind(state, index)
+        if error is not None:
+            context["error"] = error
+    return context
+
+
+def after_context(state: RunState, task: TaskState, now: float) -> dict[str, Any]:
+    """What is known once a task has ended: the same, its output and its error."""
+    index = state.plan.index[task.id]
+    context = _ended_context(state, index, now)
+    try:
+        given = _given(state, index, context, now)
+    except ExpressionError:
+        return context  # an input that cannot be rendered is missing, and no reason to fail here
+    context["task"]["input"] = given
+    return context
+
+
+def _ended_context(state: RunState, index: int, now: float) -> dict[str, Any]:
+    """The same without `task.input`; `error` is the task's own failure, if it failed, before one that led to it."""
+    task = state.tasks[index]
+    context = task_context(state, index, now)
+    context["output"] = task.output
+    if task.status in {"deciding", "failed"}:
+        context["error"] = error_of(task)
+    return context
+
+
+def _itself(state: RunState, task: TaskState) -> dict[str, Any]:
     failure = task.failure
-    itself: dict[str, Any] = {
+    status = "running" if task.status == "deciding" else task.status
+    is_begun = task.loss or status in ENDED or status == "running"
+    return {
         "id": task.id,
         "type": "basic",
-        "status": task.status,
-        "attempt": task.attempt if task.loss or task.status == "success" else task.attempt + 1,
+        "status": status,
+        "attempt": task.attempt if is_begun else task.attempt + 1,
         "error": None if failure is None else {"type": failure.type, "message": failure.message},
+        "duration_ms": _duration_ms(state, task),
     }
-    return {**run_context(state, now), "task": itself}
 
 
-def _text(value: Any, where: str) -> str:
+def _duration_ms(state: RunState, task: TaskState) -> int | None:
+    if task.started_at is None:
+        return None
+    return round(((task.ended_at or state.last_at) - task.started_at) * 1000)
+
+
+def _error_behind(state: RunState, index: int) -> Mapping[str, Any] | None:
+    """The failure whose transition led to a task; else that of the first task that an `on: failure` edge comes from."""
+    source = state.tasks[index].reached_by
+    sources = () if source is None else (source,)
+    failed = (state.tasks[i] for i in (*sources, *state.plan.failures_before(index)))
+    return next((error_of(task) for task in failed if task.status == "failed"), None)
+
+
+def _text(value: Any, where: str) -> Text:
     match value:
-        case str():
+        case str() | Sealed():
             return value
         case None:
             return ""

@@ -26,6 +26,7 @@ from actorflow.core.events import (
     Event,
     Failure,
     FallbackChosen,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
@@ -37,6 +38,7 @@ from actorflow.core.events import (
     RunFinished,
     RunStarted,
     SkipReason,
+    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskEvent,
@@ -49,9 +51,6 @@ from actorflow.core.plan import Plan
 from actorflow.core.task_state import TaskState, known_of, reopen
 from actorflow.core.transitions import RUN_TRANSITIONS, TASK_TRANSITIONS, RunPhase, TaskStatus
 from actorflow.errors import IllegalTransitionError
-
-MAX_LOSSES = 5
-"""Attempts of a task that may be cut off by crashes in one generation; one more, and the task fails `lost`."""
 
 CORE_VERSION = 1
 """Recorded in RunStarted: which rules the events of a run were made by."""
@@ -82,6 +81,9 @@ class RunState:
         self.known: dict[str, Any] = {}  #: what templates may read of ended tasks
         self.running: dict[int, None] = {}  #: in the order in which they started
         self.closing: SkipReason | None = None  #: why nothing new may start: the run is canceled or aborted
+        self.spares_handlers = (
+            False  #: it is aborted by a task's failure: what follows ends and failures goes on
+        )
         self.undecided: dict[int, Failure] = {}  #: failed attempts without a verdict
         self.to_fail: dict[int, Failure] = {}  #: what was lost too often
 
@@ -129,18 +131,18 @@ class RunState:
             self._reopen_tasks()
         self.generation = event.generation
         self.ending = self.ended_at = self.fatal = self.closing = None
-        self.is_pausing = self.had_errors = self.is_canceled = False
+        self.is_pausing = self.had_errors = self.is_canceled = self.spares_handlers = False
         self.stage = ""
         self.phase = "setup"
-        self.hooks = HookLine(("pre_workflow", i) for i in range(len(self.plan.hooks.pre_workflow)))
+        self.hooks = HookLine(("pre_workflow", i) for i in range(len(self.plan.hooks.of("pre_workflow"))))
         self._enter_tasks_when_set_up()
 
     def _attempt_started(self, event: AttemptStarted) -> None:
-        if self.closing is not None or self.is_pausing:
-            raise IllegalTransitionError(
-                "the run", "closing" if self.closing else "pausing", "AttemptStarted"
-            )
         index, task, status = self._next(event)
+        if self.is_pausing or self.is_barred(index):
+            raise IllegalTransitionError(
+                "the run", "pausing" if self.is_pausing else "closing", "AttemptStarted"
+            )
         number = task.attempt if task.loss else task.attempt + 1
         if event.attempt != number or event.loss != task.loss:
             raise IllegalTransitionError(f"task {task.id!r}", f"at attempt {task.attempt}", "AttemptStarted")
@@ -157,7 +159,7 @@ class RunState:
     def _attempt_succeeded(self, event: AttemptSucceeded) -> None:
         index, task, _ = self._next_running(event)
         task.output = event.output
-        self._end(index, "success", event.at, is_satisfied=True)
+        self._end(index, "success", event.at)
 
     def _attempt_failed(self, event: AttemptFailed | AttemptTimedOut) -> None:
         index, task, status = self._next_running(event)
@@ -169,15 +171,19 @@ class RunState:
 
     def _attempt_canceled(self, event: AttemptCanceled) -> None:
         index, _, _ = self._next_running(event)
-        self._end(index, "canceled", event.at, is_satisfied=False)
+        self._end(index, "canceled", event.at)
 
     def _attempt_lost(self, event: AttemptLost) -> None:
+        """A pause that cuts an attempt off is nobody's fault: it does not count toward `max_losses`."""
         index, task, status = self._next_running(event)
+        spec = self.plan.tasks[index]
         task.status = status
         task.loss += 1
-        task.losses += 1
+        task.losses += not self.is_pausing
         del self.running[index]
-        if task.losses > MAX_LOSSES:
+        if not spec.idempotent:
+            self.to_fail[index] = Failure("lost", "cut off, and not to be run again: it is not idempotent")
+        elif task.losses > spec.on_error.max_losses:
             self.to_fail[index] = Failure("lost", f"cut off by a crash {task.losses} times")
         else:
             self._wait_until(index, event.at)
@@ -200,31 +206,42 @@ class RunState:
         del self.undecided[index]
         self._wait_until(index, event.at)
 
+    def _fallback_value_used(self, event: FallbackValueUsed) -> None:
+        index, task, _ = self._next(event)
+        del self.undecided[index]
+        task.output = event.output
+        self._end(index, "success", event.at)
+
+    def _sleep_started(self, event: SleepStarted) -> None:
+        index, task, status = self._next(event)
+        task.status = status
+        self._wait_until(index, event.due_at)
+
     def _task_failed(self, event: TaskFailed) -> None:
         index, task, _ = self._next(event)
         self.undecided.pop(index, None)
         self.to_fail.pop(index, None)
         task.failure = event.failure
-        task.is_tolerated = event.effect == "tolerated"
+        task.effect = event.effect
         self.had_errors = True
         self._reach(index)
-        self._end(index, "failed", event.at, is_satisfied=task.is_tolerated)
+        self._end(index, "failed", event.at)
         if event.effect == "fatal":
             if self.fatal is None:
                 self.fatal = (task.id, event.failure)
             if self.plan.tasks[index].on_error.strategy == "abort":
-                self._close("aborted")
+                self._close("aborted", spares_handlers=True)
 
     def _task_canceled(self, event: TaskCanceled) -> None:
         index, _, _ = self._next(event)
-        self._end(index, "canceled", event.at, is_satisfied=False)
+        self._end(index, "canceled", event.at)
 
     def _task_skipped(self, event: TaskSkipped) -> None:
         index, task, _ = self._next(event)
         task.reason = event.reason
         if event.reason == "when":
             self._reach(index)
-        self._end(index, "skipped", event.at, is_satisfied=event.reason == "when")
+        self._end(index, "skipped", event.at)
 
     def _stage_completed(self, event: StageCompleted) -> None:
         index = next((i for i, stage in enumerate(self.plan.stages) if stage.name == event.stage), -1)
@@ -247,7 +264,7 @@ class RunState:
         if self.phase == "setup":
             if event.status != "ok" and not self.closing:
                 self.fatal = (None, _hook_failure(event))
-                self._close("aborted")
+                self._close("aborted", spares_handlers=False)
             self._enter_tasks_when_set_up()
 
     def _hook_lost(self, event: HookLost) -> None:
@@ -265,7 +282,7 @@ class RunState:
             return  # the outcome is decided
         self.is_canceled = True
         self.is_pausing = False  # it is to end, not to wait
-        self._close("canceled")
+        self._close("canceled", spares_handlers=False)
         self._enter_tasks_when_set_up()
 
     def _run_ending(self, event: RunEnding) -> None:
@@ -278,8 +295,8 @@ class RunState:
         hooks = self.plan.hooks
         line: list[HookPlace] = []
         if event.outcome == "failed":
-            line.extend(("on_error", i) for i in range(len(hooks.on_error)))
-        line.extend(("post_workflow", i) for i in range(len(hooks.post_workflow)))
+            line.extend(("on_error", i) for i in range(len(hooks.of("on_error"))))
+        line.extend(("post_workflow", i) for i in range(len(hooks.of("post_workflow"))))
         self.hooks = HookLine(line)
 
     def _run_finished(self, event: RunFinished) -> None:
@@ -294,7 +311,9 @@ class RunState:
 
     def next_due_at(self) -> float | None:
         """When the next waiting task is due, if time alone can start one."""
-        if self.phase != "tasks" or self.closing or self.is_pausing or not self.free_slots:
+        if self.phase != "tasks" or self.is_pausing or not self.free_slots:
+            return None
+        if self.closing and not self.spares_handlers:
             return None
         return self.frontier.next_due_at()
 
@@ -302,6 +321,10 @@ class RunState:
     def free_slots(self) -> int:
         """How many more attempts may run."""
         return self.plan.spec.limits.max_parallel - len(self.running)
+
+    def is_barred(self, index: int) -> bool:
+        """Whether a task may not start, or go on, because the run is canceled or aborted."""
+        return self.closing is not None and not (self.spares_handlers and index in self.plan.handlers)
 
     def _next(self, event: TaskEvent) -> tuple[int, TaskState, TaskStatus]:
         """The task that an event is about, and its status once the event is applied."""
@@ -322,28 +345,35 @@ class RunState:
             raise IllegalTransitionError(f"task {event.task!r}", at, type(event).__name__)
         return found
 
-    def _end(self, index: int, status: TaskStatus, at: float, *, is_satisfied: bool) -> None:
+    def _end(self, index: int, status: TaskStatus, at: float) -> None:
         task = self.tasks[index]
         task.status = status
         task.ended_at = at
         self.running.pop(index, None)
         if self.plan.is_read[index]:
             self.known[task.id] = known_of(task)
-        self.frontier.end(index, is_satisfied=is_satisfied)
+        self.frontier.end(index)
 
     def _wait_until(self, index: int, due_at: float) -> None:
         self.frontier.wait_until(index, due_at)
-        if self.closing is not None:
+        if self.closing is not None and self.is_barred(index):
             self.frontier.bar((index,), self.closing)
 
     def _reach(self, index: int) -> None:
         self.stage = self.frontier.reach(index) or self.stage
 
-    def _close(self, reason: SkipReason) -> None:
-        """Let nothing new start: what is pending or waits is skipped, what runs will be canceled."""
-        if self.closing is None:
-            self.closing = reason
-            self.frontier.bar((i for i in range(len(self.tasks)) if i not in self.to_fail), reason)
+    def _close(self, reason: SkipReason, *, spares_handlers: bool) -> None:
+        """Let nothing new start: what is pending or waits is skipped, what runs will be canceled.
+
+        Tasks that follow a failure or any end of another go on, if they are spared: a cancel after an abort bars them
+        as well.
+        """
+        if self.closing is not None and not self.spares_handlers:
+            return
+        self.closing = self.closing or reason
+        self.spares_handlers = spares_handlers
+        open_ = (i for i in range(len(self.tasks)) if i not in self.to_fail and self.is_barred(i))
+        self.frontier.bar(open_, reason)
 
     def _enter_tasks_when_set_up(self) -> None:
         if self.phase == "setup" and not self.hooks.is_running and (self.hooks.is_done or self.closing):
@@ -351,15 +381,16 @@ class RunState:
 
     def _reopen_tasks(self) -> None:
         """Reopen what did not succeed, what was skipped because of it, and `when` skips below any of these."""
-        waits_on = {task: join.upstream for join in self.plan.joins for task in join.waiting}
         again: set[int] = set()
         for index in self.plan.order:
             task = self.tasks[index]
             was_for_itself = task.status == "success" or task.reason == "when"
-            is_below = task.reason == "when" and not again.isdisjoint(waits_on.get(index, ()))
+            is_below = task.reason == "when" and not again.isdisjoint(self.plan.before(index))
             if not was_for_itself or is_below:
                 again.add(index)
+                first = task.reached_by
                 reopen(task)
+                task.reached_by = first if first not in again else None
                 self.known.pop(task.id, None)
         self.to_fail.clear()
         self.frontier = Frontier(self.plan, self.tasks)
@@ -375,6 +406,8 @@ class RunState:
         AttemptLost: _attempt_lost,
         RetryScheduled: _retry_scheduled,
         FallbackChosen: _fallback_chosen,
+        FallbackValueUsed: _fallback_value_used,
+        SleepStarted: _sleep_started,
         TaskFailed: _task_failed,
         TaskCanceled: _task_canceled,
         TaskSkipped: _task_skipped,

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 
-from actorflow.core.events import Failure, SkipReason
+from actorflow.core.events import Effect, Failure, SkipReason
 from actorflow.core.transitions import TaskStatus
 
 
@@ -27,22 +27,24 @@ class TaskState:
     due_at: float = 0.0  #: of a waiting task
     output: Any = None
     failure: Failure | None = None
-    is_tolerated: bool = False
+    effect: Effect | None = None  #: of a failed task
+    reached_by: int | None = None  #: number of the task whose transition reached it first
     started_at: float | None = None
     ended_at: float | None = None
 
 
 def known_of(task: TaskState) -> Mapping[str, Any]:
     """What templates see of a task that has ended."""
-    error = None
-    if task.failure is not None and task.status == "failed":
-        error = {
-            "type": task.failure.type,
-            "message": task.failure.message,
-            "attempt": task.attempt,
-            "task": task.id,
-        }
+    error = error_of(task) if task.status == "failed" else None
     return {"output": task.output, "status": task.status, "error": error, "attempts": task.attempt}
+
+
+def error_of(task: TaskState) -> Mapping[str, Any] | None:
+    """Why its last attempt, or the task itself, failed, as templates see it."""
+    failure = task.failure
+    if failure is None:
+        return None
+    return {"type": failure.type, "message": failure.message, "attempt": task.attempt, "task": task.id}
 
 
 def reopen(task: TaskState) -> None:
@@ -50,4 +52,4 @@ def reopen(task: TaskState) -> None:
     task.status = "pending"
     task.reason = task.failure = task.agent = task.started_at = task.ended_at = task.output = None
     task.loss = task.losses = task.agent_index = task.agent_attempts = 0
-    task.is_tolerated = False
+    task.effect = task.reached_by = None

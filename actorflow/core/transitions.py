@@ -17,6 +17,7 @@ from actorflow.core.events import (
     CancelRequested,
     Event,
     FallbackChosen,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
@@ -27,6 +28,7 @@ from actorflow.core.events import (
     RunEnding,
     RunFinished,
     RunStarted,
+    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
@@ -42,6 +44,7 @@ post_workflow hooks."""
 
 TASK_TRANSITIONS: dict[tuple[TaskStatus, type[Event]], TaskStatus] = {
     ("pending", AttemptStarted): "running",
+    ("pending", SleepStarted): "waiting",
     ("pending", TaskSkipped): "skipped",
     ("pending", TaskFailed): "failed",  # its input could not be rendered
     ("running", AttemptSucceeded): "success",
@@ -51,9 +54,11 @@ TASK_TRANSITIONS: dict[tuple[TaskStatus, type[Event]], TaskStatus] = {
     ("running", AttemptLost): "waiting",
     ("deciding", RetryScheduled): "waiting",
     ("deciding", FallbackChosen): "waiting",
+    ("deciding", FallbackValueUsed): "success",
     ("deciding", TaskFailed): "failed",
     ("waiting", AttemptStarted): "running",
     ("waiting", TaskCanceled): "canceled",
+    ("waiting", TaskSkipped): "skipped",  # before its first attempt
     ("waiting", TaskFailed): "failed",  # lost too often, or its input could not be rendered
 }
 
@@ -65,6 +70,8 @@ _TASK_EVENTS: tuple[type[Event], ...] = (
     AttemptLost,
     RetryScheduled,
     FallbackChosen,
+    FallbackValueUsed,
+    SleepStarted,
     TaskFailed,
     TaskCanceled,
     TaskSkipped,

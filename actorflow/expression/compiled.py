@@ -8,18 +8,23 @@ from functools import lru_cache
 from typing import Any
 
 from actorflow.errors import ExpressionError
-from actorflow.expression.limits import Fault, Meter, Run, Scope
-from actorflow.expression.names import Path
+from actorflow.expression.limits import CHEAP_STEPS, Fault, Meter, Run, Scope, TooMuchWork
+from actorflow.expression.names import SECRETS_PLACE, Path
 from actorflow.expression.parser import parse
 
+_NO_SECRETS = (
+    "a secret can only be inserted as it is: {{ secrets.NAME }} with nothing else in the braces, and only in "
+    + SECRETS_PLACE
+)
+_NODES_PER_STEP = 4
 _CACHED = 2_048  # expressions; a workflow of a thousand tasks has about as many
 
 
 def compile_expression(source: str) -> Expression:
     """Compile a bare expression, such as `input.count + 1`.
 
-    Compiling takes about 50 µs, once for each text. An expression that reads nothing is evaluated too, so that `1/0`
-    is found when a workflow is loaded and not when it runs.
+    Compiling takes about 50 µs, once for each text. An expression that reads nothing is tried out, so that `1/0` is
+    found when a workflow is loaded and not when it runs.
 
     Raises:
         ExpressionError: It is no expression, is larger than the limits allow, or fails whatever the context is.
@@ -36,6 +41,7 @@ class Expression:
         Path, ...
     ]  #: what it reads, as far as the keys are written out; each once, in order of appearance
     is_constant: bool  #: it reads neither the context nor the clock
+    cost: int  #: steps that it takes before it looks at any data; whoever evaluates very many of them pays
     _text: str = field(repr=False)  #: the string it was found in, in which columns are counted
     _column: int = field(repr=False)  #: where it begins in that string, from 1
     _run: Run = field(repr=False)
@@ -62,6 +68,21 @@ class Expression:
         except Fault as fault:
             raise as_error(fault, self._text, self._column) from None
 
+    def try_out(self) -> None:
+        """Evaluate an expression that reads nothing, if that is cheap: what fails now fails always.
+
+        Raises:
+            ExpressionError: It fails.
+        """
+        if not self.is_constant:
+            return
+        try:
+            self._run({}, Meter(CHEAP_STEPS))
+        except TooMuchWork:
+            pass
+        except Fault as fault:
+            raise as_error(fault, self._text, self._column) from None
+
     def then(self, finish: Callable[[Meter, Any], Any]) -> Expression:
         """The same expression, its value passed on through a function that may raise a `Fault`."""
         run = self._run
@@ -82,12 +103,20 @@ def compile_part(text: str, start: int, stop: int, *, is_dollar: bool = False) -
     column = stop - len(text[start:stop].lstrip()) + 1
     try:
         parsed = parse(text, start, stop, is_dollar=is_dollar)
+        if parsed.secrets_column:
+            raise Fault(_NO_SECRETS, parsed.secrets_column)
     except Fault as fault:
         raise as_error(fault, text, column) from None
-    is_constant = not parsed.paths and not parsed.reads_clock
-    expression = Expression(text[start:stop].strip(), parsed.paths, is_constant, text, column, parsed.run)
-    if is_constant:
-        expression.evaluate({})
+    expression = Expression(
+        source=text[start:stop].strip(),
+        paths=parsed.paths,
+        is_constant=not parsed.paths and not parsed.reads_clock,
+        cost=1 + parsed.nodes // _NODES_PER_STEP,
+        _text=text,
+        _column=column,
+        _run=parsed.run,
+    )
+    expression.try_out()
     return expression
 
 

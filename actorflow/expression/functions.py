@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from actorflow.expression.keys import key_of
 from actorflow.expression.kinds import check_bits, finite, is_list, is_mapping, is_number, kind
-from actorflow.expression.limits import MAX_DATA_DEPTH, Fault, Meter, check_text
+from actorflow.expression.limits import Fault, Meter, check_text
 from actorflow.expression.lookups import Missing
 from actorflow.expression.text import json_of, scalar_text, text_of, to_float, to_int
 
@@ -44,8 +45,10 @@ def _length(_meter: Meter, value: Any) -> int:
 def _cased(name: str, change: Callable[[str], str]) -> Callable[[Meter, Any], str]:
     def compute(meter: Meter, value: Any) -> str:
         text = _string(name, value)
-        # Some capitals are up to three letters: that much is built before its length is known.
+        # Some capitals are up to three letters: that much is built before its length is known. Outside ASCII each
+        # character is looked up in tables.
         meter.build_text(len(text))
+        meter.read_text(0 if text.isascii() else 2 * len(text))
         changed = change(text)
         meter.build_text(len(changed))
         return changed
@@ -116,7 +119,10 @@ def _sort(meter: Meter, value: Any) -> list[Any]:
     if all(isinstance(item, str) for item in items):
         comparisons = len(items).bit_length()
         meter.read_text(comparisons * sum(len(item) for item in items))
-    elif not all(is_number(item) for item in items):
+    elif all(is_number(item) for item in items):
+        for item in items:
+            meter.read_number(item, len(items).bit_length())
+    else:
         raise Fault("sort takes a list of numbers or a list of strings")
     meter.spend(len(items) * len(items).bit_length() // 4)
     return sorted(items)
@@ -125,27 +131,11 @@ def _sort(meter: Meter, value: Any) -> list[Any]:
 def _unique(meter: Meter, value: Any) -> list[Any]:
     items = _list("unique", value)
     meter.build_list(len(items))
+    meter.spend(len(items))
     kept: dict[Any, Any] = {}
     for item in items:
-        kept.setdefault(_hashable(meter, item, 1), item)
+        kept.setdefault(key_of(meter, item), item)
     return list(kept.values())
-
-
-def _hashable(meter: Meter, value: Any, depth: int) -> Any:
-    """A value that hashes, and equals another one exactly where `==` says so of their originals."""
-    if isinstance(value, bool):
-        return (bool, value)  # True and 1 are one key
-    if isinstance(value, str):
-        meter.read_text(len(value))
-    if depth > MAX_DATA_DEPTH:
-        raise Fault(f"the value is nested deeper than {MAX_DATA_DEPTH} levels")
-    if is_list(value):
-        meter.spend(3 * len(value) + 3)
-        return (list, *[_hashable(meter, item, depth + 1) for item in value])
-    if is_mapping(value):
-        meter.spend(3 * len(value) + 3)
-        return (dict, frozenset([(key, _hashable(meter, item, depth + 1)) for key, item in value.items()]))
-    return value
 
 
 def _round(_meter: Meter, value: Any, digits: Any = None) -> Any:

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from actorflow.expression.limits import MAX_BITS, Fault
+from actorflow.expression.sealed import Sealed
 
 
 def kind(value: object) -> str:
@@ -25,6 +26,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (str, "a string"),
     ((list, tuple), "a list"),
     (Mapping, "a mapping"),
+    (Sealed, "a text with a secret in it"),
 )
 
 

@@ -17,6 +17,7 @@ MAX_NODES = 500  #: of one expression
 MAX_DEPTH = 40  #: levels of nesting in one expression
 MAX_DATA_DEPTH = 100  #: levels of nesting in data that is written as JSON, or in a nested template
 MAX_STEPS = 100_000  #: items (or 64 code points) looked at in one evaluation
+CHEAP_STEPS = 2_000  #: what an expression without names may cost when it is tried out at load
 MAX_ITEMS = 10_000  #: of a list that an expression builds
 MAX_TEXT = (
     1024 * 1024
@@ -25,6 +26,9 @@ MAX_BITS = 4096  #: of an integer that takes part in arithmetic, or comes out of
 MAX_DIGITS = 400  #: of an integer written as text
 
 TEXT_STEP_SHIFT = 6  # 64 code points cost a step: copying them takes about as long as looking at one item
+_BITS_STEP_SHIFT = 12  # 4,096 bits of an integer cost one: small ones are free
+_SEARCH_STEP_SHIFT = 11  # so do 2,048 pairs of characters that a search compares
+_SEARCH_PAIRS = 3_000_000  # CPython searches short texts by trying each place, longer ones in linear time
 
 
 class Fault(Exception):  # noqa: N818 - internal: it becomes an ExpressionError where the source is known
@@ -44,6 +48,10 @@ class Fault(Exception):  # noqa: N818 - internal: it becomes an ExpressionError 
         self.column = self.column or column
 
 
+class TooMuchWork(Fault):
+    """The steps are used up."""
+
+
 def check_text(length: int) -> None:
     """Refuse a text that would be too long, before it is built."""
     if length > MAX_TEXT:
@@ -55,15 +63,15 @@ class Meter:
 
     __slots__ = ("steps", "text")
 
-    def __init__(self) -> None:
-        self.steps = MAX_STEPS
+    def __init__(self, steps: int = MAX_STEPS) -> None:
+        self.steps = steps
         self.text = MAX_TEXT
 
     def spend(self, steps: int) -> None:
         """Pay for work on data, before it is done."""
         self.steps -= steps
         if self.steps < 0:
-            raise Fault(f"too much work: more than {MAX_STEPS:,} steps for one value")
+            raise TooMuchWork(f"too much work: more than {MAX_STEPS:,} steps for one value")
 
     def build_text(self, length: int) -> None:
         """Pay for a text of so many code points, before it is built."""
@@ -73,6 +81,16 @@ class Meter:
     def read_text(self, length: int) -> None:
         """Pay for reading a text once from its beginning to its end."""
         self.spend(length >> TEXT_STEP_SHIFT)
+
+    def search_text(self, needle: int, holder: int) -> None:
+        """Pay for looking for one text in another, of these lengths."""
+        self.read_text(needle + holder)
+        self.spend(min(needle * holder, _SEARCH_PAIRS) >> _SEARCH_STEP_SHIFT)
+
+    def read_number(self, number: object, times: int = 1) -> None:
+        """Pay for reading a number so many times; anything else is free."""
+        if isinstance(number, int) and (steps := number.bit_length() >> _BITS_STEP_SHIFT):
+            self.spend(times * steps)
 
     def build_list(self, length: int) -> None:
         """Pay for a list of so many items, before it is built."""

@@ -24,7 +24,7 @@ class Missing(Fault):
 
     def describe(self) -> str:
         """Say what is missing and, where it is a key, what there is."""
-        where = shown(self.where)[1:-1] or "the value before it"
+        where = shown(self.where)[1:-1]
         match self.key:
             case int() if is_list(self.holder):
                 return f"{where} has {len(self.holder)} items, and none at this index"
@@ -74,6 +74,7 @@ def _first_missing(scope: Scope, path: Path, columns: tuple[int, ...]) -> Missin
 
 def item_lookup(holder: Run, where: str, key: Run, column: int) -> Run:
     """What a value that was computed holds under a key that was."""
+    where = where or "the value before it"
 
     def run(scope: Scope, meter: Meter) -> Any:
         value, at = holder(scope, meter), key(scope, meter)

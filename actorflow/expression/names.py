@@ -24,6 +24,7 @@ ROOTS = frozenset(
         "workflow",
     }
 )
+SECRETS_PLACE = "the params of agents and hooks"  #: as messages say it: nowhere else may a secret be named
 WORKFLOW_FIELDS = frozenset({"name", "version", "run_id", "status", "error", "stage"})
 TASK_FIELDS = frozenset({"id", "type", "status", "attempt", "error", "duration_ms", "input"})
 
@@ -54,9 +55,13 @@ def shown(name: str) -> str:
 def listed(names: Iterable[object]) -> str:
     """The first few names, and a sign if there are more; `nothing` if there are none."""
     first = list(islice(names, _SHOWN + 1))
-    texts = [name if isinstance(name, str) else str(type(name).__name__) for name in first[:_SHOWN]]
-    cut = [text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…" for text in texts]
-    return ", ".join([*cut, "…"] if len(first) > _SHOWN else cut) or "nothing"
+    texts = [_plain(name) if isinstance(name, str) else type(name).__name__ for name in first[:_SHOWN]]
+    return ", ".join([*texts, "…"] if len(first) > _SHOWN else texts) or "nothing"
+
+
+def _plain(name: str) -> str:
+    """A name without quotes where it can be read without; what a terminal would act on is escaped."""
+    return shown(name)[1:-1] if name.isprintable() and name else shown(name)
 
 
 def did_you_mean(name: str, known: Iterable[object]) -> str:

@@ -29,14 +29,22 @@ def literal(value: Any) -> Run:
 
 
 def list_literal(items: tuple[Run, ...]) -> Run:
-    """`[ ]`: a fresh list each time."""
-    return lambda scope, meter: [item(scope, meter) for item in items]
+    """`[ ]`: a fresh list each time, which costs: a template may ask for it very often."""
+    length = len(items)
+
+    def run(scope: Scope, meter: Meter) -> Any:
+        meter.spend(length)
+        return [item(scope, meter) for item in items]
+
+    return run
 
 
 def dict_literal(keys: tuple[str, ...], values: tuple[Run, ...]) -> Run:
     """`{ }`: a fresh mapping each time; of two equal keys the later one counts."""
+    length = len(keys)
 
     def run(scope: Scope, meter: Meter) -> Any:
+        meter.spend(length)
         return {key: value(scope, meter) for key, value in zip(keys, values, strict=True)}
 
     return run

@@ -13,6 +13,8 @@ from actorflow.expression.kinds import check_bits, finite, is_list, is_mapping, 
 from actorflow.expression.limits import Fault, Meter
 from actorflow.expression.text import scalar_text
 
+DIVISION_BY_ZERO = "division by zero"
+
 Operation: TypeAlias = Callable[[Meter, Any, Any], Any]
 
 
@@ -27,7 +29,7 @@ def _arithmetic(
         try:
             result = compute(left, right)
         except ZeroDivisionError:
-            raise Fault("division by zero") from None
+            raise Fault(DIVISION_BY_ZERO) from None
         except OverflowError:
             raise Fault("the number is too large") from None
         return finite(result)
@@ -87,21 +89,20 @@ def equal(meter: Meter, left: Any, right: Any) -> bool:
         meter.read_text(min(len(left), len(right)))
         return left == right
     if isinstance(left, _SCALARS) or isinstance(right, _SCALARS):
-        return _equal_scalars(left, right)
+        return _equal_scalars(meter, left, right)
     pairs: list[tuple[Any, Any]] = [(left, right)]
     while pairs:
         one, other = pairs.pop()
-        meter.spend(1)
         if isinstance(one, _SCALARS) or isinstance(other, _SCALARS):
             if isinstance(one, str) and isinstance(other, str):
                 meter.read_text(min(len(one), len(other)))
-            if not _equal_scalars(one, other):
+            if not _equal_scalars(meter, one, other):
                 return False
         elif is_list(one) and is_list(other) and len(one) == len(other):
-            meter.spend(_CONTAINER_STEPS + len(one))
+            meter.spend(_CONTAINER_STEPS + 2 * len(one))
             pairs.extend(zip(one, other, strict=True))
         elif is_mapping(one) and is_mapping(other) and len(one) == len(other):
-            meter.spend(_CONTAINER_STEPS + len(one))
+            meter.spend(_CONTAINER_STEPS + 2 * len(one))
             if any(key not in other for key in one):
                 return False
             pairs.extend((one[key], other[key]) for key in one)
@@ -111,11 +112,15 @@ def equal(meter: Meter, left: Any, right: Any) -> bool:
 
 
 _CONTAINER_STEPS = 6  # to open two containers costs as much as to compare so many scalars
+_CALL_STEPS = 3  # and to begin anew for each item, as this many
 _SCALARS = (str, int, float, bool, type(None))
 
 
-def _equal_scalars(left: Any, right: Any) -> bool:
-    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
+def _equal_scalars(meter: Meter, left: Any, right: Any) -> bool:
+    if isinstance(left, bool) is not isinstance(right, bool):
+        return False
+    meter.read_number(left)
+    return bool(left == right)
 
 
 def unequal(meter: Meter, left: Any, right: Any) -> bool:
@@ -127,7 +132,9 @@ def _ordering(symbol: str, compare: Callable[[Any, Any], bool]) -> Operation:
     def operate(meter: Meter, left: Any, right: Any) -> bool:
         if isinstance(left, str) and isinstance(right, str):
             meter.read_text(min(len(left), len(right)))
-        elif not (is_number(left) and is_number(right)):
+        elif is_number(left) and is_number(right):
+            meter.read_number(left)
+        else:
             raise Fault(f"`{symbol}` orders two numbers or two strings, not {kind(left)} and {kind(right)}")
         return compare(left, right)
 
@@ -145,7 +152,7 @@ def contained(meter: Meter, needle: Any, holder: Any) -> bool:
     if isinstance(holder, str):
         if not isinstance(needle, str):
             raise Fault(f"`in` looks for a string in a string, not for {kind(needle)}")
-        meter.read_text(len(holder) + len(needle))
+        meter.search_text(len(needle), len(holder))
         return needle in holder
     if is_list(holder):
         return _is_among(meter, needle, holder)
@@ -161,8 +168,10 @@ def _is_among(meter: Meter, needle: Any, items: list[Any]) -> bool:
         return needle in items
     meter.spend(len(items))
     if isinstance(needle, _SCALARS):
+        meter.read_number(needle, len(items))
         is_bool = isinstance(needle, bool)
         return any(item == needle and isinstance(item, bool) is is_bool for item in items)
+    meter.spend(_CALL_STEPS * len(items))
     return any(equal(meter, needle, item) for item in items if not isinstance(item, _SCALARS))
 
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from actorflow.expression import nodes, operators
 from actorflow.expression.functions import FILTERS, FUNCTIONS, Function
+from actorflow.expression.kinds import is_number
 from actorflow.expression.limits import MAX_DEPTH, MAX_NODES, Fault, Run
 from actorflow.expression.lookups import item_lookup, path_lookup
 from actorflow.expression.names import Path, canonical, did_you_mean, shown
-from actorflow.expression.operators import Operation
+from actorflow.expression.operators import DIVISION_BY_ZERO, Operation
 from actorflow.expression.tokens import Token, tokens_of
 
 
@@ -28,6 +29,8 @@ class Parsed(NamedTuple):
     run: Run
     paths: tuple[Path, ...]  #: each once, in order of appearance
     reads_clock: bool
+    secrets_column: int  #: where `secrets` is read first; 0 if it is not
+    nodes: int
 
 
 def parse(text: str, start: int, stop: int, *, is_dollar: bool) -> Parsed:
@@ -39,7 +42,7 @@ def parse(text: str, start: int, stop: int, *, is_dollar: bool) -> Parsed:
     parser = _Parser(tokens_of(text, start, stop), is_dollar=is_dollar)
     node = parser.expression()
     parser.expect_end()
-    return Parsed(node.run, tuple(parser.paths), parser.reads_clock)
+    return Parsed(node.run, tuple(parser.paths), parser.reads_clock, parser.secrets_column, parser.nodes)
 
 
 class _Node(NamedTuple):
@@ -77,6 +80,9 @@ _OPERATIONS: Mapping[str, Operation] = {
     "%": operators.remainder,
 }
 
+_SUFFIXES = frozenset({"[", "|", "("})
+_DIVISIONS = frozenset({"/", "//", "%"})
+
 _PREFIXES = {
     "not": (operators.inverse, _NOT),
     "-": (operators.negative, _SIGN),
@@ -88,12 +94,13 @@ class _Parser:
     def __init__(self, tokens: list[Token], *, is_dollar: bool) -> None:
         self.paths: dict[Path, None] = {}
         self.reads_clock = False
+        self.secrets_column = 0
         self._tokens = tokens
         self._place = 0
         self._token = tokens[0]
         self._is_dollar = is_dollar
         self._depth = 0
-        self._nodes = 0
+        self.nodes = 0
 
     def expression(self, level: int = _LOWEST) -> _Node:
         """Read as far as operators bind tighter than `level`."""
@@ -117,12 +124,19 @@ class _Parser:
     def _chain(self, first: _Node, level: int) -> _Node:
         operands, steps = [first], list[nodes.Step]()
         while self._token.kind == "operator" and _LEVELS.get(self._token.text) == level:
-            operator = self._advance()
+            operator, place = self._advance(), self._place
             if steps and level == _COMPARISON:
                 raise Fault("comparisons do not chain; write a < b and b < c", operator.column)
             operands.append(self.expression(level))
+            if operator.text in _DIVISIONS and self._is_zero_since(place):
+                raise Fault(DIVISION_BY_ZERO, operator.column)
             steps.append(nodes.Step(_OPERATIONS[operator.text], operands[-1].run, operator.column))
         return self._node(nodes.chain(first.run, tuple(steps)), *operands, weight=len(steps))
+
+    def _is_zero_since(self, place: int) -> bool:
+        """Whether the literal 0, and nothing else, has been read from here on."""
+        value = self._tokens[place].value
+        return self._place == place + 1 and is_number(value) and value == 0
 
     def _junction(self, first: _Node, level: int) -> _Node:
         operands, columns = [first], [self._token.column]
@@ -150,7 +164,7 @@ class _Parser:
             node = self._node(nodes.literal(token.value))
         elif token.kind == "name":
             self._advance()
-            node = self._call(token) if self._is_at("(") else self._lookup(token)
+            node = self._named(token)
         elif token.kind == "operator" and token.text in _PREFIXES:
             return self._prefix(self._advance())
         else:
@@ -202,6 +216,19 @@ class _Parser:
 
     # Names, and what may follow a value.
 
+    def _named(self, name: Token) -> _Node:
+        if name.text == "now":
+            return self._clock(name)
+        return self._call(name) if self._is_at("(") else self._lookup(name)
+
+    def _clock(self, name: Token) -> _Node:
+        """`now`, with or without the brackets of a call."""
+        if self._is_at("("):
+            self._advance()
+            _check_count(name, len(self._sequence(")")), 0, 0)
+        self.reads_clock = True
+        return self._node(nodes.clock(name.column))
+
     def _lookup(self, name: Token) -> _Node:
         """The longest path from here whose keys are all written out."""
         keys = [name]
@@ -218,6 +245,8 @@ class _Parser:
             tuple(key.value if key.kind == "literal" else key.text for key in keys), is_dollar=self._is_dollar
         )
         self.paths.setdefault(path)
+        if path[0] == "secrets":
+            self.secrets_column = self.secrets_column or name.column
         run = path_lookup(path, tuple(key.column for key in keys))
         return self._node(run, where=".".join(path))
 
@@ -234,18 +263,18 @@ class _Parser:
                 self._advance()
                 run = item_lookup(node.run, node.where, nodes.literal(token.text), token.column)
                 node = self._node(run, node)
-            elif self._is_at("["):
+            elif token.text not in _SUFFIXES or token.kind != "operator":
+                return node
+            elif token.text == "[":
                 self._advance()
                 key = self.expression()
                 self._expect("]")
                 node = self._node(item_lookup(node.run, node.where, key.run, token.column), node, key)
-            elif self._is_at("|"):
+            elif token.text == "|":
                 self._advance()
                 node = self._filter(node)
-            elif self._is_at("("):
-                raise Fault("there are no methods; a filter is written as in x | upper", token.column)
             else:
-                return node
+                raise Fault("there are no methods; a filter is written as in x | upper", token.column)
 
     def _filter(self, value: _Node) -> _Node:
         name = self._token
@@ -267,10 +296,6 @@ class _Parser:
     def _call(self, name: Token) -> _Node:
         self._advance()
         arguments = self._sequence(")")
-        if name.text == "now":
-            _check_count(name, len(arguments), 0, 0)
-            self.reads_clock = True
-            return self._node(nodes.clock(name.column))
         function = _known(name, FUNCTIONS, "function")
         _check_count(name, len(arguments), function.least, function.most)
         runs = tuple(argument.run for argument in arguments)
@@ -304,10 +329,13 @@ class _Parser:
         return Fault(f"expected {expected}, found {what}", found.column)
 
     def _node(self, run: Run, *parts: _Node, weight: int = 1, where: str = "") -> _Node:
-        self._nodes += weight
-        if self._nodes > MAX_NODES:
+        self.nodes += weight
+        if self.nodes > MAX_NODES:
             raise Fault(f"the expression has more than {MAX_NODES} parts", self._token.column)
-        height = 1 + max([part.height for part in parts]) if parts else 1
+        height = 1
+        for part in parts:
+            if part.height >= height:
+                height = part.height + 1
         self._check_depth(height)
         return _Node(run, height, where)
 

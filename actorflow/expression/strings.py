@@ -9,24 +9,31 @@ from typing import TypeAlias, cast
 
 from actorflow.errors import ExpressionError
 from actorflow.expression.compiled import Expression, compile_part
-from actorflow.expression.limits import MAX_EXPRESSIONS, MAX_TEMPLATE
-from actorflow.expression.names import ROOTS
+from actorflow.expression.limits import MAX_EXPRESSIONS, MAX_TEMPLATE, Fault
+from actorflow.expression.names import ROOTS, SECRETS_PLACE, shown
+from actorflow.expression.parser import parse
+from actorflow.expression.sealed import SecretName
 
-Piece: TypeAlias = str | Expression
+Piece: TypeAlias = str | Expression | SecretName
 
 _MARK = re.compile(r"\$\$|\$\{\{|\$\{|\{\{")
 _LEADING_DOT = re.compile(r"[ \t\r\n]*\.(?=[A-Za-z_])")
 _DOLLAR = re.compile(r"[^{}]*(?=\})")
 _DOLLAR_PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\.[A-Za-z_][A-Za-z0-9_-]*|\[-?[0-9]+\])*")
-_CAPITALS = re.compile(r"[A-Z_]*[A-Z][A-Z0-9_]*")
+_CAPITALS = re.compile(r"[A-Z_][A-Z0-9_]*")
+_SECRET = re.compile(r"secrets\.([A-Za-z_][A-Za-z0-9_]*+(?:-++[A-Za-z0-9_]++)*+)")
+_BRACED_SECRET = re.compile(rf"[ \t\r\n]*+{_SECRET.pattern}[ \t\r\n]*+")
 _BRACE_OR_QUOTE = re.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|["'{}]""", re.DOTALL)
 
 
-def pieces_of(text: str) -> tuple[Piece, ...]:
-    """Cut a string into text and expressions, in order, without empty texts.
+def pieces_of(text: str, *, secrets: bool = False) -> tuple[Piece, ...]:
+    """Cut a string into text, expressions and, where `secrets` says that they are legal, the names of secrets.
+
+    The pieces are in order, without empty texts, no two texts side by side.
 
     Raises:
-        ExpressionError: A template does not end, or is none, or the string is longer than 64 KiB.
+        ExpressionError: A template does not end, or is none, or names a secret where that is not legal; or the string
+            is longer than 64 KiB.
     """
     if _MARK.search(text) is None:
         return (text,) if text else ()
@@ -38,9 +45,9 @@ def pieces_of(text: str) -> tuple[Piece, ...]:
     place = expressions = 0
     while mark := _MARK.search(text, place):
         found.append(text[place : mark.start()])
-        piece, place = _marked(text, mark)
+        piece, place = _marked(text, mark, secrets)
         found.append(piece)
-        expressions += isinstance(piece, Expression)
+        expressions += not isinstance(piece, str)
         if expressions > MAX_EXPRESSIONS:
             raise ExpressionError(f"a string holds at most {MAX_EXPRESSIONS} expressions", source=text)
     found.append(text[place:])
@@ -48,30 +55,39 @@ def pieces_of(text: str) -> tuple[Piece, ...]:
 
 
 def _merged(pieces: list[Piece]) -> Iterator[Piece]:
-    for is_expression, group in groupby(pieces, lambda piece: isinstance(piece, Expression)):
-        if is_expression:
+    for is_text, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+        if not is_text:
             yield from group
         elif text := "".join(cast("Iterator[str]", group)):
             yield text
 
 
-def _marked(text: str, mark: re.Match[str]) -> tuple[Piece, int]:
+def _marked(text: str, mark: re.Match[str], secrets: bool) -> tuple[Piece, int]:
     """What the mark begins, and the place behind it."""
     match mark.group():
         case "$$":
             return "$", mark.end()
         case "{{":
-            return _braced(text, mark)
+            return _braced(text, mark, secrets)
         case _:
-            return _dollar(text, mark)
+            return _dollar(text, mark, secrets)
 
 
-def _braced(text: str, mark: re.Match[str]) -> tuple[Expression, int]:
+def _braced(text: str, mark: re.Match[str], secrets: bool) -> tuple[Piece, int]:
     start = mark.end()
     stop = _closing_braces(text, mark)
     if dot := _LEADING_DOT.match(text, start, stop):
         start = dot.end()
+    if secret := _BRACED_SECRET.fullmatch(text, start, stop):
+        return _secret(secret, secrets), stop + 2
     return compile_part(text, start, stop), stop + 2
+
+
+def _secret(found: re.Match[str], secrets: bool) -> SecretName:
+    if secrets:
+        return SecretName("secret", found[1])
+    problem = f"secrets.{_short(found[1])} can stand only in {SECRETS_PLACE}"
+    raise ExpressionError(problem, source=found.string, column=found.start(1) - len("secrets.") + 1)
 
 
 def _closing_braces(text: str, opening: re.Match[str]) -> int:
@@ -95,28 +111,41 @@ def _closing_braces(text: str, opening: re.Match[str]) -> int:
     raise ExpressionError("`{{` has no `}}` that closes it", source=text, column=opening.start() + 1)
 
 
-def _dollar(text: str, mark: re.Match[str]) -> tuple[Expression, int]:
+def _dollar(text: str, mark: re.Match[str], secrets: bool) -> tuple[Piece, int]:
     inner = _DOLLAR.match(text, mark.end())
     if mark.group() == "${{":
         problem = "`${{` is no template: write {{ }} without the dollar"
     elif inner is None:
         problem = "`${` has no `}` that closes it"
+    elif secret := _SECRET.fullmatch(text, inner.start(), inner.end()):
+        return _secret(secret, secrets), inner.end() + 1
     elif _CAPITALS.fullmatch(inner.group()):
-        problem = f"{_cut(inner)} is the environment or a secret: both come to values with a later release"
+        if secrets:
+            return SecretName("env", inner.group()), inner.end() + 1
+        problem = _environment_elsewhere(inner.group())
     elif (path := _DOLLAR_PATH.fullmatch(inner.group())) is None or path.group(1) not in ROOTS:
-        roots = ", ".join(sorted(ROOTS))
-        problem = (
-            f"{_cut(inner)} is unknown: an expression is written {{{{ }}}}, a path begins with one of {roots}"
-        )
+        problem = _unknown_dollar(inner.group())
     else:
         return compile_part(text, inner.start(), inner.end(), is_dollar=True), inner.end() + 1
     problem = f"{problem}; a literal dollar sign is written $$"
     raise ExpressionError(problem, source=text, column=mark.start() + 1)
 
 
-def _cut(inner: re.Match[str]) -> str:
-    content = inner.group()
-    return f"${{{content if len(content) <= 40 else f'{content[:40]}…'}}}"
+def _environment_elsewhere(name: str) -> str:
+    written = f"${{{_short(name)}}}"
+    return (
+        f"{written} is the environment or a secret, and can stand only in {SECRETS_PLACE}"
+        f" (elsewhere, a variable that is listed under env: is read as {{{{ env.{_short(name)} }}}})"
+    )
+
+
+def _unknown_dollar(content: str) -> str:
+    written, roots = f"${{{_short(content)}}}", ", ".join(sorted(ROOTS))
+    return f"{written} is unknown: an expression is written {{{{ }}}}, a path begins with one of {roots}"
+
+
+def _short(text: str) -> str:
+    return shown(text)[1:-1]
 
 
 # In a shell string only what can be nobody else's is ours: Go's templates (`docker ps --format`) have fields with a
@@ -151,8 +180,8 @@ def _may_be_ours(match: re.Match[str]) -> bool:
 
 def _reads_our_root(inner: str) -> bool:
     try:
-        return any(path[0] in ROOTS for path in compile_part(inner, 0, len(inner)).paths)
-    except ExpressionError:
+        return any(path[0] in ROOTS for path in parse(inner, 0, len(inner), is_dollar=False).paths)
+    except Fault:
         return False
 
 

@@ -15,9 +15,23 @@ def scalar_text(meter: Meter, value: Any) -> str:
     """A scalar as text: null is empty, bools and numbers are as in JSON."""
     if isinstance(value, str):
         return value
-    if value is None or isinstance(value, int | float):
-        return text_of(meter, value)
+    if value is None:
+        return ""
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return _number_text(meter, value)
     raise Fault(f"{kind(value)} is no text; `tojson` writes it as JSON")
+
+
+def _number_text(meter: Meter, value: float) -> str:
+    meter.spend(_NUMBER_STEPS)
+    if isinstance(value, int):
+        check_bits(value, 0, 0)
+    try:
+        return repr(finite(value))
+    except ValueError:
+        raise Fault(_NO_JSON_NUMBER) from None
 
 
 def text_of(meter: Meter, value: Any) -> str:
@@ -35,10 +49,14 @@ def json_of(meter: Meter, value: Any) -> str:
             value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_dict
         )
     except ValueError:  # NaN; an integer with more digits than the interpreter is set to convert
-        raise Fault("a number that is not finite, or is too large, has no JSON") from None
+        raise Fault(_NO_JSON_NUMBER) from None
     # Escapes make a text of control characters up to six times as long as measured.
     meter.build_text(len(written))
     return written
+
+
+_NUMBER_STEPS = 3  # to write the digits of a float takes longer than all else
+_NO_JSON_NUMBER = "a number that is not finite, or is too large, has no JSON"
 
 
 def _measure(meter: Meter, value: Any) -> None:
@@ -57,14 +75,14 @@ def _measure(meter: Meter, value: Any) -> None:
                 check_bits(item, 0, 0)
             elif is_list(item):
                 length += len(item) + 1
-                meter.spend(len(item))
+                meter.spend(len(item) + 1)
                 below += item
             elif is_mapping(item):
                 length += _length_of_keys(meter, item)
                 below += item.values()
             elif isinstance(item, float):
                 length += 3
-                meter.spend(2)  # to write its digits takes longer than all else
+                meter.spend(_NUMBER_STEPS)
             elif item is None:
                 length += 4
             else:
@@ -74,7 +92,7 @@ def _measure(meter: Meter, value: Any) -> None:
 
 
 def _length_of_keys(meter: Meter, mapping: Mapping[Any, Any]) -> int:
-    meter.spend(len(mapping))
+    meter.spend(3 * len(mapping) + 3)
     if not all(isinstance(key, str) for key in mapping):
         raise Fault("a mapping whose keys are not all strings has no JSON")
     return sum(map(len, mapping)) + 4 * len(mapping) + 1

@@ -7,15 +7,11 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-import anyio
 from attrs import frozen
 
 from actorflow.core.events import HookStatus
 from actorflow.processes import ProcessNotStarted, ProcessRequest, ProcessResult, ProcessTrees
 from actorflow.spec.model import HookSpec
-
-OUTPUT_KEPT = 64 * 1024
-"""Bytes of each stream that the record keeps, the last ones."""
 
 
 @frozen
@@ -24,7 +20,7 @@ class CommandHook:
 
     hook: HookSpec
     env: Mapping[str, str]  #: above the process's own
-    folder: str
+    folder: str  #: the workflow's; the hook's `cwd` is relative to it
     delivery_id: str
 
 
@@ -37,39 +33,48 @@ class HookOutcome:
 
 
 async def run_command_hook(job: CommandHook, trees: ProcessTrees) -> HookOutcome:
-    """Run the command to its end, or to its timeout. Cancelling ends its tree, then goes on."""
+    """Run the command to its end, or to its timeout. Cancelling ends its tree, then goes on.
+
+    The record has what it printed, the last `max_output` bytes of each stream, also of one that timed out.
+    """
+    hook = job.hook
     request = ProcessRequest(
-        command=job.hook.command,
-        cwd=job.folder,
+        command=hook.command,
+        cwd=job.folder if hook.cwd is None else os.path.join(job.folder, hook.cwd),  # noqa: PTH118 - said as written
         env={**os.environ, **job.env},
         cookie=job.delivery_id,
-        max_output=OUTPUT_KEPT,
+        max_output=hook.max_output,
+        timeout=hook.timeout,
     )
-    with anyio.move_on_after(job.hook.timeout):
-        try:
-            return _outcome(await trees.run(request))
-        except ProcessNotStarted as error:
-            return HookOutcome("failed", {"summary": str(error)})
-    return HookOutcome("timed_out", {"summary": f"not done after {job.hook.timeout:g} s"})
+    try:
+        result = await trees.run(request)
+    except ProcessNotStarted as error:
+        return HookOutcome("failed", {"summary": str(error)})
+    if result.is_timed_out:
+        return HookOutcome("timed_out", {**_record(result), "summary": f"not done after {hook.timeout:g} s"})
+    return _outcome(result)
 
 
 def _outcome(result: ProcessResult) -> HookOutcome:
-    stderr = result.stderr.decode(errors="replace")
-    record: dict[str, Any] = {
-        "exit_status": result.exit_status,
-        "stdout": result.stdout.decode(errors="replace"),
-        "stderr": stderr,
-        "truncated": result.stdout_truncated or result.stderr_truncated,
-        "duration_s": round(result.duration_s, 6),
-    }
+    record = _record(result)
     if result.exit_status == 0:
         return HookOutcome("ok", record)
-    last = stderr.strip().rsplit("\n", 1)[-1]
+    last = str(record["stderr"]).strip().rsplit("\n", 1)[-1]
     if result.signal is not None:
         how = f"killed by {_name_of(result.signal)}"
     else:
         how = f"exited with status {result.exit_status}"
     return HookOutcome("failed", {**record, "summary": f"{how}: {last}" if last else how})
+
+
+def _record(result: ProcessResult) -> dict[str, Any]:
+    return {
+        "exit_status": result.exit_status,
+        "stdout": result.stdout.decode(errors="replace"),
+        "stderr": result.stderr.decode(errors="replace"),
+        "truncated": result.stdout_truncated or result.stderr_truncated,
+        "duration_s": round(result.duration_s, 6),
+    }
 
 
 def _name_of(number: int) -> str:

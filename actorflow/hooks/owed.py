@@ -113,7 +113,7 @@ class DeliveryLine:
             if isinstance(event, GenerationStarted):
                 self._generation = event.generation
             elif isinstance(event, StageCompleted):
-                for index, hook in enumerate(self._debtor.spec.hooks.on_stage_complete):
+                for index, hook in enumerate(self._debtor.spec.hooks.of("on_stage_complete")):
                     yield OwedHook(seq, f"on_stage_complete[{index}]", hook, event, self._generation)
 
     async def _deliver(self, owed: OwedHook) -> None:
@@ -139,8 +139,9 @@ class DeliveryLine:
 
     async def _record(self, delivery: Delivery) -> None:
         """The cursor moves past an event with the last of its hooks."""
-        last = f"on_stage_complete[{len(self._debtor.spec.hooks.on_stage_complete) - 1}]"
-        cursor = delivery.seq if delivery.hook == last else delivery.seq - 1
+        count = len(self._debtor.spec.hooks.of("on_stage_complete"))
+        is_last = delivery.hook == f"on_stage_complete[{count - 1}]"
+        cursor = delivery.seq if is_last else delivery.seq - 1
         gate = self._host.gate()
         errors: list[Exception] = []
 

@@ -6,26 +6,34 @@ from actorflow.errors import StoreUnusableError
 from actorflow.journal.memory import MemoryJournal
 from actorflow.journal.protocol import (
     Append,
+    CachedDefinition,
+    Checkpoint,
     CreateRun,
     Delivery,
     Journal,
+    KeepDefinition,
     RecordDeliveries,
     Release,
     RunRow,
     RunSummary,
+    SaveCheckpoint,
     Write,
 )
 
 __all__ = [
     "Append",
+    "CachedDefinition",
+    "Checkpoint",
     "CreateRun",
     "Delivery",
     "Journal",
+    "KeepDefinition",
     "MemoryJournal",
     "RecordDeliveries",
     "Release",
     "RunRow",
     "RunSummary",
+    "SaveCheckpoint",
     "Write",
     "open_journal",
 ]

@@ -13,7 +13,7 @@ from actorflow.journal.codec import encode_events
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.journal.protocol import Append, CreateRun, RecordDeliveries, RunRow
+    from actorflow.journal.protocol import Append, CreateRun, RecordDeliveries, RunRow, SaveCheckpoint
 
 #: SQLite takes a value of at most 10^9 bytes, and a refused write is better than a store that fails
 MAX_PAYLOAD_BYTES = 500_000_000
@@ -58,6 +58,19 @@ def check_deliveries(write: RecordDeliveries, last_seq: int) -> None:
     highest = max((delivery.seq for delivery in write.deliveries), default=0)
     if max(highest, write.cursor) > last_seq:
         msg = f"deliveries of run {write.run_id!r} speak of event {max(highest, write.cursor)}; the last is {last_seq}"
+        raise ValueError(msg)
+
+
+def check_checkpoint(write: SaveCheckpoint, last_seq: int) -> None:
+    """Refuse a checkpoint that is not of the end of what its run has appended.
+
+    Raises:
+        ValueError: it is of another place.
+    """
+    if write.seq != last_seq:
+        msg = (
+            f"a checkpoint of run {write.run_id!r} must be of event {last_seq}, its last, not of {write.seq}"
+        )
         raise ValueError(msg)
 
 

@@ -4,6 +4,9 @@ An event is an array `[tag, version, at, …]`: its fields in the order of its c
 Tags and versions are the format of every store that was ever written: a class may be renamed, its tag may not, and a
 class whose fields change gets the next version. Values are JSON as orjson gives it back (string keys, integers of 64
 bits, no NaN): whoever makes an event sees to that.
+
+Where values are kept apart (see `blobs`), the array has one item more than its class has fields, a mark
+`{index in the array: hash of the value's JSON}`, and null in their places. No value of a user's can stand there.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from actorflow.core.events import (
     Event,
     Failure,
     FallbackChosen,
+    FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
@@ -36,12 +40,15 @@ from actorflow.core.events import (
     RunEnding,
     RunFinished,
     RunStarted,
+    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
     TaskSkipped,
 )
 from actorflow.errors import StoreDamagedError
+from actorflow.journal.blobs import BLOB_BYTES, Fetch, no_blob, put_back, set_apart
+from actorflow.journal.plain import encode
 
 #: tag, version, class: every member of `Event`, once
 REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
@@ -55,6 +62,8 @@ REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
     ("attempt_lost", 1, AttemptLost),
     ("retry_scheduled", 1, RetryScheduled),
     ("fallback_chosen", 1, FallbackChosen),
+    ("fallback_value_used", 1, FallbackValueUsed),
+    ("sleep_started", 1, SleepStarted),
     ("task_failed", 1, TaskFailed),
     ("task_canceled", 1, TaskCanceled),
     ("task_skipped", 1, TaskSkipped),
@@ -69,8 +78,8 @@ REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
     ("run_finished", 1, RunFinished),
 )
 
-#: without these orjson would write what does not come back as it went
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+#: a batch is large because it is long, more often than not: so many events are looked at together
+_ROWS_IN_PART = 64
 
 
 def encode_events(events: Sequence[Event]) -> bytes:
@@ -79,21 +88,37 @@ def encode_events(events: Sequence[Event]) -> bytes:
     Raises:
         TypeError: a value is not JSON, or not an event at all.
     """
-    rows: list[tuple[Any, ...]] = []
-    for event in events:
-        form = _BY_CLASS.get(type(event))
-        if form is None:
-            msg = f"{type(event).__name__} is not an event"
-            raise TypeError(msg)
-        rows.append(form.prefix + form.values(event))
-    return orjson.dumps(rows, _plain, _OPTIONS)
+    return encode(_rows(events))
 
 
-def decode_events(payload: bytes, run_id: str, first_seq: int) -> list[Event]:
-    """Read what `encode_events` wrote; `run_id` and `first_seq` say in an error where it came from.
+def encode_apart(events: Sequence[Event]) -> tuple[bytes, dict[str, bytes]]:
+    """The same with the large values apart: as JSON, by hash.
 
     Raises:
-        StoreDamagedError: not such an array, an unknown tag, or a version newer than this code.
+        TypeError: as for `encode_events`.
+    """
+    rows, blobs = _rows(events), dict[str, bytes]()
+    parts: list[bytes] = []
+    for start in range(0, len(rows), _ROWS_IN_PART):
+        some = rows[start : start + _ROWS_IN_PART]
+        part = encode(some)
+        if len(part) > BLOB_BYTES:
+            part = encode([_marked(row, blobs) for row in some])
+        parts.append(part[1:-1])
+    return b"[" + b",".join(parts) + b"]", blobs
+
+
+def decode_events(payload: bytes, run_id: str, first_seq: int, fetch: Fetch = no_blob) -> list[Event]:
+    """Read what `encode_events` or `encode_apart` wrote.
+
+    Args:
+        payload: the JSON.
+        run_id: which run it is of, for errors.
+        first_seq: the number of the first event, for errors.
+        fetch: gives the JSON of a value that is kept apart.
+
+    Raises:
+        StoreDamagedError: not such an array, an unknown tag, a version newer than this code, or a value that is gone.
     """
     seq = first_seq
     events: list[Event] = []
@@ -102,8 +127,10 @@ def decode_events(payload: bytes, run_id: str, first_seq: int) -> list[Event]:
             form = _BY_TAG.get(row[0])
             if form is None or form.version != row[1]:
                 raise _unknown(run_id, seq, row[0], row[1])
+            if len(row) > form.width:
+                put_back(row, row.pop(), fetch)
             events.append(form.build(row))
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise StoreDamagedError(
             f"run {run_id!r} cannot be read: event {seq} is malformed ({error})"
         ) from error
@@ -112,7 +139,7 @@ def decode_events(payload: bytes, run_id: str, first_seq: int) -> list[Event]:
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """Write the record of a delivery as JSON; a `TypeError` says that it is none."""
-    return orjson.dumps(record, _plain, _OPTIONS)
+    return encode(record)
 
 
 def decode_record(payload: bytes) -> dict[str, Any]:
@@ -121,11 +148,30 @@ def decode_record(payload: bytes) -> dict[str, Any]:
     return record
 
 
+def _marked(row: Sequence[Any], blobs: dict[str, bytes]) -> Sequence[Any]:
+    """A row without its large values, and with a mark where it has any."""
+    values, mark = set_apart(row, blobs)
+    return (*values, mark) if mark else values
+
+
+def _rows(events: Sequence[Event]) -> list[tuple[Any, ...]]:
+    """Events as arrays, their values as they are."""
+    rows: list[tuple[Any, ...]] = []
+    for event in events:
+        form = _BY_CLASS.get(type(event))
+        if form is None:
+            msg = f"{type(event).__name__} is not an event"
+            raise TypeError(msg)
+        rows.append(form.prefix + form.values(event))
+    return rows
+
+
 @frozen
 class _Form:
     """How the events of one class look in JSON."""
 
     version: int
+    width: int  #: items of its array
     prefix: tuple[str, int]
     values: Callable[[Event], tuple[Any, ...]]
     build: Callable[[list[Any]], Event]
@@ -134,8 +180,9 @@ class _Form:
 def _form(tag: str, version: int, kind: type[Event]) -> _Form:
     names = [name.name for name in fields(kind)]
     getter = attrgetter(*names) if len(names) > 1 else _single(names[0])
+    width = len(names) + 2
     if "failure" not in names:
-        return _Form(version, (tag, version), getter, lambda row: kind(*row[2:]))
+        return _Form(version, width, (tag, version), getter, lambda row: kind(*row[2:]))
     at = names.index("failure")
 
     def values(event: Event) -> tuple[Any, ...]:
@@ -151,21 +198,13 @@ def _form(tag: str, version: int, kind: type[Event]) -> _Form:
             found[at] = Failure(*found[at])
         return kind(*found)
 
-    return _Form(version, (tag, version), values, build)
+    return _Form(version, width, (tag, version), values, build)
 
 
 def _single(name: str) -> Callable[[Event], tuple[Any, ...]]:
     """An attrgetter of one name gives the bare value; events are tuples here."""
     getter = attrgetter(name)
     return lambda event: (getter(event),)
-
-
-def _plain(value: object) -> object:
-    """Take mappings that are not dicts, and refuse the rest."""
-    if isinstance(value, Mapping):
-        return dict(value)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-    msg = f"{type(value).__name__} is not JSON"
-    raise TypeError(msg)
 
 
 def _unknown(run_id: str, seq: int, tag: object, version: object) -> StoreDamagedError:

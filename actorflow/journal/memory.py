@@ -16,17 +16,37 @@ from attrs import define, evolve, field
 
 from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, RunExistsError, RunNotFoundError, StoreDamagedError, StoreFailed
-from actorflow.journal.admission import check_deliveries, check_names, choose, nearest, not_owned, payload_of
+from actorflow.journal.admission import (
+    check_checkpoint,
+    check_deliveries,
+    check_names,
+    choose,
+    nearest,
+    not_owned,
+    payload_of,
+)
+from actorflow.journal.blobs import no_blob
 from actorflow.journal.codec import decode_events, decode_record, encode_record
 from actorflow.journal.protocol import (
+    CHECKED_KEPT,
     Append,
+    CachedDefinition,
+    Checkpoint,
     CreateRun,
     Delivery,
+    KeepDefinition,
     RecordDeliveries,
     Release,
     RunRow,
     RunSummary,
+    SaveCheckpoint,
     Write,
+)
+from actorflow.journal.shortcuts import (
+    decode_checkpoint,
+    decode_definition,
+    encode_checkpoint,
+    encode_warnings,
 )
 
 
@@ -37,6 +57,7 @@ class MemoryJournal:
         self._lock = Lock()
         self._runs: dict[str, _Run] = {}
         self._definitions: dict[str, bytes] = {}
+        self._checked: dict[str, tuple[str, bytes]] = {}  #: digest and warnings by key, the latest last
         self._is_closed = False
 
     @property
@@ -94,6 +115,20 @@ class MemoryJournal:
             seen = batches[start:]
         return _decoded(run_id, seen, after)
 
+    def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """See `Journal.checkpoint`."""
+        with self._lock:
+            self._refuse_if_closed()
+            kept = self._find(run_id).checkpoint
+        return None if kept is None else decode_checkpoint(*kept, no_blob)
+
+    def cached_definition(self, key: str) -> CachedDefinition | None:
+        """See `Journal.cached_definition`."""
+        with self._lock:
+            self._refuse_if_closed()
+            kept = self._checked.get(key)
+            return None if kept is None else decode_definition(kept[0], self._definitions[kept[0]], kept[1])
+
     def deliveries(self, run_id: str) -> list[Delivery]:
         """See `Journal.deliveries`."""
         with self._lock:
@@ -107,6 +142,7 @@ class MemoryJournal:
             self._is_closed = True
             self._runs.clear()
             self._definitions.clear()
+            self._checked.clear()
 
     def _admit(self, write: Write) -> Exception | None:
         try:
@@ -119,6 +155,10 @@ class MemoryJournal:
                     self._record(write)
                 case Release():
                     self._owned(write.run_id).is_owned = False
+                case SaveCheckpoint():
+                    self._save_checkpoint(write)
+                case KeepDefinition():
+                    self._keep_definition(write)
                 case _:
                     assert_never(write)
         except (ActorflowError, TypeError, ValueError) as refusal:
@@ -146,6 +186,20 @@ class MemoryJournal:
         check_deliveries(write, run.last_seq)
         run.deliveries += [(evolve(one, record={}), encode_record(one.record)) for one in write.deliveries]
         run.cursor = max(run.cursor, write.cursor)
+
+    def _save_checkpoint(self, write: SaveCheckpoint) -> None:
+        run = self._owned(write.run_id)
+        check_checkpoint(write, run.last_seq)
+        payload, _ = encode_checkpoint(write, keeps_blobs=False)
+        run.checkpoint = (write.seq, write.core_version, payload)
+
+    def _keep_definition(self, write: KeepDefinition) -> None:
+        warnings = encode_warnings(write)
+        self._definitions.setdefault(write.digest, write.body)
+        self._checked.pop(write.key, None)
+        self._checked[write.key] = (write.digest, warnings)
+        if len(self._checked) > CHECKED_KEPT:
+            del self._checked[next(iter(self._checked))]
 
     def _owned(self, run_id: str) -> _Run:
         run = self._runs.get(run_id)
@@ -177,6 +231,7 @@ class _Run:
     is_owned: bool = True
     batches: list[tuple[int, bytes]] = field(factory=list[tuple[int, bytes]])
     deliveries: list[tuple[Delivery, bytes]] = field(factory=list[tuple[Delivery, bytes]])
+    checkpoint: tuple[int, int, bytes] | None = None
 
     def row(self) -> RunRow:
         owner = os.getpid() if self.is_owned else None

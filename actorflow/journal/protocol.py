@@ -7,7 +7,7 @@ when it returns, all of its writes are kept, or the store has failed for good.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -76,7 +76,59 @@ class Release:
     run_id: str
 
 
-Write: TypeAlias = CreateRun | Append | RecordDeliveries | Release
+@frozen
+class SaveCheckpoint:
+    """The folded state of a run behind all that it has appended, in place of the one before.
+
+    A shortcut, never the truth: whoever reads it may do without it.
+    """
+
+    run_id: str
+    seq: int  #: of the last event that is in it, which must be the run's last
+    core_version: int  #: of the rules that it was folded by
+    body: Mapping[str, Any]
+    rows: Iterable[
+        Sequence[Any]
+    ] = ()  #: what there is much of, as JSON; read once, by who commits; large values in
+    #: them are kept apart
+
+
+@frozen
+class KeepDefinition:
+    """A definition that was found good: whoever meets its source again need not check it.
+
+    Only the last `CHECKED_KEPT` keys are kept.
+    """
+
+    key: str  #: hash of all that the outcome of checking depends on
+    digest: str  #: content hash of `body`
+    body: bytes  #: the definition as canonical JSON
+    warnings: Sequence[Mapping[str, Any]] = ()  #: what is to be told again, as JSON
+
+
+Write: TypeAlias = CreateRun | Append | RecordDeliveries | Release | SaveCheckpoint | KeepDefinition
+
+CHECKED_KEPT = 256
+"""Keys of checked definitions that a journal remembers, the latest."""
+
+
+@frozen
+class Checkpoint:
+    """The folded state of a run at a place in its journal; see `SaveCheckpoint`."""
+
+    seq: int
+    core_version: int
+    body: Mapping[str, Any]
+    rows: Iterable[Sequence[Any]]  #: can be read again
+
+
+@frozen
+class CachedDefinition:
+    """A definition that was found good before; see `KeepDefinition`."""
+
+    digest: str
+    body: bytes
+    warnings: Sequence[Mapping[str, Any]]
 
 
 @frozen
@@ -148,6 +200,20 @@ class Journal(Protocol):
 
     def events(self, run_id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
         """The events of a run with their sequence numbers, from `after` + 1 on, checked against gap and damage."""
+        ...
+
+    def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """The last checkpoint of a run, if it is whole and the events in front of it are those that it was made of.
+
+        `events(run_id, after=checkpoint.seq)` is what is to be folded onto it.
+
+        Raises:
+            RunNotFoundError: there is no such run. What is wrong with a checkpoint is no error: there is none then.
+        """
+        ...
+
+    def cached_definition(self, key: str) -> CachedDefinition | None:
+        """What was kept under a key, if it is there and whole."""
         ...
 
     def deliveries(self, run_id: str) -> list[Delivery]:

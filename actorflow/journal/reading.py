@@ -10,10 +10,11 @@ import orjson
 from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, RunNotFoundError, StoreDamagedError
 from actorflow.journal.admission import choose, nearest
+from actorflow.journal.blobs import Fetch, checked_blob
 from actorflow.journal.codec import decode_events, decode_record
 from actorflow.journal.driver import Cursor, Database
 from actorflow.journal.owners import is_alive
-from actorflow.journal.protocol import Delivery, RunRow
+from actorflow.journal.protocol import CachedDefinition, Checkpoint, Delivery, RunRow
 from actorflow.journal.records import (
     RunRecord,
     all_runs,
@@ -22,8 +23,11 @@ from actorflow.journal.records import (
     find_run,
     seal,
     seal_batch,
+    seal_checked,
+    seal_checkpoint,
     seal_delivery,
 )
+from actorflow.journal.shortcuts import decode_checkpoint, decode_definition
 from actorflow.journal.store import StoreFile, patiently
 
 #: batches in a snapshot: who reads slowly keeps no snapshot open, so the WAL can be used again
@@ -39,6 +43,12 @@ _SELECT_START = "SELECT max(first_seq) FROM batches WHERE run = ? AND first_seq 
 _SELECT_PREVIOUS = "SELECT sum FROM batches WHERE run = ? AND first_seq < ? ORDER BY first_seq DESC LIMIT 1"
 _SELECT_DELIVERIES = """SELECT delivery_id, hook, seq, status, CAST(record AS BLOB), sum FROM deliveries
 WHERE run = ? ORDER BY id"""
+_SELECT_BLOB = "SELECT body FROM blobs WHERE hash = ?"
+_SELECT_CHECKPOINT = """SELECT checkpoints.seq, core_version, body, checkpoints.sum, batches.sum
+FROM checkpoints JOIN batches ON batches.run = checkpoints.run AND first_seq = (
+  SELECT max(first_seq) FROM batches WHERE run = checkpoints.run AND first_seq <= checkpoints.seq
+) WHERE checkpoints.run = ? AND first_seq + count - 1 = checkpoints.seq"""
+_SELECT_CHECKED = "SELECT definition, CAST(warnings AS BLOB), sum FROM checked_definitions WHERE key = ?"
 
 
 class StoreReader:
@@ -71,15 +81,31 @@ class StoreReader:
     def definition(self, digest: str) -> bytes:
         """See `Journal.definition`."""
         with self._snapshot() as cursor:
-            rows = cursor.execute("SELECT body, sum FROM definitions WHERE hash = ?", (digest,)).fetchall()
-            if not rows:
-                raise StoreDamagedError(f"the store {self._store.path} has no definition {digest!r}")
-            body: bytes = rows[0][0]
-            if seal(b"", orjson.dumps(digest), body) != rows[0][1]:
-                raise StoreDamagedError(
-                    f"the definition {digest!r} is damaged; restore the store from a copy"
-                )
-        return body
+            return self._definition(cursor, digest)
+
+    def cached_definition(self, key: str) -> CachedDefinition | None:
+        """See `Journal.cached_definition`."""
+        try:
+            with self._snapshot() as cursor:
+                for digest, warnings, written in cursor.execute(_SELECT_CHECKED, (key,)).fetchall():
+                    if seal_checked(key, digest, warnings) == written:
+                        return decode_definition(digest, self._definition(cursor, digest), warnings)
+        except StoreDamagedError:
+            pass
+        return None
+
+    def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """See `Journal.checkpoint`."""
+        try:
+            with self._snapshot() as cursor:
+                record = self._existing(cursor, run_id)
+                found = cursor.execute(_SELECT_CHECKPOINT, (record.key,)).fetchall()
+                for seq, core_version, payload, written, batch_sum in found:
+                    if seal_checkpoint(batch_sum, record, seq, core_version, payload) == written:
+                        return decode_checkpoint(seq, core_version, payload, _fetch_with(cursor, run_id))
+        except StoreDamagedError:
+            pass  # reading the events says what is wrong, if it is the run and not its checkpoint
+        return None
 
     def events(self, run_id: str, after: int) -> Iterator[tuple[int, Event]]:
         """See `Journal.events`."""
@@ -123,11 +149,30 @@ class StoreReader:
                     end = rows[-1] if rows else (batch, start, 0)
                     self._check_end(cursor, record.run_id, end[0], end[1] + end[2] - 1, at_least)
             for batch, first_seq, count, payload, written in rows:  # noqa: B007 - the last one is used above
-                events = _opened(record.run_id, start, previous, (first_seq, count, payload, written))
+                row = (first_seq, count, payload, written)
+                events = _opened(record.run_id, start, previous, row, self._blob_of(record.run_id))
                 for seq, event in enumerate(events, start):
                     if seq > after:
                         yield seq, event
                 start, previous = start + count, written
+
+    def _blob_of(self, run_id: str) -> Fetch:
+        """Gives a run's blobs, each in a snapshot of its own: few events have any."""
+
+        def fetch(name: str) -> bytes:
+            with self._snapshot() as cursor:
+                return _fetch_with(cursor, run_id)(name)
+
+        return fetch
+
+    def _definition(self, cursor: Cursor, digest: str) -> bytes:
+        rows = cursor.execute("SELECT body, sum FROM definitions WHERE hash = ?", (digest,)).fetchall()
+        if not rows:
+            raise StoreDamagedError(f"the store {self._store.path} has no definition {digest!r}")
+        body: bytes = rows[0][0]
+        if seal(b"", orjson.dumps(digest), body) != rows[0][1]:
+            raise StoreDamagedError(f"the definition {digest!r} is damaged; restore the store from a copy")
+        return body
 
     def _check_end(
         self, cursor: Cursor, run_id: str, batch: int, last_seq: int, at_least: int | None
@@ -200,14 +245,25 @@ def _start(cursor: Cursor, run: int, after: int) -> tuple[int, bytes]:
     return start, previous if isinstance(previous, bytes) else b""
 
 
-def _opened(run_id: str, start: int, previous: bytes, row: tuple[int, int, bytes, bytes]) -> list[Event]:
+def _fetch_with(cursor: Cursor, run_id: str) -> Fetch:
+    """Gives a run's blobs, in a snapshot that is open."""
+
+    def fetch(name: str) -> bytes:
+        return checked_blob(run_id, name, cursor.execute(_SELECT_BLOB, (name,)).get)
+
+    return fetch
+
+
+def _opened(
+    run_id: str, start: int, previous: bytes, row: tuple[int, int, bytes, bytes], fetch: Fetch
+) -> list[Event]:
     """The events of a batch that must begin at `start`."""
     first_seq, count, payload, written = row
     if first_seq != start:
         raise damaged(run_id, start, f"the next is numbered {first_seq}")
     if seal_batch(previous, run_id, first_seq, count, payload) != written:
         raise damaged(run_id, start, "its checksum does not match")
-    events = decode_events(payload, run_id, start)
+    events = decode_events(payload, run_id, start, fetch)
     if len(events) != count:
         raise damaged(run_id, start, f"{len(events)} events instead of {count}")
     return events

@@ -96,6 +96,19 @@ def seal_delivery(previous: bytes, delivery: Delivery, record: bytes) -> bytes:
     return seal(previous, header, record)
 
 
+def seal_checkpoint(
+    batch_sum: bytes, record: RunRecord, seq: int, core_version: int, payload: bytes
+) -> bytes:
+    """The checksum of a checkpoint: it continues that of the batch which it is of, and so holds for no other history."""
+    header = orjson.dumps(("checkpoint", record.run_id, record.definition, seq, core_version))
+    return seal(batch_sum, header, payload)
+
+
+def seal_checked(key: str, definition: str, warnings: bytes) -> bytes:
+    """The checksum of a checked definition's row."""
+    return seal(b"", orjson.dumps(("checked", key, definition)), warnings)
+
+
 def find_run(cursor: Cursor, run_id: str) -> RunRecord | None:
     """The row of a run by its exact id."""
     rows = cursor.execute(_FIND_RUN, (run_id,)).fetchall()

@@ -4,6 +4,10 @@
 one before of the same run. A row without a run stands for a commit that appended no events, so that every commit has
 an id for the high-water mark. `runs` is a projection, `deliveries` a log of its own; their rows carry checksums too. The
 view `events` is for people.
+
+`blobs` has the large values by the SHA-256 of their JSON, and `blob_uses` says which runs they are of: who removes a run
+can see which of its blobs are nobody else's. `checkpoints` and `checked_definitions` are shortcuts that may be emptied at
+any time. The rows of `definitions` are those of runs and of checked definitions.
 """
 
 from __future__ import annotations
@@ -15,9 +19,9 @@ from actorflow.journal.driver import Database
 
 #: "aflw": tells SQLite's file type, and `file(1)`, whose database this is
 APPLICATION_ID = 0x61666C77
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-STATEMENTS = (
+_SCHEMA_1 = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE TABLE definitions (hash TEXT PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT",
     """CREATE TABLE owners (
@@ -80,6 +84,33 @@ JOIN runs ON runs.id = batches.run
 JOIN json_each(batches.events) AS each""",
 )
 
+_SCHEMA_2 = (
+    "CREATE TABLE blobs (hash TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    """CREATE TABLE blob_uses (
+  run INTEGER NOT NULL,
+  hash TEXT NOT NULL,
+  PRIMARY KEY (run, hash)
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX blob_uses_by_hash ON blob_uses (hash)",
+    """CREATE TABLE checkpoints (
+  run INTEGER PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  core_version INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    """CREATE TABLE checked_definitions (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  definition TEXT NOT NULL,
+  warnings TEXT NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+)
+
+ADDED: tuple[tuple[str, ...], ...] = (_SCHEMA_1, _SCHEMA_2)
+"""What each version of the schema added, from the first on. Nothing that was ever added is changed."""
+
 
 def is_fresh(db: Database) -> bool:
     """Whether there is nothing in this database, not even somebody's mark."""
@@ -89,11 +120,20 @@ def is_fresh(db: Database) -> bool:
 
 def install(db: Database, now: float) -> None:
     """Make the tables, inside a transaction."""
-    for statement in STATEMENTS:
-        db.execute(statement)
+    _add(db, 0)
     db.execute("INSERT INTO meta VALUES ('written_by', ?), ('created_at', ?)", (_our_version(), repr(now)))
     db.pragma("application_id", APPLICATION_ID)
-    db.pragma("user_version", SCHEMA_VERSION)
+
+
+def is_old(db: Database) -> bool:
+    """Whether a checked store lacks what later versions of the schema added."""
+    return _version(db) < SCHEMA_VERSION
+
+
+def upgrade(db: Database) -> None:
+    """Add what a checked store lacks, inside a transaction. Its rows stay as they are."""
+    _add(db, _version(db))
+    db.execute("UPDATE meta SET value = ? WHERE key = 'written_by'", (_our_version(),))
 
 
 def check(db: Database, path: str) -> None:
@@ -105,17 +145,28 @@ def check(db: Database, path: str) -> None:
     """
     if db.pragma("application_id") != APPLICATION_ID:
         raise StoreUnusableError(f"{path} is another program's database; name another file for the store")
-    version = db.pragma("user_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    version = _version(db)
+    if version > SCHEMA_VERSION:
         raise StoreUnusableError(
             f"the store {path} has schema {version}, written by actorflow {_writer(db)}; this version reads up to "
             f"{SCHEMA_VERSION}: use that version or a newer one"
         )
     found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema")}
-    if version != SCHEMA_VERSION or not found.issuperset(STATEMENTS):
-        raise StoreDamagedError(
-            f"the store {path} is damaged: its tables are not those of schema {SCHEMA_VERSION}"
-        )
+    made = {statement for added in ADDED[:version] for statement in added}
+    if version < 1 or not found.issuperset(made):
+        raise StoreDamagedError(f"the store {path} is damaged: its tables are not those of schema {version}")
+
+
+def _add(db: Database, version: int) -> None:
+    """Make all that came after a version."""
+    for added in ADDED[version:]:
+        for statement in added:
+            db.execute(statement)
+    db.pragma("user_version", SCHEMA_VERSION)
+
+
+def _version(db: Database) -> int:
+    return int(db.pragma("user_version"))
 
 
 def _writer(db: Database) -> str:

@@ -21,7 +21,7 @@ from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, RunNotFoundError, RunOwnedElsewhereError, StoreFailed
 from actorflow.journal.admission import nearest
 from actorflow.journal.owners import OwnerLock, is_alive, register, sweep
-from actorflow.journal.protocol import Delivery, Release, RunRow, Write
+from actorflow.journal.protocol import CachedDefinition, Checkpoint, Delivery, Release, RunRow, Write
 from actorflow.journal.reading import StoreReader
 from actorflow.journal.records import UPDATE_RUN, HeldRun, RunRecord, all_runs, find_run, find_tail
 from actorflow.journal.store import PATIENCE_S, open_store, patiently
@@ -124,6 +124,14 @@ class SqliteJournal:
     def events(self, run_id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
         """See `Journal.events`; what is appended meanwhile may be seen or not."""
         return self._reader.events(run_id, after)
+
+    def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """See `Journal.checkpoint`."""
+        return self._reader.checkpoint(run_id)
+
+    def cached_definition(self, key: str) -> CachedDefinition | None:
+        """See `Journal.cached_definition`."""
+        return self._reader.cached_definition(key)
 
     def deliveries(self, run_id: str) -> list[Delivery]:
         """See `Journal.deliveries`."""

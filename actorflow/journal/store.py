@@ -179,9 +179,9 @@ def _ready(store: StoreFile, now: float) -> Database:
             raise StoreUnusableError(
                 f"cannot open the store {store.path}: its file system has no shared memory for SQLite"
             )
-        if is_fresh:
+        if is_fresh or schema.is_old(db):
             db.execute("BEGIN IMMEDIATE")
-            schema.install(db, now)
+            schema.install(db, now) if is_fresh else schema.upgrade(db)
             db.execute("COMMIT")
         acknowledged = store.mark.read()
         highest = db.execute("SELECT coalesce(max(id), 0) FROM batches").get

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, assert_never
 
 import orjson
 
 from actorflow.errors import ActorflowError, RunExistsError
-from actorflow.journal.admission import check_deliveries, check_names, not_owned, payload_of
-from actorflow.journal.codec import encode_record
-from actorflow.journal.protocol import Append, CreateRun, RecordDeliveries, Release, Write
+from actorflow.journal.admission import (
+    check_checkpoint,
+    check_deliveries,
+    check_names,
+    not_owned,
+    payload_of,
+)
+from actorflow.journal.blobs import BLOB_BYTES
+from actorflow.journal.codec import encode_apart, encode_record
+from actorflow.journal.protocol import (
+    CHECKED_KEPT,
+    Append,
+    CreateRun,
+    KeepDefinition,
+    RecordDeliveries,
+    Release,
+    SaveCheckpoint,
+    Write,
+)
 from actorflow.journal.records import (
     INSERT_RUN,
     UPDATE_RUN,
@@ -17,16 +34,30 @@ from actorflow.journal.records import (
     RunRecord,
     seal,
     seal_batch,
+    seal_checked,
+    seal_checkpoint,
     seal_delivery,
 )
+from actorflow.journal.shortcuts import encode_checkpoint, encode_warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actorflow.journal.driver import Cursor, Database
 
 _INSERT_BATCH = "INSERT INTO batches (run, first_seq, count, at, events, sum) VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_DEFINITION = "INSERT OR IGNORE INTO definitions (hash, body, sum) VALUES (?, ?, ?)"
 _INSERT_DELIVERY = """INSERT INTO deliveries (run, delivery_id, hook, seq, status, record, sum)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_BLOB = "INSERT OR IGNORE INTO blobs (hash, body) VALUES (?, ?)"
+_INSERT_USE = "INSERT OR IGNORE INTO blob_uses (run, hash) VALUES (?, ?)"
+_REPLACE_CHECKPOINT = (
+    "INSERT OR REPLACE INTO checkpoints (run, seq, core_version, body, sum) VALUES (?, ?, ?, ?, ?)"
+)
+_REPLACE_CHECKED = (
+    "INSERT OR REPLACE INTO checked_definitions (key, definition, warnings, sum) VALUES (?, ?, ?, ?)"
+)
+_TRIM_CHECKED = "DELETE FROM checked_definitions WHERE id <= (SELECT max(id) FROM checked_definitions) - ?"
 
 
 class Transaction:
@@ -44,7 +75,7 @@ class Transaction:
         self._at = at
         self._definitions: dict[str, bytes] = {}
         self._batches: list[tuple[Any, ...]] = []
-        self._deliveries: list[tuple[Any, ...]] = []
+        self._rows = defaultdict[str, list[tuple[Any, ...]]](list)  #: what else is written, by statement
         self._changed: dict[int, RunRecord] = {}
 
     def admit(self, write: Write) -> Exception | None:
@@ -59,6 +90,10 @@ class Transaction:
                     self._record(write)
                 case Release():
                     self._release(write)
+                case SaveCheckpoint():
+                    self._save_checkpoint(write)
+                case KeepDefinition():
+                    self._keep_definition(write)
                 case _:
                     assert_never(write)
         except (ActorflowError, TypeError, ValueError) as refusal:
@@ -75,10 +110,10 @@ class Transaction:
             )
         if self._changed:
             execute(UPDATE_RUN, [(*record.columns(), key) for key, record in self._changed.items()])
-        if self._deliveries:
-            execute(_INSERT_DELIVERY, self._deliveries)
+        for statement, rows in self._rows.items():
+            execute(statement, rows)
         if not self._batches:
-            if not self._definitions and not self._changed:
+            if not self._definitions and not self._changed and not self._rows:
                 return 0
             self._batches.append((None, None, 0, self._at, "[]", b""))
         execute(_INSERT_BATCH, self._batches)
@@ -89,6 +124,9 @@ class Transaction:
         record = held.record
         payload = payload_of(write, record.last_seq)
         if write.events:
+            if len(payload) > BLOB_BYTES:
+                payload, blobs = encode_apart(write.events)
+                self._keep_blobs(record.key, blobs)
             count = len(write.events)
             held.batch_sum = seal_batch(held.batch_sum, write.run_id, write.first_seq, count, payload)
             row = (record.key, write.first_seq, count, self._at, payload.decode(), held.batch_sum)
@@ -116,7 +154,7 @@ class Transaction:
             payload = encode_record(one.record)
             end = seal_delivery(end, one, payload)
             rows.append((record.key, one.delivery_id, one.hook, one.seq, one.status, payload.decode(), end))
-        self._deliveries += rows
+        self._rows[_INSERT_DELIVERY] += rows
         record.delivery_sum = end
         record.cursor = max(record.cursor, write.cursor)
         self._changed[record.key] = record
@@ -126,6 +164,27 @@ class Transaction:
         record.owner = None
         self._changed[record.key] = record
         del self._held[write.run_id]
+
+    def _save_checkpoint(self, write: SaveCheckpoint) -> None:
+        held = self._owned(write.run_id)
+        check_checkpoint(write, held.record.last_seq)
+        payload, blobs = encode_checkpoint(write, keeps_blobs=True)
+        self._keep_blobs(held.record.key, blobs)
+        end = seal_checkpoint(held.batch_sum, held.record, write.seq, write.core_version, payload)
+        row = (held.record.key, write.seq, write.core_version, payload, end)
+        self._rows[_REPLACE_CHECKPOINT].append(row)
+
+    def _keep_definition(self, write: KeepDefinition) -> None:
+        warnings = encode_warnings(write)
+        end = seal_checked(write.key, write.digest, warnings)
+        self._definitions[write.digest] = write.body
+        self._rows[_REPLACE_CHECKED].append((write.key, write.digest, warnings.decode(), end))
+        self._rows[_TRIM_CHECKED] = [(CHECKED_KEPT,)]
+
+    def _keep_blobs(self, run: int, blobs: Mapping[str, bytes]) -> None:
+        if blobs:
+            self._rows[_INSERT_BLOB] += blobs.items()
+            self._rows[_INSERT_USE] += [(run, name) for name in blobs]
 
     def _owned(self, run_id: str) -> HeldRun:
         held = self._held.get(run_id)

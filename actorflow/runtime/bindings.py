@@ -12,10 +12,12 @@ from attrs import field, frozen
 from actorflow.agents.binding import performer_for
 from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.python import AgentThreads
-from actorflow.errors import BindError, UnboundAgentsError
+from actorflow.errors import BindError, SpecError, UnboundAgentsError
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.task_actor import Performers
+from actorflow.spec.entries import chosen
 from actorflow.spec.model import PythonRunner, Runner, WorkflowSpec
+from actorflow.spec.unsupported import unsupported
 
 Agent: TypeAlias = str | Callable[[AgentCall], Any]
 """A runner word (`echo`, `fail`, `sleep:1s`, `python:MODULE:FUNCTION`, `command:SHELL`), or a callable."""
@@ -45,11 +47,37 @@ class Binder:
     trees: ProcessTrees
     threads: AgentThreads
     _bound: OrderedDict[int, Bound] = field(factory=OrderedDict[int, Bound])
+    _chosen: OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]] = field(
+        factory=OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]]
+    )
+
+    def chosen(self, spec: WorkflowSpec, workflow: str | None) -> WorkflowSpec:
+        """The entry of a definition that is to run: the same object each time, so that it is bound once.
+
+        Raises:
+            BadInputError: there is no such entry, or a choice is left.
+        """
+        if not spec.entries or workflow is None:
+            return chosen(spec, workflow)
+        key = (id(spec), workflow)
+        known = self._chosen.get(key)
+        if known is None or known[0] is not spec:
+            known = self._chosen[key] = (spec, chosen(spec, workflow))
+            if len(self._chosen) > BOUND_KEPT:
+                self._chosen.popitem(last=False)
+        return known[1]
 
     def bind_new(self, spec: WorkflowSpec) -> Bound:
-        """Bind a definition for a new run; arguments and errors as for `bind`."""
+        """Bind a definition for a new run; arguments and errors as for `bind`.
+
+        Raises:
+            SpecError: the definition says what a run of this version cannot do.
+        """
         bound = self._bound.get(id(spec))
         if bound is None or bound.spec is not spec:
+            refused = unsupported(spec)
+            if refused:
+                raise SpecError(refused)
             bound = self._bound[id(spec)] = Bound(spec, self.bind(spec), self._recorded(spec))
             if len(self._bound) > BOUND_KEPT:
                 self._bound.popitem(last=False)
@@ -83,6 +111,7 @@ class Binder:
             inline={task.id: self._make(spec, task.id, task.runner) for task in spec.tasks if task.runner},
             descriptions={name: agent.description for name, agent in spec.agents.items()},
             options={name: agent.options for name, agent in spec.agents.items()},
+            soft_errors=frozenset(name for name, agent in spec.agents.items() if agent.soft_errors),
         )
 
     def unused(self, spec: WorkflowSpec) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class Opening:
     performers: Performers
     clock: RunClock
     create: CreateRun | None  #: for a run that is not in the journal yet
+    checkpoint_seq: int = 0  #: of the last event in its last checkpoint
 
 
 class Conductor:
@@ -63,6 +64,7 @@ class Conductor:
             ledger=ledger,
             clock=opening.clock,
             performers=opening.performers,
+            checkpoint_seq=opening.checkpoint_seq,
         )
         self.live[run_id] = live
         self._staff.spawn(self._drive, live, opening)

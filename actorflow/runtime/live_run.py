@@ -12,14 +12,15 @@ import anyio.to_thread
 from actorflow.actors.host import Gate
 from actorflow.actors.latch import Latch
 from actorflow.core.commands import RunHook
-from actorflow.core.events import AttemptSucceeded, Event, HookFinished, StageCompleted
+from actorflow.core.events import AttemptSucceeded, Event, FallbackValueUsed, HookFinished, StageCompleted
 from actorflow.core.rendering import notification
 from actorflow.core.state import RunState
 from actorflow.hooks.actor import Owed
 from actorflow.hooks.blocking import BlockingHook
 from actorflow.hooks.command import CommandHook, HookOutcome
 from actorflow.hooks.owed import Debtor
-from actorflow.journal.protocol import Journal, Write
+from actorflow.journal.protocol import Journal, SaveCheckpoint, Write
+from actorflow.runtime.checkpoints import CheckpointPace
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import Cancel, HookGone, Pause
 from actorflow.runtime.staff import Ledger, Staff
@@ -44,6 +45,7 @@ class LiveRun:
         ledger: Ledger,
         clock: RunClock,
         performers: Performers,
+        checkpoint_seq: int,
     ) -> None:
         self.run_id = run_id
         self.plan = state.plan
@@ -59,6 +61,7 @@ class LiveRun:
         self.error: Exception | None = None
         self.kept_seq = seq
         self.watchers: list[Gate] = []
+        self._pace = CheckpointPace(checkpoint_seq)
         self._request: str | float | None = (
             None  #: `cancel`, or the grace of a pause: what was asked for last
         )
@@ -80,7 +83,7 @@ class LiveRun:
     @property
     def has_async_hooks(self) -> bool:
         """Whether its events may owe deliveries."""
-        return bool(self.plan.hooks.on_stage_complete)
+        return bool(self.plan.hooks.of("on_stage_complete"))
 
     def ask_cancel(self, cause: str) -> None:
         """Ask for the run's end as canceled; again, nothing: the mailbox has room for few callers."""
@@ -140,6 +143,10 @@ class LiveRun:
         if self.plan.notifies:
             self._notify(events)
 
+    def next_checkpoint(self, state: RunState, seq: int) -> SaveCheckpoint | None:
+        """What to keep of the state together with the batch that ends here; what is lost with its process is not kept."""
+        return self._pace.next_checkpoint(state, seq) if self.journal.is_durable else None
+
     def run_hook(self, command: RunHook) -> None:
         """To the HookActor; a HookFinished or HookGone answers."""
 
@@ -169,7 +176,7 @@ class LiveRun:
         """A task's `on_complete.notify` is a log record."""
         state = self.actor.state
         for event in events:
-            if isinstance(event, AttemptSucceeded):
+            if isinstance(event, AttemptSucceeded | FallbackValueUsed):
                 text = notification(state, state.task(event.task), event.at)
                 if text is not None:
                     _notifications.info("%s: %s", event.task, text, extra={"run_id": self.run_id})

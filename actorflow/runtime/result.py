@@ -23,7 +23,7 @@ class TaskResult:
     status: str  #: pending, running, waiting, or its outcome: success, failed, canceled, skipped
     reason: str | None  #: of a skipped task
     attempts: int  #: over all agents and generations
-    losses: int  #: attempts cut off by crashes, in this generation
+    losses: int  #: attempts cut off by crashes, in this generation; what a pause cuts off does not count
     agent: str | None  #: the last one tried; `python` or `command` for an inline runner
     output: Any
     error: Mapping[str, Any] | None  #: `{type, message, task, attempt}`
@@ -89,7 +89,7 @@ def result_of(state: RunState, deliveries: Sequence[Delivery]) -> RunResult:
         ended_at=state.ended_at,
         outputs=ending.outputs if ending is not None else {},
         error=error,
-        tasks={task.id: _task_result(task) for task in state.tasks},
+        tasks={task.id: _task_result(state.task(task.id)) for task in state.plan.spec.tasks},
         hooks=_hook_counts(state, deliveries),
     )
 
@@ -123,7 +123,7 @@ def _error(failure: Failure, task: str | None, attempt: int | None) -> dict[str,
 
 def _hook_counts(state: RunState, deliveries: Sequence[Delivery]) -> HookCounts:
     delivered = sum(delivery.status == "delivered" for delivery in deliveries)
-    owed = state.stages_completed_count * len(state.plan.hooks.on_stage_complete)
+    owed = state.stages_completed_count * len(state.plan.hooks.of("on_stage_complete"))
     return HookCounts(
         delivered=state.hooks_ok_count + delivered,
         failed=state.hooks_failed_count + len(deliveries) - delivered,

@@ -18,12 +18,13 @@ from actorflow.core.events import RunStarted
 from actorflow.core.plan import plan_of
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation, recovered
-from actorflow.errors import BadInputError
 from actorflow.journal import Journal, open_journal
-from actorflow.journal.protocol import CreateRun, Release, RunRow, RunSummary
+from actorflow.journal.protocol import CreateRun, KeepDefinition, Release, RunRow, RunSummary
 from actorflow.runtime.bindings import Agent, Binder, Bound
+from actorflow.runtime.checkpoints import read_run
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
+from actorflow.runtime.environment import read_environment
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.live_run import LiveRun
@@ -31,7 +32,7 @@ from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
-from actorflow.spec.definition import from_json, spec_definition
+from actorflow.spec.definition import spec_definition
 from actorflow.spec.model import WorkflowSpec
 
 
@@ -121,6 +122,8 @@ class Runtime:
 
         Raises:
             BadInputError: inputs, run id or workflow are not what the definition allows; nothing was run.
+            SpecError: the definition says what a run of this version cannot do (code E190); nothing was run.
+            MissingVariablesError: a variable or secret that the definition reads is not there; nothing was run.
             UnboundAgentsError: names every agent that has nothing to run it; nothing was run.
             BindError: an agent can't be imported or called; nothing was run.
             RunExistsError: the store has a run of that id.
@@ -147,17 +150,16 @@ class Runtime:
             flags: whatever else should be recorded of how the run was started.
         """
         open_ = self._opened
-        if workflow is not None and workflow != spec.entry:
-            has = f"it has {spec.entry!r}" if spec.entry else "it has none under `workflows:`"
-            raise BadInputError((f"the file has no workflow {workflow!r}; {has}",))
+        spec = open_.binder.chosen(spec, workflow)
         run_id = new_run_id(spec.name) if run_id is None else checked_run_id(run_id)
         given = checked_inputs(spec, inputs or {})
         bound = await open_.bind_new(spec)
+        env = await open_.read_environment(spec)
         digest, body = spec_definition(spec)
         clock = RunClock(open_.staff.host)
         state = RunState(plan_of(spec))
         started = RunStarted(
-            clock.now(), run_id, spec.name, digest, given, {}, bound.recorded, flags or {}, CORE_VERSION
+            clock.now(), run_id, spec.name, digest, given, env, bound.recorded, flags or {}, CORE_VERSION
         )
         create = CreateRun(run_id, spec.name, digest, body, RunSummary("running", 1, started.at, None))
         ledger = open_.staff.memory if spec.limits.durability == "memory" else open_.staff.store
@@ -240,6 +242,14 @@ class Runtime:
         """Names of `agents` that a workflow does not use."""
         return self._opened.binder.unused(spec)
 
+    def keep_definition(self, checked: KeepDefinition) -> None:
+        """Have the store remember a checked definition together with whatever it keeps next; nobody waits for it.
+
+        Args:
+            checked: the `news` of `load_cached`.
+        """
+        self._opened.staff.store.actor.tell(checked, _forget)
+
     @property
     def commit_count(self) -> int:
         """Transactions that this runtime has committed to its store: in a durable one, each is one flush."""
@@ -261,6 +271,10 @@ class Runtime:
             raise
 
 
+def _forget(_: Exception | None) -> None:
+    """A definition that could not be kept is checked again."""
+
+
 _NOBODY = Performers({}, {}, {}, {})
 
 
@@ -277,6 +291,12 @@ class _OpenRuntime:
             return await anyio.to_thread.run_sync(self.binder.bind_new, spec)
         return self.binder.bind_new(spec)
 
+    async def read_environment(self, spec: WorkflowSpec) -> Mapping[str, str]:
+        """The declared variables, as the run will have them; and see that no secret is missing that it will want."""
+        if not spec.env and not plan_of(spec).secret_names:
+            return {}
+        return await anyio.to_thread.run_sync(read_environment, spec)
+
     async def bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
         if self.binder.may_block(spec, recorded):
             return await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
@@ -284,17 +304,18 @@ class _OpenRuntime:
 
     async def reopen(self, row: RunRow, ledger: Ledger) -> LiveRun:
         """Fold a claimed run, and set it going again if it has anything left to do."""
-        state, seq = await anyio.to_thread.run_sync(read_state, ledger.journal, row)
+        read = await anyio.to_thread.run_sync(read_run, ledger.journal, row)
+        state, seq, kept_seq = read.state, read.seq, read.checkpoint_seq
         assert state.started is not None
         spec = state.plan.spec
         clock = RunClock(self.staff.host, not_before=state.last_at)
         if state.phase == "ended" and state.ending is not None and state.ending.outcome == "success":
-            opening = Opening(state, seq, [], _NOBODY, clock, None)
+            opening = Opening(state, seq, [], _NOBODY, clock, None, kept_seq)
         else:
             performers = await self.bind(spec, state.started.bindings)
             is_ended = state.phase in ("ended", "idle")
             events = [next_generation(state, clock.now())] if is_ended else recovered(state, clock.now())
-            opening = Opening(state, seq, events, performers, clock, None)
+            opening = Opening(state, seq, events, performers, clock, None, kept_seq)
         return self.conductor.begin(row.run_id, opening, ledger)
 
 
@@ -318,13 +339,8 @@ async def _kept(live: LiveRun) -> RunHandle:
 
 def read_state(journal: Journal, row: RunRow) -> tuple[RunState, int]:
     """Fold a run from its journal; with the number of its last event."""
-    spec = from_json(journal.definition(row.definition))
-    state = RunState(plan_of(spec))
-    seq = 0
-    for number, event in journal.events(row.run_id):
-        state.apply(event)
-        seq = number
-    return state, seq
+    read = read_run(journal, row)
+    return read.state, read.seq
 
 
 def read_result(journal: Journal, run_id: str) -> RunResult:

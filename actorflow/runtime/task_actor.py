@@ -15,6 +15,8 @@ from actorflow.actors.pool import RunnerPool
 from actorflow.agents.call import AgentCall, Performer, Recorded
 from actorflow.agents.failure import failure_of
 from actorflow.agents.output import plain
+from actorflow.agents.secrets import NOTHING_OPENED, Opened, SecretSource
+from actorflow.agents.soft_errors import soft_failure
 from actorflow.core.commands import StartAttempt
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.runtime.clock import RunClock
@@ -31,6 +33,7 @@ class Performers:
     inline: Mapping[str, Performer]  #: by task id
     descriptions: Mapping[str, str]  #: of agents, for tasks without one of their own
     options: Mapping[str, Mapping[str, Any]]  #: of agents
+    soft_errors: frozenset[str] = frozenset()  #: agents whose outputs may say that they are errors
 
 
 @define(eq=False)
@@ -43,6 +46,7 @@ class TaskSurroundings:
     pool: RunnerPool
     alarm: Alarm
     context: Context  #: the context variables of whoever started the run
+    secrets: SecretSource
     performers: Performers
     tell: Callable[[Message], None]  #: to the WorkflowActor
     note_crash: Callable[[float, str, Exception], None]  #: to the TaskSupervisor
@@ -96,8 +100,11 @@ class TaskActor:
             around.tell(AllBegun())
         if command.timeout is not None:
             self._timer = around.alarm.after(command.timeout, self._time_out)
+        opened = NOTHING_OPENED
         try:
-            ended: AttemptEnded = self._succeeded(await self._performer()(self._call()))
+            if command.env or command.argv is not None:
+                opened = around.secrets.opened(command.env, command.argv)
+            ended: AttemptEnded = self._returned(await self._performer()(self._call(opened)), opened)
         except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -105,7 +112,8 @@ class TaskActor:
             if is_cancelled and self._end_cause is None:
                 raise  # the whole runtime is going
             now = around.clock.now()
-            self._finish(AttemptFailed(now, command.task, command.attempt, failure_of(error)))
+            failure = opened.hidden_failure(failure_of(error))
+            self._finish(AttemptFailed(now, command.task, command.attempt, failure))
             if is_cancelled:
                 raise
         else:
@@ -156,7 +164,7 @@ class TaskActor:
         command, performers = self._command, self._with.performers
         return performers.inline[command.task] if command.is_inline else performers.named[command.agent]
 
-    def _call(self) -> AgentCall:
+    def _call(self, opened: Opened) -> AgentCall:
         command, around = self._command, self._with
         performers = around.performers
         agent = command.agent
@@ -171,15 +179,30 @@ class TaskActor:
             command.idempotency_key,
             agent,
             command.spec.description or performers.descriptions.get(agent, ""),
-            performers.options.get(agent, _NO_OPTIONS),
-            command.env,
-            command.argv,
+            self._options(agent),
+            opened.env,
+            opened.argv,
         )
 
-    def _succeeded(self, output: Any) -> AttemptSucceeded:
+    def _options(self, agent: str) -> Mapping[str, Any]:
+        options, own = self._with.performers.options.get(agent, _NO_OPTIONS), self._command.spec.options
+        return {**options, **own} if own else options
+
+    def _returned(self, output: Any, opened: Opened) -> AttemptSucceeded | AttemptFailed:
         command, now = self._command, self._with.clock.now()
+        record: dict[str, Any] = {}
         if isinstance(output, Recorded):
-            return AttemptSucceeded(
-                now, command.task, command.attempt, plain(output.output), dict(output.record)
-            )
-        return AttemptSucceeded(now, command.task, command.attempt, plain(output))
+            output, record = output.output, dict(output.record)
+        output = plain(output)
+        if opened.values:
+            output, record = opened.hidden(output), opened.hidden(record)
+        if self._may_fail_softly():
+            failure = soft_failure(output, record, quotes=not command.spec.sensitive)
+            if failure is not None:
+                return AttemptFailed(now, command.task, command.attempt, failure)
+        return AttemptSucceeded(now, command.task, command.attempt, output, record)
+
+    def _may_fail_softly(self) -> bool:
+        command = self._command
+        is_agents = not command.is_inline and command.agent in self._with.performers.soft_errors
+        return is_agents or command.spec.soft_errors

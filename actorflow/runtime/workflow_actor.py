@@ -29,10 +29,12 @@ from actorflow.core.events import (
     Resumed,
     RunFinished,
 )
+from actorflow.core.rendering import outcome
 from actorflow.core.state import RunState
 from actorflow.core.step import Action, settle
-from actorflow.journal.protocol import Append, Release, RunStatus, RunSummary, Write
+from actorflow.journal.protocol import Append, Release, RunStatus, RunSummary, SaveCheckpoint, Write
 from actorflow.runtime.clock import RunClock
+from actorflow.runtime.environment import secret_source
 from actorflow.runtime.messages import (
     AllBegun,
     AttemptCrashed,
@@ -92,6 +94,10 @@ class RunSurroundings(Protocol):
         """A batch is in the journal."""
         ...
 
+    def next_checkpoint(self, state: RunState, seq: int) -> SaveCheckpoint | None:
+        """What to keep of the state together with the batch that ends here, if that is due."""
+        ...
+
     def run_hook(self, command: RunHook) -> None:
         """To the HookActor; a HookFinished or HookGone answers."""
         ...
@@ -137,6 +143,7 @@ class WorkflowActor:
             pool=around.staff.pool,
             alarm=around.staff.alarm,
             context=around.context,
+            secrets=secret_source(state.plan.spec),
             performers=around.performers,
             tell=self.tell,
             note_crash=self._supervisor.note_crash,
@@ -186,9 +193,9 @@ class WorkflowActor:
 
     def _receive(self, message: Message) -> None:
         match message:
-            case (
-                AttemptSucceeded() | AttemptFailed() | AttemptTimedOut() | AttemptCanceled() | HookFinished()
-            ):
+            case AttemptSucceeded():
+                self._happened(outcome(self.state, message))
+            case AttemptFailed() | AttemptTimedOut() | AttemptCanceled() | HookFinished():
                 self._happened(message)
             case Committed(error):
                 self._kept(error)
@@ -280,7 +287,10 @@ class WorkflowActor:
         summary, self._summary = self._summary, None
         run_id = self._around.run_id
         self._around.keep(Append(run_id, first, self._in_flight, summary), self._tell_kept)
-        if self.state.phase == "ended" and not self.state.plan.hooks.on_stage_complete:
+        checkpoint = self._around.next_checkpoint(self.state, self._seq)
+        if checkpoint is not None:
+            self._around.keep(checkpoint, _forget)
+        if self.state.phase == "ended" and not self.state.plan.hooks.of("on_stage_complete"):
             self.is_released = True
             self._around.keep(Release(run_id), _forget)
 
@@ -384,7 +394,7 @@ class WorkflowActor:
 
 
 def _forget(_: Exception | None) -> None:
-    """A run that can't be released is released with its owner."""
+    """A run that can't be released is released with its owner, and one without a checkpoint is folded from its start."""
 
 
 _STATUS_AFTER: dict[type[Event], RunStatus] = {

@@ -24,15 +24,14 @@ _Word = TypeVar("_Word", bound=str)
 
 @frozen
 class Keys:
-    """The keys of one kind of mapping: those that are read, and those of the format that are not supported yet."""
+    """The keys of one kind of mapping."""
 
-    now: frozenset[str]
-    later: frozenset[str] = frozenset()
+    words: frozenset[str]
 
     @classmethod
-    def of(cls, now: str, later: str = "") -> Keys:
+    def of(cls, words: str) -> Keys:
         """From words."""
-        return cls(frozenset(now.split()), frozenset(later.split()))
+        return cls(frozenset(words.split()))
 
 
 @frozen
@@ -92,18 +91,14 @@ class Block:
         return key in self.node
 
     def allow(self, keys: Keys) -> None:
-        """Report each key that is unknown, or not supported yet."""
-        node = self.node
-        if node.keys() <= keys.now:
+        """Report each key that is unknown."""
+        known = keys.words
+        if self.node.keys() <= known:
             return
-        for key in node:
-            if key in keys.later:
-                self.key_fault("E190", key, f"{key!r} is not supported yet")
-            elif key not in keys.now:
-                hint = self.report.nearest(key, (*sorted(keys.now), *sorted(keys.later)))
-                self.key_fault(
-                    "E120", key, f"unknown key {key!r}", hint or f"known here: {', '.join(sorted(keys.now))}"
-                )
+        for key in self.node:
+            if key not in known:
+                hint = self.report.nearest(key, sorted(known)) or f"known here: {', '.join(sorted(known))}"
+                self.key_fault("E120", key, f"unknown key {key!r}", hint)
 
     def text(self, key: str) -> str | None:
         """A text."""
@@ -196,18 +191,15 @@ class Block:
             self.fault("E123", key, str(error))
             return None
 
-    def choice(self, key: str, now: Iterable[_Word], later: Iterable[str] = ()) -> _Word | None:
-        """One of some words; those of `later` are known and not supported yet."""
+    def choice(self, key: str, words: Iterable[_Word]) -> _Word | None:
+        """One of some words."""
         value = self.text(key)
         if value is None:
             return None
-        for word in now:
+        for word in words:
             if word == value:
                 return word
-        if value in later:
-            self.fault("E190", key, f"{value!r} is not supported yet")
-        else:
-            self.fault("E123", key, f"unknown word {value!r}", self.report.choices(value, [*now, *later]))
+        self.fault("E123", key, f"unknown word {value!r}", self.report.choices(value, words))
         return None
 
     def block(self, key: str) -> Block | None:

@@ -2,82 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from attrs import evolve
-
+from actorflow.spec.agents import read_agents
 from actorflow.spec.block import Block
 from actorflow.spec.draft import Draft, Scope, as_data, read_data, read_id
-from actorflow.spec.model import (
-    HookEvent,
-    HookLists,
-    HookSpec,
-    InputSpec,
-    InputType,
-    Limits,
-    StageSpec,
-    WorkflowSpec,
-)
-from actorflow.spec.nodes import BROKEN, ListNode, MapNode, Node, kind_of
-from actorflow.spec.runners import read_command
-from actorflow.spec.tasks import read_agents, read_tasks
-from actorflow.spec.words import (
-    DURABILITIES,
-    DURABILITIES_LATER,
-    ENTRY,
-    HOOK,
-    HOOK_ACTIONS_LATER,
-    HOOK_EVENTS,
-    HOOK_EVENTS_LATER,
-    INPUT,
-    INPUT_TYPES,
-    LIMITS,
-    STAGE_MODES_LATER,
-    STEP,
-    WORKFLOW,
-)
+from actorflow.spec.hooks import read_hook_lists, read_hook_sets
+from actorflow.spec.model import HookLists, InputSpec, InputType, Limits, SecretSpec, WorkflowSpec
+from actorflow.spec.nodes import BROKEN, kind_of
+from actorflow.spec.paths import read_path, refuse_untrusted
+from actorflow.spec.recovery import read_defaults
+from actorflow.spec.tasks import read_tasks
+from actorflow.spec.words import DURABILITIES, INPUT, INPUT_TYPES, LIMITS, SECRET, WORKFLOW
 
-__all__ = ["build"]
+__all__ = ["build", "read_inputs", "read_outputs"]
 
 _MOST_PARALLEL: Final = 100_000
+_MOST_RETRIES: Final = 1_000_000_000
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*")
 _DEFAULT_LIMITS: Final = Limits()
-_NO_HOOKS: Final = HookLists()
 
 
 def build(draft: Draft, root: Block, name: str) -> WorkflowSpec:
-    """Read the whole definition into the draft, and give the part of it that is not tasks, agents or stages."""
+    """Read all but `workflows:` into the draft, and give the part of it that is not tasks, agents or stages."""
     root.allow(WORKFLOW)
-    _read_inputs(draft, root)
+    draft.inputs = read_inputs(draft, root)
+    _read_env(draft, root)
+    _read_secrets(draft, root)
+    read_hook_sets(draft, root)
+    read_defaults(draft, root)
     read_agents(draft, root)
     read_tasks(draft, root)
-    entry = _read_entry(root)
-    hooks = _read_hooks(draft, root)
-    description = root.text("description") or ""
-    if entry is not None:
-        entry.allow(ENTRY)
-        description = description or entry.text("description") or ""
-        hooks = _joined(hooks, _read_hooks(draft, entry))
-        _read_steps(draft, entry)
     return WorkflowSpec(
         name=root.name("name") or name,
         version=root.text("version") or "",
-        description=description,
-        entry=entry.path.removeprefix("workflows.") if entry is not None else None,
-        outputs=_read_outputs(draft, root),
+        description=root.text("description") or "",
+        inputs=draft.inputs,
+        env=draft.env,
+        secrets=draft.secrets,
         limits=_read_limits(root),
-        hooks=hooks,
+        agents=draft.agents,
+        hooks=read_hook_lists(draft, root, draft.top, ""),
+        default_hooks=_read_default_hooks(draft, root),
         trust=draft.trust,
     )
 
 
-def _read_inputs(draft: Draft, root: Block) -> None:
-    inputs = root.block("inputs")
+def read_inputs(draft: Draft, holder: Block) -> dict[str, InputSpec] | None:
+    """`inputs:` of the root or an entry; None where it has none, and so any input is accepted."""
+    inputs = holder.block("inputs")
     if inputs is None:
-        return
-    draft.inputs = {}
-    for name, block in inputs.children():
-        if read_id(inputs, name, name, "an input"):
-            draft.inputs[name] = _read_input(draft, block)
+        return None
+    return {
+        name: _read_input(draft, block)
+        for name, block in inputs.children()
+        if read_id(inputs, name, name, "an input")
+    }
 
 
 def _read_input(draft: Draft, block: Block) -> InputSpec:
@@ -105,6 +87,7 @@ def _read_input(draft: Draft, block: Block) -> InputSpec:
         has_default=block.has("default"),
         description=block.text("description") or "",
         enum=tuple(choice for _, choice in choices),
+        sensitive=block.boolean("sensitive") or False,
     )
 
 
@@ -129,12 +112,76 @@ def _same(one: object, other: object) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def _read_outputs(draft: Draft, root: Block) -> dict[str, object]:
-    outputs = root.block("outputs")
+def read_outputs(draft: Draft, holder: Block) -> dict[str, object] | None:
+    """`outputs:` of the root or an entry; None where it has none."""
+    outputs = holder.block("outputs")
     if outputs is None:
-        return {}
-    scope = Scope("outputs")
+        return None
+    scope = Scope("outputs", draft.top)
     return {key: read_data(draft, outputs, key, scope) for key in outputs.node}
+
+
+def _read_env(draft: Draft, root: Block) -> None:
+    """The variables that a run may read, by name."""
+    if root.has("env") and refuse_untrusted(draft, root, "env", "E204", "variables of the environment"):
+        return
+    names: dict[str, None] = {}
+    for item in root.names("env"):
+        if _VARIABLE.fullmatch(item.text) is None:
+            hint = "letters, digits and _, the first no digit"
+            root.fault(
+                "E127", "env", f"{item.text!r} cannot be the name of a variable", hint, index=item.index
+            )
+        elif item.text in names:
+            root.fault("E133", "env", f"{item.text!r} is there twice", index=item.index)
+        else:
+            names[item.text] = None
+    draft.env = tuple(names)
+
+
+def _read_secrets(draft: Draft, root: Block) -> None:
+    """Where each secret is found: never the secret itself."""
+    if root.has("secrets") and refuse_untrusted(draft, root, "secrets", "E205", "secrets"):
+        return
+    secrets = root.block("secrets")
+    if secrets is None:
+        return
+    for name in secrets.node:
+        secret = _read_secret(secrets, name)
+        if secret is not None:
+            draft.secrets[name] = secret
+
+
+def _read_secret(secrets: Block, name: str) -> SecretSpec | None:
+    if isinstance(secrets.node[name], str):
+        hint = f"write {name}: {{env: NAME}}, a variable of the environment, or {name}: {{file: PATH}}"
+        secrets.fault("E140", name, "a secret must not be written into the file", hint)
+        return None
+    if _SECRET_NAME.fullmatch(name) is None:
+        hint = "letters, digits, _ and -"
+        secrets.key_fault("E124", name, f"{name!r} cannot be the name of a secret", hint)
+        return None
+    fields = secrets.block(name)
+    return None if fields is None else _read_place(fields)
+
+
+def _read_place(fields: Block) -> SecretSpec | None:
+    """Where one secret is found."""
+    fields.allow(SECRET)
+    given = [key for key in ("env", "file") if fields.has(key)]
+    if len(given) != 1:
+        code, what = ("E125", "both 'env' and 'file' say") if given else ("E122", "nothing says")
+        fields.own_fault(code, f"{what} where the secret is", "give one of env: NAME and file: PATH")
+        return None
+    variable = fields.name("env") if fields.has("env") else None
+    if variable is not None and _VARIABLE.fullmatch(variable) is None:
+        fields.fault("E127", "env", f"{variable!r} cannot be the name of a variable", "letters, digits and _")
+    return SecretSpec(env=variable, file=read_path(fields, "file", may_be_absolute=True))
+
+
+def _read_default_hooks(draft: Draft, root: Block) -> HookLists:
+    defaults = root.block("defaults")
+    return HookLists() if defaults is None else read_hook_lists(draft, defaults, draft.top, "")
 
 
 def _read_limits(root: Block) -> Limits:
@@ -142,112 +189,14 @@ def _read_limits(root: Block) -> Limits:
     if fields is None:
         return _DEFAULT_LIMITS
     fields.allow(LIMITS)
+    durability = fields.choice("durability", DURABILITIES) or _DEFAULT_LIMITS.durability
+    if durability in {"normal", "lazy"}:
+        message = f"{fields.path}: {durability!r} is kept as full in this version: no less is flushed"
+        root.report.warn("W104", fields.mark("durability"), message)
     return Limits(
         max_parallel=fields.integer("max_parallel", 1, _MOST_PARALLEL) or _DEFAULT_LIMITS.max_parallel,
-        durability=fields.choice("durability", DURABILITIES, DURABILITIES_LATER)
-        or _DEFAULT_LIMITS.durability,
+        retry_budget=fields.integer("retry_budget", 0, _MOST_RETRIES),
+        deadline=fields.duration("deadline"),
+        durability=durability,
+        keep=fields.duration("keep"),
     )
-
-
-def _read_entry(root: Block) -> Block | None:
-    """The one entry of `workflows:`."""
-    entries = root.block("workflows")
-    if entries is None:
-        return None
-    if not entries.node:
-        entries.own_fault("E122", "has no entry", "add one, or remove the key")
-        return None
-    names = list(entries.node)
-    if len(names) > 1:
-        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        message = f"more than one workflow in a file ({shown}) is not supported yet"
-        entries.key_fault("E190", names[1], message, "keep one entry in each file")
-    return next((block for _, block in entries.children()), None)
-
-
-def _read_hooks(draft: Draft, holder: Block) -> HookLists:
-    events = holder.block("hooks")
-    if events is None:
-        return _NO_HOOKS
-    lists: dict[str, tuple[HookSpec, ...]] = {}
-    for event in events.node:
-        if event in HOOK_EVENTS:
-            lists[event] = _read_hook_list(draft, events, event)
-        elif event in HOOK_EVENTS_LATER or event in {"inherit", "use"}:
-            events.key_fault("E190", event, f"the hook event {event!r} is not supported yet")
-        else:
-            hint = events.report.choices(event, [*HOOK_EVENTS, *sorted(HOOK_EVENTS_LATER)])
-            events.key_fault("E120", event, f"unknown hook event {event!r}", hint)
-    return HookLists(**lists)
-
-
-def _read_hook_list(draft: Draft, events: Block, event: HookEvent) -> tuple[HookSpec, ...]:
-    hooks = [_read_hook(draft, events, event, index, item) for index, item in events.items(event)]
-    return tuple(hook for hook in hooks if hook is not None)
-
-
-def _read_hook(draft: Draft, events: Block, event: str, index: int, item: Node) -> HookSpec | None:
-    block = _as_hook(events, event, index, item)
-    if block is None:
-        return None
-    if block.has("type"):
-        block.choice("type", (), HOOK_ACTIONS_LATER)
-        return None  # its keys are another action's: one problem is enough
-    block.allow(HOOK)
-    if not block.has("command"):
-        block.own_fault("E122", "a hook needs a command")
-        return None
-    command = read_command(draft, block, None, code="E203", what="shell hooks")
-    if command is None:
-        return None
-    return HookSpec(
-        command=command,
-        description=block.text("description") or "",
-        timeout=block.duration("timeout") or HookSpec(command=command).timeout,
-    )
-
-
-def _as_hook(events: Block, event: str, index: int, item: Node) -> Block | None:
-    """A hook as a mapping: a bare string, or argv, is its command."""
-    if not isinstance(item, str | ListNode):
-        return events.item_block(event, index, item)
-    mark = events.mark(event, index)
-    short = MapNode(mark)
-    short.put("command", mark, item, mark)
-    return Block(short, events.path_of(event, index), events.report)
-
-
-def _joined(first: HookLists, then: HookLists) -> HookLists:
-    if first is _NO_HOOKS:
-        return then
-    return HookLists(**{event: first.of(event) + then.of(event) for event in HOOK_EVENTS})
-
-
-def _read_steps(draft: Draft, entry: Block) -> None:
-    """Read `steps:` into the draft's stages; each comes after those it names, or else after the one before."""
-    if entry.has("steps") and entry.node["steps"] == []:
-        entry.fault("E123", "steps", "must not be empty", "remove the key to run all tasks")
-    for index, item in entry.items("steps"):
-        block = entry.item_block("steps", index, item)
-        if block is not None:
-            _read_step(draft, block)
-    if not any(block.has("depends_on") for block in draft.stage_blocks):
-        names = [stage.name for stage in draft.stages]
-        for index in range(1, len(names)):
-            draft.stages[index] = evolve(draft.stages[index], after=(names[index - 1],))
-
-
-def _read_step(draft: Draft, block: Block) -> None:
-    block.allow(STEP)
-    block.choice("mode", ("parallel",), STAGE_MODES_LATER)
-    for key in ("stage", "tasks"):
-        if not block.has(key):
-            block.own_fault("E122", f"a step needs {key!r}")
-    if block.has("tasks") and block.node["tasks"] == []:
-        block.fault("E123", "tasks", "must not be empty")
-    name = block.name("stage")
-    if name is not None:
-        tasks = tuple(dict.fromkeys(item.text for item in block.names("tasks")))
-        after = tuple(dict.fromkeys(item.text for item in block.names("depends_on")))
-        draft.stages.append(StageSpec(name=name, tasks=tasks, after=after))
-        draft.stage_blocks.append(block)

@@ -1,63 +1,97 @@
-"""A checked definition as canonical JSON and back: what a journal keeps, and what it is known by."""
+"""A checked definition as canonical JSON and back: what a journal keeps, and what it is known by.
+
+The JSON is the model, class by class and field by field, and a field that has its default is left out: a task costs what
+its file says of it. The defaults therefore belong to the format. Whoever changes one, or the model in any way that old
+JSON would read differently, raises `FORMAT` and teaches `_in_present_form` what the older definitions mean; a test holds
+the defaults to those of the number.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import types
+import typing
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache
+from typing import Any, Final, TypeAlias, Union, cast
 
-from attrs import NOTHING, fields
+import attrs
+from attrs import fields
 
 from actorflow.spec.model import (
-    AgentSpec,
+    AggregateSpec,
+    CollectionSpec,
     CommandRunner,
-    HookLists,
-    HookSpec,
-    InputSpec,
-    Limits,
-    OnErrorSpec,
+    CompositeSpec,
+    Container,
+    FileItems,
+    HttpRunner,
+    ParallelSpec,
     PythonRunner,
-    RetrySpec,
+    RouterSpec,
     Runner,
-    StageSpec,
-    TaskSpec,
+    ScriptRunner,
+    SignalSpec,
+    WaitSpec,
     WorkflowSpec,
 )
 
-__all__ = ["digest", "from_json", "spec_definition", "to_json"]
+__all__ = ["FORMAT", "digest", "from_json", "spec_definition", "to_json"]
 
-_T = TypeVar("_T")
-_Json: TypeAlias = Mapping[str, Any]
+FORMAT: Final = 2
+"""The number of this way of writing, kept under `format`; definitions without one are of the first."""
 
-_MODEL: Final = (
-    AgentSpec, CommandRunner, HookLists, HookSpec, InputSpec, Limits, OnErrorSpec, PythonRunner, RetrySpec, StageSpec,
-    TaskSpec, WorkflowSpec,
-)  # fmt: skip
+_Json: TypeAlias = dict[str, Any]
+
+_KIND: Final = "kind"  # what tells the containers apart
+_CONTAINERS: Final[Mapping[str, type[Container]]] = {
+    "parallel": ParallelSpec,
+    "collection": CollectionSpec,
+    "router": RouterSpec,
+    "wait": WaitSpec,
+    "signal": SignalSpec,
+    "aggregate": AggregateSpec,
+    "composite": CompositeSpec,
+}
+_KINDS: Final = {kind: word for word, kind in _CONTAINERS.items()}
+_RUNNERS: Final[Mapping[str, type[Runner]]] = {
+    "path": PythonRunner,
+    "command": CommandRunner,
+    "language": ScriptRunner,
+    "url": HttpRunner,
+}
+"""The key that only this runner has, and always has."""
 
 
 def to_json(spec: WorkflowSpec) -> bytes:
     """Write a definition as canonical JSON: the same bytes for equal definitions.
 
-    Numbers and choices are written out even where they are the defaults, so that a run that is pinned to its definition
-    keeps them when a default changes; what is merely absent is left out.
+    Raises:
+        ValueError: a number in it is no JSON: infinite, or not a number.
     """
     text = json.dumps(
-        spec, default=_written, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        {"format": FORMAT, **_written(spec)},
+        default=_written,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
     )
     return text.encode()
 
 
 def from_json(body: bytes) -> WorkflowSpec:
-    """Read what `to_json` wrote: the inverse of it.
+    """Read what `to_json` of this or an earlier version wrote: the inverse of it.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for anything else, and for a definition of a later version.
     """
     try:
-        return _workflow(json.loads(body))
-    except (KeyError, TypeError, AttributeError) as error:
+        data = _in_present_form(json.loads(body))
+        return _reader()(data, WorkflowSpec)
+    except Exception as error:  # each part that reads has errors of its own
         msg = f"this is not a stored definition: {error!r}"
         raise ValueError(msg) from error
 
@@ -88,95 +122,145 @@ def _forget(key: int, gone: weakref.ref[WorkflowSpec]) -> None:
         del _known[key]
 
 
-def _layout(kind: type) -> tuple[tuple[str, str, object], ...]:
-    """Per field: its name, its key, and the absent value that is left out (NOTHING: always written)."""
-    rows: list[tuple[str, str, object]] = []
-    for each in fields(kind):
-        make: Any = getattr(each.default, "factory", None)
-        default: object = each.default if make is None else make()
-        is_absence = default is None or default is False or default in ("", (), {})
-        rows.append((each.name, each.name.rstrip("_"), default if is_absence else NOTHING))
-    return tuple(rows)
-
-
-_LAYOUTS: Final[dict[type, tuple[tuple[str, str, object], ...]]] = {kind: _layout(kind) for kind in _MODEL}
-
-
-def _written(part: object) -> dict[str, Any]:
+def _written(part: object) -> _Json:
     """What json asks for when it meets an object of the model, or a mapping that is no dict."""
     if isinstance(part, Mapping):
         return dict(cast("Mapping[str, Any]", part))
-    written: dict[str, Any] = {}
-    for name, key, absent in _LAYOUTS[type(part)]:
+    written: _Json = {}
+    for name, key, default in _layout(cast("Hashable", type(part))):
         value = getattr(part, name)
-        if absent is NOTHING or (
-            value is not absent and (value != absent or type(value) is not type(absent))
-        ):
+        if value is not default and (value != default or type(value) is not type(default)):
             written[key] = value
+    if type(part) in _KINDS:
+        written[_KIND] = _KINDS[cast("type[Container]", type(part))]
     return written
 
 
-def _workflow(data: _Json) -> WorkflowSpec:
-    inputs = data.get("inputs")
-    values: dict[str, Any] = {
-        **data,
-        "inputs": None if inputs is None else _each(inputs, _input),
-        "limits": Limits(**data["limits"]),
-        "agents": _each(data.get("agents", {}), _agent),
-        "tasks": tuple(map(_task, data.get("tasks", ()))),
-        "stages": tuple(map(_stage, data.get("stages", ()))),
-        "hooks": HookLists(**{event: tuple(map(_hook, hooks)) for event, hooks in data["hooks"].items()}),
+@cache
+def _layout(kind: Hashable) -> tuple[tuple[str, str, object], ...]:
+    """Per field: its name, its key, and its default (attrs.NOTHING: it has none, and is always written)."""
+    return tuple((each.name, _key(each.name), _default(each)) for each in fields(cast("type[Any]", kind)))
+
+
+def _key(name: str) -> str:
+    return name.rstrip("_")  # a field cannot be called `with` or `while`
+
+
+def _default(attribute: attrs.Attribute[Any]) -> object:
+    make: Callable[[], object] | None = getattr(attribute.default, "factory", None)
+    return attribute.default if make is None else make()
+
+
+def _in_present_form(data: _Json) -> _Json:
+    """The same definition in the words of this version; `data` may be changed."""
+    number = data.pop("format", 1)
+    if number == 1:
+        data["hooks"] = {"lists": {event: _old_hooks(event, hooks) for event, hooks in data["hooks"].items()}}
+    elif number != FORMAT:
+        msg = f"it is of format {number!r}, and this version reads up to {FORMAT}"
+        raise ValueError(msg)
+    return data
+
+
+def _old_hooks(event: str, hooks: list[_Json]) -> list[_Json]:
+    """Hooks from when each was a command, and who waits for it followed from its event alone."""
+    policy = {
+        "pre_workflow": {"mode": "blocking", "on_error": "fail"},
+        "on_stage_complete": {"mode": "async"},
     }
-    return WorkflowSpec(**values)
+    return [{**hook, **policy.get(event, {"mode": "blocking"})} for hook in hooks]
 
 
-def _replaced(data: _Json, **read: Any) -> dict[str, Any]:
-    return {**data, **read}
+_Read: TypeAlias = Callable[[Any, Any], Any]
 
 
-def _each(data: _Json, read: Callable[[_Json], _T]) -> dict[str, _T]:
-    return {key: read(value) for key, value in data.items()}
+@cache
+def _reader() -> Callable[[Any, type[WorkflowSpec]], WorkflowSpec]:
+    """The function that makes the model of plain data; built once, in some 20 ms, and only where one is needed."""
+    from cattrs import Converter  # noqa: PLC0415 - a run that starts afresh does without
+    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415
+
+    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
+
+    def of_class(kind: type[Any]) -> _Read:
+        attrs.resolve_types(kind)
+        overrides = {each.name: override(rename=_key(each.name)) for each in fields(kind)}
+        if kind is CollectionSpec:
+            overrides["items"] = override(struct_hook=items)
+        make = cast(
+            "Callable[..., _Read]", make_dict_structure_fn
+        )  # its options and the overrides share one `**`
+        return make(
+            kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=False, **overrides
+        )
+
+    def of_tuple(kind: Any) -> _Read:
+        item = typing.get_args(kind)[0]
+        read = converter.get_structure_hook(item, cache_result=False)
+        return lambda values, _: tuple([read(value, item) for value in values])
+
+    def of_optional(kind: Any) -> _Read:
+        inner = cast("Any", Union)[
+            tuple(each for each in typing.get_args(kind) if each is not types.NoneType)
+        ]
+        read = converter.get_structure_hook(inner, cache_result=False)
+        return lambda value, _: None if value is None else read(value, inner)
+
+    def container(data: _Json, _: object) -> Container:
+        return converter.structure(data, _CONTAINERS[data.pop(_KIND)])
+
+    def runner(data: _Json, _: object) -> Runner:
+        return converter.structure(data, next(kind for key, kind in _RUNNERS.items() if key in data))
+
+    def items(data: Any, _: object) -> Any:
+        return converter.structure(data, FileItems) if isinstance(data, dict) else data
+
+    converter.register_structure_hook_factory(attrs.has, of_class)
+    converter.register_structure_hook_factory(_is_tuple, of_tuple)
+    converter.register_structure_hook_factory(_is_optional, of_optional)
+    for scalar in (str, int, float, bool):
+        converter.register_structure_hook(scalar, _as_it_is(scalar))
+    converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _as_it_is(dict))
+    converter.register_structure_hook_func(_is_union_of(*_CONTAINERS.values()), container)
+    converter.register_structure_hook_func(_is_union_of(*_RUNNERS.values()), runner)
+    converter.register_structure_hook_func(_is_union_of(str, tuple[str, ...]), _word_or_words)
+    converter.register_structure_hook_func(_is_union_of(str, int), lambda value, _: value)
+    return converter.structure
 
 
-def _input(data: _Json) -> InputSpec:
-    return InputSpec(**_replaced(data, enum=tuple(data.get("enum", ()))))
+def _is_tuple(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
 
 
-def _agent(data: _Json) -> AgentSpec:
-    return AgentSpec(**_replaced(data, runner=_runner(data.get("runner"))))
+def _is_optional(kind: Any) -> bool:
+    return _is_union(kind) and types.NoneType in typing.get_args(kind)
 
 
-def _task(data: _Json) -> TaskSpec:
-    values: dict[str, Any] = {
-        **data,
-        "runner": _runner(data.get("runner")),
-        "depends_on": tuple(data.get("depends_on", ())),
-        "retry": RetrySpec(**data["retry"]),
-        "on_error": _on_error(data["on_error"]),
-    }
-    values["with_"] = values.pop("with", None)
-    return TaskSpec(**values)
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in {Union, types.UnionType}
 
 
-def _on_error(data: _Json) -> OnErrorSpec:
-    return OnErrorSpec(strategy=data["strategy"], fallback_agents=tuple(data.get("fallback_agents", ())))
+_PLAIN: Final[Mapping[type, tuple[type, ...]]] = {float: (float, int)}
 
 
-def _runner(data: _Json | None) -> Runner | None:
-    if data is None:
-        return None
-    if "path" in data:
-        return PythonRunner(path=data["path"])
-    return CommandRunner(command=_command(data["command"]))
+def _as_it_is(kind: type) -> _Read:
+    """Take a value of the right type, and turn none into another."""
+    allowed = _PLAIN.get(kind, (kind,))
+
+    def read(value: Any, _: object) -> Any:
+        if type(value) in allowed:
+            return value
+        msg = f"{type(value).__name__} where {kind.__name__} is expected"
+        raise TypeError(msg)
+
+    return read
 
 
-def _command(value: str | list[str]) -> str | tuple[str, ...]:
+def _word_or_words(value: Any, _: object) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else tuple(value)
 
 
-def _hook(data: _Json) -> HookSpec:
-    return HookSpec(**_replaced(data, command=_command(data["command"])))
-
-
-def _stage(data: _Json) -> StageSpec:
-    return StageSpec(name=data["name"], tasks=tuple(data["tasks"]), after=tuple(data.get("after", ())))
+def _is_union_of(*kinds: object) -> Callable[[Any], bool]:
+    """Whether a type is the union of these."""
+    wanted = frozenset(kinds)
+    return lambda kind: _is_union(kind) and frozenset(typing.get_args(kind)) == wanted

@@ -9,22 +9,91 @@ from typing import Any, Final, Literal
 from attrs import define, field, frozen
 
 from actorflow.spec.block import Block
-from actorflow.spec.model import AgentSpec, InputSpec, StageSpec, TaskId, TaskSpec, Trust
+from actorflow.spec.model import (
+    AgentSpec,
+    HookLists,
+    InputSpec,
+    RetrySpec,
+    SecretSpec,
+    StageSpec,
+    TaskId,
+    TaskSpec,
+    Trust,
+)
 from actorflow.spec.nodes import NOWHERE, ListNode, MapNode, Mark, Node
+from actorflow.spec.order import Before
 from actorflow.spec.report import Report
 from actorflow.spec.words import RESERVED
 
-__all__ = ["Draft", "Scope", "Site", "as_data", "read_data", "read_id"]
+__all__ = ["Defaults", "Draft", "Graph", "Jump", "Level", "Scope", "Site", "as_data", "read_data", "read_id"]
 
 _ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_NO_RETRY: Final = RetrySpec()
+
+
+@frozen(eq=False)
+class Graph:
+    """The order of a level without cycles: its tasks by number in file order, then the barrier of each stage.
+
+    An edge of any kind and a transition count alike: who may read a task's result is who comes after it.
+    """
+
+    number: dict[TaskId, int]
+    before: Before
+    order: list[int]
 
 
 @frozen
-class Scope:
-    """Who reads a template: a task, the notice of a task that succeeded, an agent for any task, or the outputs."""
+class Jump:
+    """A transition, and where the name of its target stands."""
 
-    kind: Literal["task", "notify", "agent", "outputs"]
+    source: TaskId
+    target: TaskId
+    block: Block
+    key: str
+
+
+@define(eq=False)
+class Level:
+    """Tasks that stand side by side: those of the file, or those inside one container."""
+
+    tasks: dict[TaskId, TaskSpec] = field(factory=dict[TaskId, TaskSpec])
+    blocks: dict[TaskId, Block] = field(factory=dict[TaskId, Block])
+    around: Level | None = None  #: the level of the container; None for the file's own tasks
+    owner: TaskId = ""  #: the container's id there
+    names: tuple[
+        str, ...
+    ] = ()  #: what templates inside may read besides, those of the levels around it included
+    jumps: list[Jump] = field(factory=list[Jump])
+    graph: Graph | None = (
+        None  #: filled by `check_order`; None also where a cycle leaves no order to speak of
+    )
+
+    def level_of(self, task: TaskId) -> tuple[Level, TaskId | None] | None:
+        """Where a task's id is looked up from inside: this level first, then the levels around it.
+
+        Returns:
+            The level that has the task, and who of that level asks: None where it is the asking task itself.
+        """
+        asks: TaskId | None = None
+        level: Level | None = self
+        while level is not None:
+            if task in level.tasks:
+                return level, asks
+            asks = level.owner
+            level = level.around
+        return None
+
+
+@frozen(eq=False)
+class Scope:
+    """Who reads a template: a task, what comes after its success, an agent for any task, a hook, or the outputs."""
+
+    kind: Literal["task", "after", "agent", "hook", "outputs"]
+    level: Level
     task: TaskId = ""
+    secrets: bool = False  #: whether `${NAME}` and `secrets.x` are legal
+    names: tuple[str, ...] = ()  #: more roots that are known here, such as `error` or `signal`
 
 
 @frozen
@@ -38,6 +107,14 @@ class Site:
     is_condition: bool = False
 
 
+@frozen
+class Defaults:
+    """`defaults:` for tasks that have an agent or an inline runner; its hooks are kept apart."""
+
+    timeout: float | None = None  #: where neither the task nor its agent says one
+    retry: RetrySpec = _NO_RETRY  #: what a task says itself comes first, field by field
+
+
 @define
 class Draft:
     """The parts of a definition; what could not be read is missing, or has its default."""
@@ -45,12 +122,31 @@ class Draft:
     report: Report
     trust: Trust
     inputs: dict[str, InputSpec] | None = None
+    env: tuple[str, ...] = ()
+    secrets: dict[str, SecretSpec] = field(factory=dict[str, SecretSpec])
+    hook_sets: dict[str, HookLists] = field(factory=dict[str, HookLists])
+    defaults: Defaults = Defaults()
     agents: dict[str, AgentSpec] = field(factory=dict[str, AgentSpec])
-    tasks: dict[TaskId, TaskSpec] = field(factory=dict[TaskId, TaskSpec])
-    task_blocks: dict[TaskId, Block] = field(factory=dict[TaskId, Block])
+    top: Level = field(factory=Level)
+    inner: list[Level] = field(factory=list[Level])  #: the levels of all containers, outer ones first
     stages: list[StageSpec] = field(factory=list[StageSpec])
     stage_blocks: list[Block] = field(factory=list[Block])
     sites: list[Site] = field(factory=list[Site])
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """All levels, the file's own first."""
+        return (self.top, *self.inner)
+
+    @property
+    def tasks(self) -> dict[TaskId, TaskSpec]:
+        """The file's own tasks."""
+        return self.top.tasks
+
+    @property
+    def task_blocks(self) -> dict[TaskId, Block]:
+        """Where the file's own tasks stand."""
+        return self.top.blocks
 
     def note(self, text: str, mark: Mark, path: str, scope: Scope) -> None:
         """Remember a text that may hold a template."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["parse_duration"]
@@ -55,6 +56,7 @@ def _of_number(value: object) -> float:
     return seconds
 
 
+@lru_cache(maxsize=256)  # a file says the same few durations many times
 def _of_text(text: str) -> float:
     text = text.strip() if len(text) <= _LONGEST_TEXT else ""
     if _NUMBER.fullmatch(text):

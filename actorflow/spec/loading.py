@@ -19,16 +19,15 @@ from actorflow.spec.block import Block
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.build import build
 from actorflow.spec.compat import rewrite
-from actorflow.spec.dependencies import check_order, tasks_of_run
 from actorflow.spec.dicts import graft
+from actorflow.spec.dispatches import check_dispatches
 from actorflow.spec.draft import Draft
+from actorflow.spec.entries import with_entries
 from actorflow.spec.model import Trust, WorkflowSpec
 from actorflow.spec.nodes import BROKEN, MapNode, Node, kind_of
 from actorflow.spec.report import Report
-from actorflow.spec.source import decode, has_only_text, read_file
+from actorflow.spec.source import decode, read_file
 from actorflow.spec.tasks import has_too_many_tasks
-from actorflow.spec.templates import check_templates
-from actorflow.spec.words import HOOK_EVENTS
 
 __all__ = ["Loaded", "load", "load_dict", "load_with_warnings", "loads", "loads_with_warnings"]
 
@@ -67,7 +66,8 @@ def loads(
     Args:
         text: one YAML document, of at most 8 MiB.
         name: the workflow's name if the text gives none.
-        trust: `data` refuses commands, Python paths and shell hooks; `own` allows them.
+        trust: `data` refuses commands, scripts, Python paths, files, shell hooks, the environment, secrets, and hosts;
+            `own` allows them.
         folder: where commands run and relative paths start; the process's own folder if not given.
 
     Raises:
@@ -155,7 +155,7 @@ def _loaded_text(text: str | None, report: Report, origin: _Origin, bounds: Boun
     from actorflow.spec.yaml import compose  # noqa: PLC0415 - the parsers take 20 ms to import; dicts do without
 
     report.text = text
-    root = compose(text, report, bounds) if has_only_text(text, report) else BROKEN
+    root = compose(text, report, bounds)
     return _checked(root, report, origin, bounds)
 
 
@@ -175,18 +175,14 @@ def _checked(root: Node, report: Report, origin: _Origin, bounds: Bounds = _DEFA
 
 
 def _assembled(draft: Draft, root: Block, origin: _Origin) -> WorkflowSpec:
-    spec = build(draft, root, origin.name)
-    graph = check_order(draft)
-    tasks = tasks_of_run(draft)
-    check_templates(draft, graph, set(tasks))
-    if not draft.report.has_problems and not tasks and not any(map(spec.hooks.of, HOOK_EVENTS)):
+    spec = with_entries(draft, root, build(draft, root, origin.name))
+    check_dispatches(draft)
+    parts = spec.entries or (spec,)
+    if (
+        not draft.report.has_problems
+        and not spec.hooks.lists
+        and not any(p.tasks or p.hooks.lists for p in parts)
+    ):
         root.own_fault("E126", "there are no tasks and no hooks: nothing to run", "add tasks:")
-    return evolve(
-        spec,
-        inputs=draft.inputs,
-        agents=draft.agents,
-        tasks=tuple(tasks.values()),
-        stages=tuple(draft.stages),
-        path=origin.path,
-        folder=os.path.abspath(origin.folder or ""),  # noqa: PTH100 - links in the path are kept
-    )
+    folder = os.path.abspath(origin.folder or "")  # noqa: PTH100 - links in the path are kept
+    return evolve(spec, path=origin.path, folder=folder)

@@ -1,7 +1,7 @@
 """The two YAML parsers behind one typed face: each gives events, one at a time.
 
-The C parser (libyaml 0.1.7) is five times as fast and refuses some valid flow YAML, such as `{url: http://x}`; the pure
-one reads YAML 1.2. Neither resolves scalars here.
+The C parser (libyaml 0.1.7) is some ten times as fast and refuses some valid flow YAML, such as `{url: http://x}`; the
+pure one reads YAML 1.2. Neither resolves scalars here.
 """
 
 from __future__ import annotations
@@ -37,10 +37,16 @@ NextEvent: TypeAlias = Callable[[], Event | None]
 
 @frozen
 class SyntaxFault:
-    """A parser's verdict on text that is not YAML."""
+    """A parser's verdict on text that is not YAML, in its own words, which no person is shown.
 
-    message: str
+    `mark` is where it stopped, often far behind what is wrong; `opened` is where what it was reading began, or `mark`
+    where it does not say.
+    """
+
+    problem: str
+    context: str
     mark: Mark
+    opened: Mark
 
 
 def c_events(text: str) -> NextEvent:
@@ -61,8 +67,12 @@ def pure_events(text: str) -> NextEvent:
 
 def fault_of(error: YAMLError) -> SyntaxFault:
     """Read a parser's exception."""
-    mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem: Any = getattr(error, "problem", None) or "unreadable"
+    opened = _mark_of(getattr(error, "context_mark", None))
+    mark = _mark_of(getattr(error, "problem_mark", None)) or opened or (1, 1)
+    problem: Any = getattr(error, "problem", None)
     context: Any = getattr(error, "context", None)
-    message = f"{context}: {problem}" if context else str(problem)
-    return SyntaxFault(message, (mark.line + 1, mark.column + 1) if mark is not None else (1, 1))
+    return SyntaxFault(str(problem or ""), str(context or ""), mark, opened or mark)
+
+
+def _mark_of(mark: Any) -> Mark | None:
+    return None if mark is None else (mark.line + 1, mark.column + 1)

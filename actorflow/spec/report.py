@@ -10,7 +10,7 @@ from typing import Final
 from actorflow.errors import Problem, SpecError
 from actorflow.spec.nodes import Mark
 
-__all__ = ["Report"]
+__all__ = ["Report", "nearest"]
 
 _MOST_PROBLEMS: Final = 1_000
 _MOST_LOOKUPS: Final = 50  # each costs up to a few milliseconds over many names
@@ -28,6 +28,7 @@ class Report:
         self._lines: list[str] | None = None
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
+        self._told: set[int] = set()  # hashes: of a million problems, the texts would be too many
         self._unlisted_count = 0
         self._lookup_count = 0
 
@@ -42,16 +43,25 @@ class Report:
         return tuple(sorted(self._warnings, key=_position))
 
     def add(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
-        """Note a problem; after a thousand only their number grows."""
+        """Note a problem, once however often it is found; after a thousand only their number grows."""
+        if self._is_told(code, mark, message):
+            return
         if len(self._problems) < _MOST_PROBLEMS:
             self._problems.append(self._problem(code, mark, message, hint))
         else:
             self._unlisted_count += 1
 
     def warn(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
-        """Note a warning."""
-        if len(self._warnings) < _MOST_PROBLEMS:
+        """Note a warning, once however often it is found."""
+        if len(self._warnings) < _MOST_PROBLEMS and not self._is_told(code, mark, message):
             self._warnings.append(self._problem(code, mark, message, hint))
+
+    def _is_told(self, code: str, mark: Mark, message: str) -> bool:
+        fact = hash((code, mark, message))
+        if fact in self._told:
+            return True
+        self._told.add(fact)
+        return False
 
     def raise_problems(self) -> None:
         """Raise SpecError with all problems, if there is one."""
@@ -67,7 +77,7 @@ class Report:
         if self._lookup_count >= _MOST_LOOKUPS:
             return ""
         self._lookup_count += 1
-        close = _close(word, known)
+        close = nearest(word, known)
         return f"did you mean {close!r}?" if close else ""
 
     def choices(self, word: str, known: Iterable[str]) -> str:
@@ -107,8 +117,8 @@ def _position(problem: Problem) -> Mark:
     return (problem.line, problem.column)
 
 
-def _close(word: str, known: Iterable[str]) -> str:
-    """The closest of the known words; filtered by length and letters first, as difflib is slow over many."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The closest of the known words, or nothing where none is close; filtered by length and letters first, as difflib is slow over many."""
     letters = set(word.lower())
     candidates = [
         name

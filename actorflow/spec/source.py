@@ -12,7 +12,7 @@ from actorflow.spec.bounds import Bounds
 from actorflow.spec.nodes import NOWHERE, Mark
 from actorflow.spec.report import Report
 
-__all__ = ["decode", "has_only_text", "read_file"]
+__all__ = ["decode", "only_text", "read_file"]
 
 _MOST_SHOWN: Final = 20
 _FORBIDDEN: Final = re.compile(
@@ -86,16 +86,21 @@ def decode(body: bytes, report: Report, bounds: Bounds) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def has_only_text(text: str, report: Report) -> bool:
-    """Whether a text holds no character that YAML forbids or that readers disagree about; reports those it holds."""
+def only_text(text: str, report: Report) -> tuple[str, set[int]]:
+    """Take out the characters that YAML forbids or that readers disagree about; reports the first of them.
+
+    Returns:
+        The text with U+FFFD in their places, and the lines of those that were reported: empty if all is well.
+    """
     found = list(islice(_FORBIDDEN.finditer(text), _MOST_SHOWN))
-    for match in found:
+    if not found:
+        return text, set()
+    marks = [_end_of(text[: match.start()]) for match in found]
+    for match, mark in zip(found, marks, strict=True):
         code = ord(match[0])
         message = f"the character U+{code:04X} may not stand in a file as it is"
-        report.add(
-            "E111", _end_of(text[: match.start()]), message, f'write it as "\\u{code:04x}", in double quotes'
-        )
-    return not found
+        report.add("E111", mark, message, f'remove it, or write it as "\\u{code:04x}", in double quotes')
+    return _FORBIDDEN.sub("\ufffd", text), {line for line, _ in marks}
 
 
 def _end_of(lead: str) -> Mark:

@@ -1,87 +1,66 @@
-"""Tasks and agents of a file, each by itself; what they say of each other is checked later."""
+"""The tasks of a file, at every depth, each by itself; what they say of each other is checked later."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Final
 
-from attrs import evolve
-
-from actorflow.spec.block import Block, Item
-from actorflow.spec.draft import Draft, Scope, Site, read_data, read_id
-from actorflow.spec.model import AgentSpec, OnErrorSpec, RetrySpec, TaskSpec
+from actorflow.spec.block import Block
+from actorflow.spec.containers import Opened, item_names, read_container
+from actorflow.spec.draft import Draft, Level, Scope, read_id
+from actorflow.spec.edges import read_edges
+from actorflow.spec.facts import Scopes, read_facts
+from actorflow.spec.model import TaskSpec, TaskType
 from actorflow.spec.nodes import BROKEN, ListNode, MapNode, Mark, Node, kind_of
-from actorflow.spec.runners import WAYS, read_env, read_runner
-from actorflow.spec.words import (
-    AGENT,
-    BACKOFFS,
-    CONTAINERS,
-    JITTERS,
-    ON_COMPLETE,
-    ON_ERROR,
-    RETRY,
-    STRATEGIES,
-    TASK,
-)
+from actorflow.spec.recovery import Performer, read_recovery
+from actorflow.spec.runners import WAYS, read_runner
+from actorflow.spec.words import TASK, TASK_KEYS, TASK_TYPES
 
-__all__ = ["has_too_many_tasks", "read_agents", "read_tasks"]
+__all__ = ["has_too_many_tasks", "read_tasks"]
 
-_MOST_ATTEMPTS = 1_000
-_MOST_GROWTH = 1_000
-_DEFAULT_RETRY = RetrySpec()
-_DEFAULT_ON_ERROR = OnErrorSpec()
-
-
-def read_agents(draft: Draft, root: Block) -> None:
-    """Read `agents:` into the draft."""
-    agents = root.block("agents")
-    if agents is None:
-        return
-    scope = Scope("agent")
-    for name, block in agents.children():
-        if read_id(agents, name, name, "an agent"):
-            block.allow(AGENT)
-            draft.agents[name] = AgentSpec(
-                name=name,
-                description=block.text("description") or "",
-                runner=read_runner(draft, block, scope),
-                env=read_env(draft, block, scope),
-                timeout=block.duration("timeout"),
-                options=_options(draft, block),
-            )
-
-
-def _options(draft: Draft, block: Block) -> dict[str, object]:
-    options = block.block("options")
-    return {} if options is None else {key: read_data(draft, options, key, None) for key in options.node}
+_PERFORMERS: Final = ("agent", "action", *WAYS)
+_OF_A_RUNNER: Final = frozenset({*WAYS, "cwd", "raw"})
+_OF_A_PERFORMER: Final = ("retry", "soft_errors", "options", "cwd", "raw")
 
 
 def has_too_many_tasks(root: Block, most: int) -> bool:
-    """Whether there are more tasks than a definition may have; reported before anything is read."""
-    value = root.node.get("tasks")
-    if not isinstance(value, MapNode | ListNode) or len(value) <= most:
+    """Whether there are more tasks, at all depths, than a definition may have; reported before anything is read."""
+    pending: list[Node] = [root.node]
+    count = 0
+    while pending and count <= most:
+        tasks = pending.pop()
+        inner = tasks.get("tasks") if isinstance(tasks, MapNode) else None
+        if isinstance(inner, MapNode | ListNode):
+            count += len(inner)
+            pending.extend(inner.values() if isinstance(inner, MapNode) else inner)
+    if count <= most:
         return False
-    root.fault("E128", "tasks", f"a workflow has at most {most} tasks, not {len(value)}")
+    root.fault("E128", "tasks", f"a workflow has at most {most} tasks, those inside of others counted")
     return True
 
 
 def read_tasks(draft: Draft, root: Block) -> None:
-    """Read `tasks:`, a mapping or a list whose items carry `id`, into the draft."""
-    for name, block in _entries(root, root.node.get("tasks", BROKEN)):
-        draft.task_blocks[name] = block
-        draft.tasks[name] = _read_task(draft, name, block, Scope("task", name))
+    """Read `tasks:` into the draft: a mapping, or a list whose items carry `id`; those inside of others too."""
+    _read_level(draft, root, draft.top)
 
 
-def _entries(root: Block, value: Node) -> Iterator[tuple[str, Block]]:
+def _read_level(draft: Draft, holder: Block, level: Level) -> None:
+    level.blocks.update(_entries(holder, holder.node.get("tasks", BROKEN)))
+    for name, block in level.blocks.items():
+        level.tasks[name] = _read_task(draft, block, Scope("task", level, name))
+
+
+def _entries(holder: Block, value: Node) -> Iterator[tuple[str, Block]]:
     if isinstance(value, MapNode):
-        yield from _named(root, value)
+        yield from _named(holder, value)
     elif isinstance(value, ListNode):
-        yield from _listed(root, value)
+        yield from _listed(holder, value)
     elif value is not BROKEN:
-        root.fault("E121", "tasks", f"must be a mapping of tasks, or a list of them, not {kind_of(value)}")
+        holder.fault("E121", "tasks", f"must be a mapping of tasks, or a list of them, not {kind_of(value)}")
 
 
-def _named(root: Block, value: MapNode) -> Iterator[tuple[str, Block]]:
-    tasks = Block(value, "tasks", root.report)
+def _named(holder: Block, value: MapNode) -> Iterator[tuple[str, Block]]:
+    tasks = Block(value, holder.path_of("tasks"), holder.report)
     for name in value:
         block = tasks.block(name)
         if read_id(tasks, name, name, "a task") and block is not None:
@@ -90,10 +69,10 @@ def _named(root: Block, value: MapNode) -> Iterator[tuple[str, Block]]:
             yield name, block
 
 
-def _listed(root: Block, value: ListNode) -> Iterator[tuple[str, Block]]:
+def _listed(holder: Block, value: ListNode) -> Iterator[tuple[str, Block]]:
     seen: dict[str, Mark] = {}
-    for index, item in root.items("tasks"):
-        block = root.item_block("tasks", index, item)
+    for index, item in holder.items("tasks"):
+        block = holder.item_block("tasks", index, item)
         if block is None:
             continue
         if not block.has("id"):
@@ -107,157 +86,89 @@ def _listed(root: Block, value: ListNode) -> Iterator[tuple[str, Block]]:
             )
             continue
         seen[name] = value.marks[index]
-        yield name, Block(block.node, f"tasks.{name}", root.report)
+        yield name, Block(block.node, f"{holder.path_of('tasks')}.{name}", holder.report)
 
 
-def _read_task(draft: Draft, name: str, block: Block, scope: Scope) -> TaskSpec:
-    if block.has("type") and block.choice("type", ("basic",), CONTAINERS) is None:
-        return TaskSpec(id=name)  # its keys are another type's: one problem is enough
-    block.allow(TASK)
-    runner = read_runner(draft, block, scope, ("agent", "action", *WAYS))
-    agent = block.name("agent") if block.has("agent") else block.name("action")
-    if not any(map(block.has, ("agent", "action", "loop", *WAYS))):
+def _read_task(draft: Draft, block: Block, scope: Scope) -> TaskSpec:
+    kind: TaskType | None = block.choice("type", TASK_TYPES) if block.has("type") else "basic"
+    if kind is None:
+        return TaskSpec(id=scope.task)  # its keys may be any type's: one problem is enough
+    has_stray_keys = _check_keys(block, kind)
+    has_performer = not block.node.keys().isdisjoint(_PERFORMERS)
+    if kind == "basic" and not has_performer and not has_stray_keys:
         block.own_fault(
             "E122", "nothing says who performs this task", "add agent: NAME, or command: or python:"
         )
-    return TaskSpec(
-        id=name,
-        agent=agent if runner is None else None,
-        runner=runner,
-        description=block.text("description") or "",
-        with_=_read_with(draft, block, scope),
-        env=read_env(draft, block, scope),
-        timeout=block.duration("timeout"),
-        when=_read_when(draft, block, scope),
-        depends_on=_read_depends_on(block),
-        retry=_read_retries(block),
-        on_error=_read_on_error(block, agent),
-        notify=_read_notice(draft, block, name),
-    )
+    scopes = Scopes(kind, scope, _work_scope(block, scope, kind))
+    values: dict[str, Any] = {"id": scope.task, "type": kind}
+    if kind == "basic" or (kind == "collection" and has_performer):
+        values |= _read_performer(draft, block, scopes)
+    elif kind == "collection":
+        _refuse_keys_of_a_performer(block)
+    if kind != "basic":
+        values["container"] = _read_container(draft, block, scopes, has_performer=has_performer)
+    if block.has("depends_on"):
+        values["depends_on"], values["on_failure_of"], values["on_end_of"] = read_edges(block)
+    who = Performer(kind != "basic", kind == "basic" or has_performer, values.get("agent"))
+    recovery = read_recovery(draft, block, scopes.work, who)
+    values |= {
+        "retry": recovery.retry,
+        "on_error": recovery.on_error,
+        "timeout": recovery.timeout,
+        "deadline": recovery.deadline,
+    }
+    return TaskSpec(**values, **read_facts(draft, block, scopes))
 
 
-def _read_with(draft: Draft, block: Block, scope: Scope) -> dict[str, object] | None:
-    values = block.block("with")
-    return None if values is None else {key: read_data(draft, values, key, scope) for key in values.node}
-
-
-def _read_when(draft: Draft, block: Block, scope: Scope) -> str | None:
-    value = block.node.get("when", BROKEN)
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = block.text("when")
-    if text is not None:
-        draft.sites.append(Site(text, block.mark("when"), block.path_of("when"), scope, is_condition=True))
-    return text
-
-
-def _read_depends_on(block: Block) -> tuple[str, ...]:
-    items = _plain_edges(block).names("depends_on")
-    seen: set[str] = set()
-    for item in items:
-        if item.text in seen:
-            block.fault("E133", "depends_on", f"{item.text!r} is there twice", index=item.index)
-        seen.add(item.text)
-    return tuple(dict.fromkeys(item.text for item in items))
-
-
-def _plain_edges(block: Block) -> Block:
-    """The block with each `{task: a, on: …}` reported and out of the way."""
-    value = block.node.get("depends_on", BROKEN)
-    if isinstance(value, MapNode):
-        block.fault("E190", "depends_on", "an edge with conditions ({task: …, on: …}) is not supported yet")
-        return Block(block.node.without(("depends_on",)), block.path, block.report)
-    if not isinstance(value, ListNode) or not any(isinstance(item, MapNode) for item in value):
-        return block
-    plain = ListNode(value.mark)
-    for index, item in enumerate(value):
-        if isinstance(item, MapNode):
-            message = "an edge with conditions ({task: …, on: …}) is not supported yet"
-            block.fault("E190", "depends_on", message, index=index)
-        plain.put(BROKEN if isinstance(item, MapNode) else item, value.marks[index])
-    node = block.node.with_entry("depends_on", plain, value.mark)
-    return Block(node, block.path, block.report)
-
-
-def _read_retries(block: Block) -> RetrySpec:
-    """`retry:` of the task, or of its `on_error`, where a second document's file has it."""
-    on_error = block.node.get("on_error")
-    inner = (
-        Block(on_error, block.path_of("on_error"), block.report) if isinstance(on_error, MapNode) else None
-    )
-    if inner is None or not inner.has("retry"):
-        return _read_retry(block)
-    if block.has("retry"):
-        inner.key_fault("E125", "retry", "the task has a retry of its own beside this one; keep one")
-    return _read_retry(inner)
-
-
-def _read_retry(block: Block) -> RetrySpec:
-    value = block.node.get("retry", BROKEN)
-    if value is BROKEN:
-        return _DEFAULT_RETRY
-    if not isinstance(value, MapNode):
-        retries = block.integer("retry", 0, _MOST_ATTEMPTS - 1)
-        return _DEFAULT_RETRY if not retries else RetrySpec(max_attempts=retries + 1)
-    fields = Block(value, block.path_of("retry"), block.report)
-    fields.allow(RETRY)
-    if not fields.has("max_attempts"):
-        fields.own_fault(
-            "E122", "says how to try again, and not how often", "add max_attempts, all attempts counted"
+def _check_keys(block: Block, kind: TaskType) -> bool:
+    """Report keys that are unknown, or another type's; whether there is one of the latter."""
+    keys = TASK_KEYS[kind]
+    if block.node.keys() <= keys:
+        return False
+    block.allow(TASK)
+    stray = [key for key in block.node if key in TASK.words and key not in keys]
+    for key in stray:
+        types = [name for name in TASK_TYPES if key in TASK_KEYS[name]]
+        shown = types[0] if len(types) == 1 else ", ".join(types[:-1]) + " or " + types[-1]
+        hint = (
+            f"add type: {types[0]}"
+            if kind == "basic" and not block.has("type")
+            else f"this one is of type {kind}"
         )
-    max_attempts = fields.integer("max_attempts", 1, _MOST_ATTEMPTS)
-    factor = fields.number("factor", 1, _MOST_GROWTH)
-    retry = evolve(
-        _DEFAULT_RETRY,
-        max_attempts=max_attempts or 1,
-        backoff=fields.choice("backoff", BACKOFFS) or _DEFAULT_RETRY.backoff,
-        factor=_DEFAULT_RETRY.factor if factor is None else factor,
-        jitter=fields.choice("jitter", JITTERS) or _DEFAULT_RETRY.jitter,
-    )
-    return _with_delays(retry, fields)
+        block.key_fault("E137", key, f"{key!r} belongs to a task of type {shown}", hint)
+    return bool(stray)
 
 
-def _with_delays(retry: RetrySpec, fields: Block) -> RetrySpec:
-    delay = fields.duration("delay") or retry.delay
-    longest = fields.duration("max_delay")
-    if longest is not None and longest < delay:
-        fields.fault("E123", "max_delay", f"must not be less than the delay, which is {delay:g} s")
-    return evolve(retry, delay=delay, max_delay=max(retry.max_delay, delay) if longest is None else longest)
+def _work_scope(block: Block, scope: Scope, kind: TaskType) -> Scope:
+    names = item_names(block) if kind == "collection" and not block.has("tasks") else ()
+    if block.has("loop"):
+        names = (*names, "index")
+    return scope if not names else Scope("task", scope.level, scope.task, names=(*scope.names, *names))
 
 
-def _read_on_error(block: Block, agent: str | None) -> OnErrorSpec:
-    fields = block.block("on_error")
-    if fields is None:
-        return _DEFAULT_ON_ERROR
-    fields.allow(ON_ERROR)
-    fallbacks = fields.names("fallback_agent")
-    _check_fallbacks(fields, fallbacks, agent)
-    return OnErrorSpec(
-        strategy=fields.choice("strategy", STRATEGIES) or _DEFAULT_ON_ERROR.strategy,
-        fallback_agents=tuple(item.text for item in fallbacks),
-    )
+def _read_performer(draft: Draft, block: Block, scopes: Scopes) -> dict[str, Any]:
+    """The agent by name, or the inline runner, of which there is one at most."""
+    has_both = block.has("agent") and block.has("action")
+    is_plain = not has_both and block.node.keys().isdisjoint(_OF_A_RUNNER)
+    runner = None if is_plain else read_runner(draft, block, scopes.secret, _PERFORMERS)
+    if runner is not None:
+        return {"runner": runner}
+    return {"agent": block.name("agent") if block.has("agent") else block.name("action")}
 
 
-def _check_fallbacks(fields: Block, fallbacks: tuple[Item, ...], agent: str | None) -> None:
-    seen: set[str] = set()
-    for item in fallbacks:
-        if item.text == agent:
-            message = f"{item.text!r} is the task's own agent: it cannot stand in for itself"
-            fields.fault("E134", "fallback_agent", message, index=item.index)
-        elif item.text in seen:
-            fields.fault("E133", "fallback_agent", f"{item.text!r} is there twice", index=item.index)
-        seen.add(item.text)
+def _refuse_keys_of_a_performer(block: Block) -> None:
+    for key in _OF_A_PERFORMER:
+        if block.has(key):
+            block.key_fault("E137", key, f"{key!r} is for tasks with an agent", "say it of the tasks inside")
 
 
-def _read_notice(draft: Draft, block: Block, name: str) -> str | None:
-    fields = block.block("on_complete")
-    if fields is None:
-        return None
-    fields.allow(ON_COMPLETE)
-    if isinstance(fields.node.get("notify"), MapNode):
-        fields.fault("E190", "notify", "a notice with channels is not supported yet", "give it a text")
-        return None
-    text = fields.text("notify")
-    if text is not None:
-        draft.note(text, fields.mark("notify"), fields.path_of("notify"), Scope("notify", name))
-    return text
+def _read_container(draft: Draft, block: Block, scopes: Scopes, *, has_performer: bool) -> object:
+    def children(names: tuple[str, ...]) -> tuple[TaskSpec, ...]:
+        level = scopes.task.level
+        known = dict.fromkeys((*level.names, *scopes.work.names, *names))
+        inner = Level(around=level, owner=scopes.task.task, names=tuple(known))
+        draft.inner.append(inner)
+        _read_level(draft, block, inner)
+        return tuple(inner.tasks.values())
+
+    return read_container(scopes.type, Opened(draft, block, scopes.task, children, has_performer))

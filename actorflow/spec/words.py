@@ -1,72 +1,117 @@
-"""The words of the format: its keys by kind of mapping, and its closed choices.
-
-What stands under `later` belongs to the format and is refused as not supported yet, never passed over.
-"""
+"""The words of the format: its keys by kind of mapping, and its closed choices."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, get_args
 
 from actorflow.spec.block import Keys
-from actorflow.spec.model import Backoff, Durability, HookEvent, InputType, Jitter, Strategy
+from actorflow.spec.model import (
+    Backoff,
+    ChildStrategy,
+    CollectionMode,
+    Durability,
+    HookAction,
+    HookErrors,
+    HookEvent,
+    HookMode,
+    InputType,
+    Jitter,
+    Language,
+    Strategy,
+    TaskType,
+)
 
 __all__ = [
-    "AGENT", "BACKOFFS", "CONTAINERS", "DURABILITIES", "DURABILITIES_LATER", "ENTRY", "HOOK", "HOOK_ACTIONS_LATER",
-    "HOOK_EVENTS", "HOOK_EVENTS_LATER", "INPUT", "INPUT_TYPES", "JITTERS", "LIMITS", "ON_COMPLETE", "ON_ERROR",
-    "RESERVED", "RETRY", "STAGE_MODES_LATER", "STEP", "STRATEGIES", "TASK", "TOOL_KEYS", "WORKFLOW",
+    "AGENT", "BACKOFFS", "BATCH", "BREAKER", "CHILD_STRATEGIES", "COLLECTION_MODES", "DEFAULTS", "DURABILITIES",
+    "EDGE", "ENTRY", "HOOK", "HOOK_ACTIONS", "HOOK_COMMAND", "HOOK_ERRORS", "HOOK_EVENTS", "HOOK_MODES", "HTTP",
+    "HTTP_METHODS", "INPUT", "INPUT_TYPES", "ITEMS_FILE", "JITTERS", "LANGUAGES", "LIMITS", "LOOP",
+    "ON_COMPLETE", "ON_ERROR", "RESERVED", "RETRY", "RUN_EVENTS", "SCRIPT", "SECRET", "STAGE_MODES", "STEP",
+    "STRATEGIES", "TASK", "TASK_KEYS", "TASK_TYPES", "TOOL_KEYS", "TRANSITION", "WORKFLOW",
 ]  # fmt: skip
 
 WORKFLOW: Final = Keys.of(
-    "name version description inputs outputs limits agents tasks hooks workflows",
-    "env secrets defaults hook_sets",
+    "name version description inputs outputs env secrets defaults limits agents tasks hook_sets hooks workflows"
 )
-INPUT: Final = Keys.of("type required default description enum", "sensitive")
-LIMITS: Final = Keys.of("max_parallel durability", "retry_budget deadline keep")
-AGENT: Final = Keys.of(
-    "description python command env timeout options",
-    "script http cwd raw soft_errors idempotent sensitive circuit_breaker",
-)
-TASK: Final = Keys.of(
-    "id type agent action python command description with env timeout when depends_on retry on_error on_complete",
-    "script http cwd raw soft_errors sleep deadline on_success hooks outputs priority metadata idempotent sensitive loop"
-    " tasks strategy max_parallel min_success items item_var index_var filter mode batch condition routes default"
-    " signal until for on_timeout payload uses max_losses circuit_breaker allow_transform inputs",
-)
-RETRY: Final = Keys.of("max_attempts delay backoff factor max_delay jitter", "retry_on no_retry_on")
+INPUT: Final = Keys.of("type required default description enum sensitive")
+SECRET: Final = Keys.of("env file")
+LIMITS: Final = Keys.of("max_parallel retry_budget deadline durability keep")
+AGENT: Final = Keys.of("description python command script http cwd raw env timeout soft_errors options")
+RETRY: Final = Keys.of("max_attempts delay backoff factor max_delay jitter retry_on no_retry_on")
+DEFAULTS: Final = Keys.of("timeout retry hooks")
 ON_ERROR: Final = Keys.of(
-    "retry strategy fallback_agent",
-    "fallback_value next with circuit_breaker max_losses retry_on no_retry_on timeout deadline",
+    "retry strategy fallback_agent fallback_value next with timeout deadline circuit_breaker max_losses"
+    " max_attempts delay backoff factor max_delay jitter retry_on no_retry_on"
 )
+BREAKER: Final = Keys.of("threshold window cooldown key")
+TRANSITION: Final = Keys.of("next with")
+EDGE: Final = Keys.of("task on")
 ON_COMPLETE: Final = Keys.of("notify")
-ENTRY: Final = Keys.of("description hooks steps", "inputs outputs limits env secrets defaults")
-STEP: Final = Keys.of("stage tasks mode depends_on", "when hooks on_error timeout max_parallel")
-HOOK: Final = Keys.of(
-    "command description timeout",
-    "type name params when enabled environments on_error disable_after mode retry rate_limit batch circuit_breaker"
-    " ordered max_age inherit use env cwd max_output allow_transform",
+LOOP: Final = Keys.of("repeat while until max_iterations delay collect")
+SCRIPT: Final = Keys.of("language text file args cwd")
+HTTP: Final = Keys.of("url method headers query body json auth expect_status extract")
+ITEMS_FILE: Final = Keys.of("file format")
+
+_ANY_TASK: Final = (
+    "id type description depends_on with env when sleep timeout deadline on_error on_success on_complete hooks outputs"
+    " priority metadata idempotent sensitive loop allow_transform "
 )
+_PERFORMED: Final = "agent action python command script http cwd raw soft_errors options retry "
+_MANY: Final = "tasks strategy max_parallel min_success "
+TASK_KEYS: Final[Mapping[TaskType, frozenset[str]]] = {
+    "basic": frozenset((_ANY_TASK + _PERFORMED).split()),
+    "parallel": frozenset((_ANY_TASK + _MANY).split()),
+    "collection": frozenset(
+        (_ANY_TASK + _PERFORMED + _MANY + "items item_var index_var filter mode batch").split()
+    ),
+    "router": frozenset((_ANY_TASK + "condition routes default").split()),
+    "wait": frozenset((_ANY_TASK + "signal until for condition on_timeout").split()),
+    "signal": frozenset((_ANY_TASK + "signal run to_all payload").split()),
+    "aggregate": frozenset(_ANY_TASK.split()),
+    "composite": frozenset((_ANY_TASK + "tasks uses").split()),
+}
+"""The keys that each type of task has."""
+
+TASK: Final = Keys(frozenset[str]().union(*TASK_KEYS.values()))
+"""The keys of tasks of any type."""
+
+ENTRY: Final = Keys.of("description inputs outputs hooks steps")
+STEP: Final = Keys.of("stage tasks mode depends_on")
+HOOK: Final = Keys.of(
+    "type name description params timeout when enabled environments on_error disable_after mode retry rate_limit batch"
+    " circuit_breaker ordered max_age"
+)
+HOOK_COMMAND: Final = Keys.of("command env cwd max_output")
+BATCH: Final = Keys.of("max window")
 
 TOOL_KEYS: Final = Keys.of(
     "dsl_version tools permissions model max_turns provider system_prompt mcp_servers communication task_groups group"
     " parallel_with"
-).now
+).words
 
 INPUT_TYPES: Final[tuple[InputType, ...]] = ("string", "number", "integer", "boolean", "object", "array")
-DURABILITIES: Final[tuple[Durability, ...]] = ("full", "memory")
-DURABILITIES_LATER: Final = ("normal", "lazy")
+DURABILITIES: Final[tuple[Durability, ...]] = ("full", "normal", "lazy", "memory")
 BACKOFFS: Final[tuple[Backoff, ...]] = ("constant", "linear", "exponential")
 JITTERS: Final[tuple[Jitter, ...]] = ("full", "equal", "none")
 STRATEGIES: Final[tuple[Strategy, ...]] = ("abort", "finish", "skip")
-CONTAINERS: Final = ("parallel", "collection", "router", "wait", "signal", "aggregate", "composite")
-STAGE_MODES_LATER: Final = ("sequential",)
-HOOK_EVENTS: Final[tuple[HookEvent, ...]] = ("pre_workflow", "post_workflow", "on_error", "on_stage_complete")
-HOOK_EVENTS_LATER: Final = Keys.of(
-    "",
-    "workflow_started workflow_finished workflow_paused workflow_resumed task_started task_finished task_retrying"
-    " task_skipped task_timed_out task_lost fallback_started retries_exhausted breaker_opened breaker_closed"
-    " budget_exhausted dead_lettered child_finished iteration_finished signal_received",
-).later
-HOOK_ACTIONS_LATER: Final = ("command", "log", "notify", "webhook", "metric", "dispatch_task", "transform")
+TASK_TYPES: Final[tuple[TaskType, ...]] = get_args(TaskType)
+CHILD_STRATEGIES: Final[tuple[ChildStrategy, ...]] = get_args(ChildStrategy)
+COLLECTION_MODES: Final[tuple[CollectionMode, ...]] = get_args(CollectionMode)
+LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
+HTTP_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+STAGE_MODES: Final = ("parallel", "sequential")
+
+HOOK_ACTIONS: Final[tuple[HookAction, ...]] = get_args(HookAction)
+HOOK_ERRORS: Final[tuple[HookErrors, ...]] = get_args(HookErrors)
+HOOK_MODES: Final[tuple[HookMode, ...]] = get_args(HookMode)
+HOOK_EVENTS: Final[tuple[HookEvent, ...]] = get_args(HookEvent)
+RUN_EVENTS: Final[frozenset[HookEvent]] = frozenset(
+    {
+        "pre_workflow", "post_workflow", "on_error", "on_stage_complete", "workflow_started", "workflow_finished",
+        "workflow_paused", "workflow_resumed",
+    }
+)  # fmt: skip
+"""What happens to a run as a whole; any other event happens to a task of it, and a task may have hooks for it."""
 
 RESERVED: Final = frozenset({"name", "version", "run_id", "status", "error", "stage"})
 """Words of `workflow.…` that an input or a task may not be called, as `${workflow.x}` reads both."""

@@ -7,14 +7,28 @@ go on with those that are not done.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 
-from actorflow import Runtime, load_dict
+from actorflow import AgentCall, Runtime, load_dict
+from actorflow.core.events import AttemptStarted, Event, SleepStarted
 from actorflow.spec.model import WorkflowSpec
 
 FOLDER = "/tmp"
+
+CHAIN: dict[str, Any] = {
+    "a": {"agent": "x", "with": {"n": "{{ input.n }}", "text": "ünïcödé ✓"}},
+    "b": {"agent": "x", "with": {"before": "{{ tasks.a.output.input.n }}"}, "depends_on": ["a"]},
+}
+
+HANDLED: dict[str, Any] = {
+    "broken": {"agent": "y", "on_error": {"next": "mend", "with": {"of": "{{ error.task }}"}}},
+    "mend": {"agent": "x", "with": {"n": 1}, "outputs": {"given": "{{ output.input }}"}},
+    "below": {"agent": "x", "depends_on": ["broken"]},
+}
 
 
 def _workflow(name: str, tasks: dict, **more: object) -> WorkflowSpec:
@@ -22,33 +36,95 @@ def _workflow(name: str, tasks: dict, **more: object) -> WorkflowSpec:
 
 
 async def make(path: Path) -> None:
-    """A run that succeeded, one that failed, one that is paused with a hook owed, and one that crashed in flight."""
+    """Fill a store with runs that succeeded, failed, were saved in every way there is, and were paused."""
     store = f"sqlite:///{path}"
-    chain = {
-        "a": {"agent": "x", "with": {"n": "{{ input.n }}", "text": "ünïcödé ✓"}},
-        "b": {"agent": "x", "with": {"before": "{{ tasks.a.output.input.n }}"}, "depends_on": ["a"]},
-    }
+    await _make_success(store)
+    await _make_failed(store)
+    await _make_paused(store)
+    await _make_saved(store)
+    await _make_resting(store)
+
+
+async def _make_success(store: str) -> None:
     async with Runtime(store=store, agents={"x": "echo"}) as rt:
-        spec = _workflow("golden success", chain, outputs={"n": "{{ tasks.b.output.input.before }}"})
+        spec = _workflow("golden success", CHAIN, outputs={"n": "{{ tasks.b.output.input.before }}"})
         await rt.run(spec, inputs={"n": 7}, run_id="success")
+
+
+async def _make_failed(store: str) -> None:
+    """Two attempts, and two hooks, one of which fails."""
     async with Runtime(store=store, agents={"x": "echo", "y": "fail"}) as rt:
         tasks = {
-            **chain,
+            **CHAIN,
             "c": {"agent": "y", "depends_on": ["b"], "retry": {"max_attempts": 2, "delay": 0.001}},
         }
         hooks = {"on_error": ["true"], "post_workflow": ["false"]}
         await rt.run(_workflow("golden failure", tasks, hooks=hooks), inputs={"n": 8}, run_id="failed")
-    async with Runtime(store=store, agents={"x": "echo", "s": "sleep:1h"}, grace_s=0) as rt:
-        tasks = {**chain, "c": {"agent": "s", "depends_on": ["b"]}}
-        steps = [{"stage": "one", "tasks": ["a", "b"]}, {"stage": "two", "tasks": ["c"]}]
-        hooks = {"on_stage_complete": ["true"]}
-        entry = {"w": {"steps": steps, "hooks": hooks}}
-        handle = await rt.start(
-            _workflow("golden pause", tasks, workflows=entry), inputs={"n": 9}, run_id="paused"
-        )
+
+
+async def _make_paused(store: str) -> None:
+    """Paused in an attempt, with a hook owed."""
+    tasks = {**CHAIN, "c": {"agent": "s", "depends_on": ["b"]}}
+    steps = [{"stage": "one", "tasks": ["a", "b"]}, {"stage": "two", "tasks": ["c"]}]
+    entry = {"w": {"steps": steps, "hooks": {"on_stage_complete": ["true"]}}}
+    spec = _workflow("golden pause", tasks, workflows=entry)
+    await _pause(store, spec, "paused", lambda event: isinstance(event, AttemptStarted) and event.task == "c")
+
+
+async def _make_saved(store: str) -> None:
+    """A sleep, a fallback value, a handler, a clean-up, what was not reached, and an output kept apart."""
+    tasks = {
+        **HANDLED,
+        "nap": {"agent": "x", "sleep": 0.01, "priority": -1, "with": {"n": 2}},
+        "saved": {
+            "agent": "y",
+            "retry": {"max_attempts": 2, "delay": 0.001},
+            "on_error": {"fallback_value": {"n": 3, "why": "{{ error.type }}"}},
+        },
+        "big": {"agent": "wordy"},
+        "read": {"agent": "x", "depends_on": ["big"], "with": {"n": "{{ len(tasks.big.output) }}"}},
+        "unreached": {"agent": "x", "depends_on": [{"task": "nap", "on": "failure"}]},
+        "clean": {"agent": "x", "depends_on": [{"task": "broken", "on": "always"}]},
+    }
+    async with Runtime(store=store, agents={"x": "echo", "y": "fail", "wordy": _wordy}) as rt:
+        spec = _workflow("golden recovery", tasks, outputs={"n": "{{ tasks.read.output.input.n }}"})
+        await rt.run(spec, run_id="saved")
+
+
+async def _make_resting(store: str) -> None:
+    """Paused with a checkpoint: in a sleep, whose task leads on to another, beside an attempt."""
+    many = {f"t{number:02}": {"agent": "x", "with": {"n": number}} for number in range(100)}
+    tasks = {
+        **many,
+        **HANDLED,
+        "held": {"agent": "s", "depends_on": list(many)},
+        "nap": {
+            "agent": "x",
+            "sleep": "5s",
+            "depends_on": list(many),
+            "with": {"n": "{{ tasks.t99.output.input.n }}"},
+            "on_success": {"next": "led", "with": {"n": "{{ task.input.n + 1 }}"}},
+            "on_error": {"next": "unled"},
+        },
+        "led": {"agent": "x"},
+        "unled": {"agent": "x"},
+    }
+    spec = _workflow("golden rest", tasks, outputs={"n": "{{ tasks.led.output.input.n }}"})
+    await _pause(store, spec, "resting", lambda event: isinstance(event, SleepStarted))
+
+
+async def _pause(store: str, spec: WorkflowSpec, run_id: str, is_time: Callable[[Event], bool]) -> None:
+    """Begin a run, and leave it when it has come to something; what it then does still counts."""
+    agents = {"x": "echo", "y": "fail", "s": "sleep:1h"}
+    async with Runtime(store=store, agents=agents, grace_s=0) as rt:
+        handle = await rt.start(spec, inputs={"n": 9}, run_id=run_id)
         async for _, event in handle.events():
-            if getattr(event, "task", "") == "c":
+            if is_time(event):
                 break
+
+
+async def _wordy(_: AgentCall) -> str:
+    return "word " * 14_000
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""What a definition calls sensitive, kept off the screen: `***` in its place, in text and JSON alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import evolve
+
+from actorflow.expression import Path, compile_template
+from actorflow.runtime.result import RunResult
+from actorflow.spec.model import TaskSpec, WorkflowSpec, every_task
+
+__all__ = ["shown_inputs", "shown_result"]
+
+HIDDEN: Final = "***"
+
+
+def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
+    """The result with `***` for the outputs of sensitive tasks, and for outputs of the run that read what is sensitive.
+
+    A task is sensitive, too, if one inside it is: its output has theirs in it.
+    """
+    tasks = _sensitive_tasks(spec)
+    inputs = _sensitive_inputs(spec)
+    if not tasks and not inputs:
+        return result
+    shown = {
+        name: evolve(task, output=HIDDEN) if name in tasks and task.output is not None else task
+        for name, task in result.tasks.items()
+    }
+    outputs = {
+        name: HIDDEN if _reads(spec.outputs.get(name), tasks, inputs) else value
+        for name, value in result.outputs.items()
+    }
+    return evolve(result, tasks=shown, outputs=outputs)
+
+
+def shown_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a run with `***` for those that are sensitive."""
+    hidden = _sensitive_inputs(spec)
+    return {name: HIDDEN if name in hidden else value for name, value in inputs.items()}
+
+
+def _sensitive_inputs(spec: WorkflowSpec) -> frozenset[str]:
+    return frozenset(name for name, declared in (spec.inputs or {}).items() if declared.sensitive)
+
+
+def _sensitive_tasks(spec: WorkflowSpec) -> frozenset[str]:
+    found: set[str] = set()
+    for task in reversed(every_task(spec.tasks)):  # children before what they are in
+        if task.sensitive or not found.isdisjoint(_ids(task.children)):
+            found.add(task.id)
+    return frozenset(found)
+
+
+def _ids(tasks: tuple[TaskSpec, ...]) -> tuple[str, ...]:
+    return tuple(task.id for task in tasks)
+
+
+def _reads(template: Any, tasks: frozenset[str], inputs: frozenset[str]) -> bool:
+    return any(_is_sensitive(path, tasks, inputs) for path in compile_template(template).paths)
+
+
+def _is_sensitive(path: Path, tasks: frozenset[str], inputs: frozenset[str]) -> bool:
+    names = {"tasks": tasks, "input": inputs}.get(path[0], frozenset[str]())
+    return path[1] in names if len(path) > 1 else bool(names)

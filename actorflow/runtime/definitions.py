@@ -1,0 +1,101 @@
+"""Workflow files that were found good before: taken from a journal, and not parsed and checked again.
+
+What is known by a key is the outcome of checking one file: its bytes, its path, the trust that it is given, and the code
+that checked it. Nothing else is read when a file is loaded, so nothing else can change the outcome.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import orjson
+from attrs import frozen
+
+import actorflow.expression
+import actorflow.spec
+from actorflow.errors import Problem
+from actorflow.journal.protocol import CachedDefinition, Journal, KeepDefinition
+from actorflow.spec.bounds import Bounds
+from actorflow.spec.definition import from_json, spec_definition
+from actorflow.spec.loading import Loaded, load_with_warnings
+
+WORTH_BYTES: Final = 16_384
+"""Files shorter than this are checked in less time than it takes to open a store."""
+
+
+@frozen
+class Recalled:
+    """A checked definition, and what a journal should keep so that it is known the next time."""
+
+    loaded: Loaded
+    news: KeepDefinition | None  #: None where the journal knows it, or it is not worth keeping
+
+
+def load_cached(path: str | os.PathLike[str], journal: Journal) -> Recalled:
+    """Load a workflow file of your own, as `load_with_warnings` does, or take it from a journal that knows it.
+
+    An entry that can't be read is as good as none, and `news` overwrites it.
+
+    Raises:
+        SpecError: with all that is wrong with the file.
+        StoreFailed: the journal can't be read.
+    """
+    key = source_key(path)
+    known = None if key is None else journal.cached_definition(key)
+    loaded = None if known is None else _read(known)
+    if loaded is not None:
+        return Recalled(loaded, None)
+    loaded = load_with_warnings(path)
+    # a file that was changed while it was being checked is none of those that the key speaks of
+    is_known = key is not None and source_key(path) == key
+    return Recalled(loaded, _news(key, loaded) if key is not None and is_known else None)
+
+
+def source_key(path: str | os.PathLike[str]) -> str | None:
+    """What the outcome of checking a file is known by; None for one that is short, too long, or can't be read."""
+    rules = _rules()
+    try:
+        if rules is None or not WORTH_BYTES <= Path(path).stat().st_size <= Bounds().file_bytes:
+            return None
+        body = Path(path).read_bytes()
+        file: str = os.fspath(path)
+        whole = os.path.abspath(file)  # noqa: PTH100 - links in the path are kept, as the loader does
+        context = orjson.dumps((rules, "own", file, whole))
+    except (OSError, TypeError, ValueError):
+        return None
+    return sha256(context + b"\n" + body).hexdigest()
+
+
+def _news(key: str, loaded: Loaded) -> KeepDefinition:
+    digest, body = spec_definition(loaded.spec)
+    return KeepDefinition(key, digest, body, [_plain(warning) for warning in loaded.warnings])
+
+
+def _read(known: CachedDefinition) -> Loaded | None:
+    try:
+        return Loaded(from_json(known.body), tuple(Problem(**warning) for warning in known.warnings))
+    except (TypeError, ValueError):
+        return None
+
+
+def _plain(problem: Problem) -> dict[str, str | int]:
+    return {name: getattr(problem, name) for name in Problem.__slots__}
+
+
+@cache
+def _rules() -> str | None:
+    """Which code checks: its files by name, size and time, so that no version number has to be kept; None for no files."""
+    try:
+        entries = [
+            (str(file), found.st_size, found.st_mtime_ns)
+            for package in (actorflow.expression, actorflow.spec)
+            for file in Path(package.__path__[0]).rglob("*.py")
+            for found in [file.stat()]
+        ]
+    except OSError:
+        return None
+    return sha256(orjson.dumps(sorted(entries))).hexdigest() if entries else None

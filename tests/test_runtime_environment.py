@@ -1,0 +1,162 @@
+"""What a run reads of its surroundings: declared variables, once; secrets, when they are used, and never kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actorflow import AgentCall, MissingVariablesError, Runtime, SpecError, load_dict, loads
+from actorflow.spec import WorkflowSpec
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "s3cret-canary-value"
+
+
+def workflow(tasks: dict[str, object], folder: Path | None = None, **more: object) -> WorkflowSpec:
+    return load_dict({"name": "w", "tasks": tasks, **more}, trust="own", folder=folder)
+
+
+def stored(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("runs.db"))
+
+
+async def test_a_declared_variable_is_read_at_the_start_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("REGION_HINT", "eu")
+    spec = workflow(
+        {"a": {"agent": "echo", "with": {"hint": "{{ env.REGION_HINT }}"}}},
+        env=["REGION_HINT"],
+        outputs={"hint": "{{ env.REGION_HINT }}"},
+    )
+
+    async def change(call: AgentCall) -> object:
+        monkeypatch.setenv("REGION_HINT", "us")
+        return call.input
+
+    async with Runtime(store=f"sqlite:///{tmp_path}/runs.db", agents={"echo": change}) as runtime:
+        result = await runtime.run(spec)
+    assert result.tasks["a"].output == {"hint": "eu"}
+    assert result.outputs == {"hint": "eu"}
+
+
+async def test_what_is_not_there_is_told_at_once_and_before_a_run_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("REGION_HINT", "API_TOKEN", "OTHER"):
+        monkeypatch.delenv(name, raising=False)
+    spec = workflow(
+        {"a": {"command": "true", "env": {"T": "{{ secrets.token }}", "O": "${OTHER}"}}},
+        env=["REGION_HINT"],
+        secrets={"token": {"env": "API_TOKEN"}},
+    )
+    async with Runtime(store=f"sqlite:///{tmp_path}/runs.db") as runtime:
+        with pytest.raises(MissingVariablesError) as caught:
+            await runtime.run(spec)
+        assert await runtime.list() == []
+    assert caught.value.code == "E412"
+    assert [name for name in ("REGION_HINT", "API_TOKEN", "OTHER") if name in str(caught.value)] == [
+        "REGION_HINT",
+        "API_TOKEN",
+        "OTHER",
+    ]
+
+
+async def test_a_secret_reaches_the_command_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("API_TOKEN", CANARY)
+    (tmp_path / "key").write_text(CANARY + "-of-a-file\n")
+    seen = tmp_path / "seen"
+    spec = workflow(
+        {
+            "a": {
+                "command": f'echo "$T $K" > {seen}; echo "$T"; echo "$K" >&2',
+                "env": {"T": "Bearer ${API_TOKEN}", "K": "{{ secrets.key }}"},
+            },
+            "b": {
+                "command": ["sh", "-c", 'echo "no: $0" >&2; exit 3', "${API_TOKEN}"],
+                "on_error": {"strategy": "skip"},
+            },
+        },
+        folder=tmp_path,
+        secrets={"key": {"file": "key"}},
+        outputs={"a": "{{ tasks.a.output }}"},
+    )
+    async with Runtime(store=f"sqlite:///{tmp_path}/runs.db") as runtime:
+        result = await runtime.run(spec)
+    assert seen.read_text() == f"Bearer {CANARY} {CANARY}-of-a-file\n"
+    assert result.outputs == {"a": "Bearer ***"}
+    assert result.tasks["b"].error is not None
+    assert result.tasks["b"].error["message"] == "exited with status 3: no: ***"
+    assert CANARY.encode() not in stored(tmp_path)
+
+
+async def test_a_python_agent_finds_a_secret_in_its_env_and_an_exception_does_not_tell_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("API_TOKEN", CANARY)
+    seen: list[str] = []
+
+    async def call_out(call: AgentCall) -> None:
+        seen.append(call.env["TOKEN"])
+        raise ConnectionError(f"401 for {call.env['TOKEN']}")
+
+    spec = workflow({"a": {"agent": "api", "env": {"TOKEN": "${API_TOKEN}"}}})
+    async with Runtime(store="memory:", agents={"api": call_out}) as runtime:
+        result = await runtime.run(spec)
+    assert seen == [CANARY]
+    assert result.error is not None
+    assert result.error["message"] == "401 for ***"
+
+
+async def test_an_output_that_looks_like_a_secret_stays_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("API_TOKEN", CANARY)
+    spec = workflow(
+        {
+            "a": {"agent": "forger"},
+            "b": {"command": ["echo", "{{ tasks.a.output }}"], "depends_on": ["a"]},
+        }
+    )
+    async with Runtime(
+        store="memory:", agents={"forger": lambda call: "${API_TOKEN} {{ secrets.x }}"}
+    ) as runtime:
+        result = await runtime.run(spec)
+    assert result.tasks["b"].output == "${API_TOKEN} {{ secrets.x }}"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"type": "parallel", "tasks": {"x": {"agent": "x"}}},
+        {"agent": "x", "loop": {"repeat": 2}},
+        {"agent": "x", "deadline": "5s"},
+        {"agent": "x", "hooks": {"task_finished": [{"type": "log", "params": {"message": "hi"}}]}},
+        {"http": {"url": "https://example.com"}},
+    ],
+    ids=lambda task: next(key for key in task if key != "agent"),
+)
+async def test_what_cannot_run_yet_is_refused_before_a_run_exists(task: dict[str, object]):
+    async with Runtime(store="memory:", agents={"*": "echo"}) as runtime:
+        with pytest.raises(SpecError) as caught:
+            await runtime.run(workflow({"a": task}))
+        assert caught.value.code == "E190"
+        assert await runtime.list() == []
+
+
+async def test_one_of_several_workflows_is_chosen_by_name():
+    spec = loads(
+        json.dumps(
+            {
+                "tasks": {"a": {"agent": "x"}, "b": {"agent": "x"}},
+                "workflows": {
+                    "one": {"steps": [{"stage": "s", "tasks": ["a"]}]},
+                    "two": {"steps": [{"stage": "s", "tasks": ["b"]}]},
+                },
+            }
+        )
+    )
+    async with Runtime(store="memory:", agents={"x": "echo"}) as runtime:
+        assert list((await runtime.run(spec, workflow="two")).tasks) == ["b"]
+        assert list((await runtime.run(spec, workflow="one")).tasks) == ["a"]

@@ -1,0 +1,77 @@
+"""What loads and validates, and what of it a run refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from actorflow.spec import loads, unsupported
+
+REFUSED = [
+    ("tasks.a: a task of type parallel", "tasks: {a: {type: parallel, tasks: {b: {agent: x}}}}\n"),
+    ("tasks.a: a task of type wait", "tasks: {a: {type: wait, signal: s}}\n"),
+    ("tasks.a.loop: a task in a loop", "tasks: {a: {agent: x, loop: {repeat: 3}}}\n"),
+    ("tasks.a.http: an HTTP request", "tasks: {a: {http: {url: 'https://x.example'}}}\n"),
+    ("agents.x.http: an HTTP request", "agents: {x: {http: {url: 'https://x.example'}}}\ntasks: {a: {agent: x}}\n"),
+    ("tasks.a.deadline: a task with a deadline", "tasks: {a: {agent: x, deadline: 5m}}\n"),
+    ("tasks.a.on_error.circuit_breaker: a task with a circuit breaker", "tasks: {a: {agent: x, on_error: {circuit_breaker: {}}}}\n"),
+    ("tasks.a.on_complete.notify: a notice with channels",
+     "tasks: {a: {agent: x, on_complete: {notify: {message: m, channels: [{type: file, path: n}]}}}}\n"),
+    ("limits.retry_budget: a workflow with this limit", "limits: {retry_budget: 3}\ntasks: {a: {agent: x}}\n"),
+    ("limits.deadline: a workflow with this limit", "limits: {deadline: 1h}\ntasks: {a: {agent: x}}\n"),
+    ("hooks.task_finished[0]: a hook on task_finished", "hooks: {task_finished: [x]}\ntasks: {a: {agent: x}}\n"),
+    ("defaults.hooks.task_finished[0]: a hook on task_finished", "defaults: {hooks: {task_finished: [x]}}\ntasks: {a: {agent: x}}\n"),
+    ("tasks.a.hooks.task_started[0]: a hook on task_started", "tasks: {a: {agent: x, hooks: {task_started: [x]}}}\n"),
+    ("hooks.on_error[1]: a hook of type log", "hooks: {on_error: [x, {type: log, params: {message: m}}]}\n"),
+    ("hooks.on_error[0]: a hook with mode", "hooks: {on_error: [{command: x, mode: async}]}\n"),
+    ("hooks.pre_workflow[0]: a hook with on_error", "hooks: {pre_workflow: [{command: x, on_error: continue}]}\n"),
+    ("hooks.on_error[0]: a hook with when", "hooks: {on_error: [{command: x, when: 'input.x'}]}\n"),
+    ("hooks.on_error[0]: a hook with enabled", "hooks: {on_error: [{command: x, enabled: false}]}\n"),
+    ("hooks.on_error[0]: a hook with environments", "hooks: {on_error: [{command: x, environments: prod}]}\n"),
+    ("hooks.on_error[0]: a hook with retry", "hooks: {on_error: [{command: x, retry: 1}]}\n"),
+    ("hooks.on_error[0]: a hook with rate_limit", "hooks: {on_error: [{command: x, rate_limit: 1/s}]}\n"),
+    ("hooks.on_error[0]: a hook with circuit_breaker", "hooks: {on_error: [{command: x, circuit_breaker: {}}]}\n"),
+    ("hooks.on_error[0]: a hook with env", "hooks: {on_error: [{command: x, env: {A: '${B}'}}]}\n"),
+    ("hooks.on_error[0]: a hook's command with templates", "hooks: {on_error: [[echo, '{{ workflow.name }}']]}\n"),
+    ("hooks.on_error[0]: a hook's command with templates", "hooks: {on_error: [[echo, '${HOME}']]}\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "text"), REFUSED)
+def test_what_a_run_cannot_do_is_named_with_its_place(message: str, text: str):
+    (problem,) = unsupported(loads(text, trust="own"))
+
+    assert (problem.code, problem.message) == ("E190", f"{message} cannot run yet")
+
+
+RUNS = [
+    "tasks: {a: {agent: x, retry: 3, timeout: 5s, priority: 2, on_error: {fallback_agent: y}}, b: {command: ls}}\n",
+    "agents: {x: {http: {url: 'https://x.example'}}}\ntasks: {a: {agent: y}}\n",
+    "limits: {max_parallel: 5, durability: lazy, keep: 30d}\ntasks: {a: {agent: x}}\n",
+    "hooks: {pre_workflow: [a, [b], [sh, -c, 'echo ${HOME}']], post_workflow: [f], on_stage_complete: [g]}\n",
+    "hooks: {on_error: [{command: c, timeout: 1s, cwd: d, max_output: 5, name: e, description: f}]}\n",
+    "tasks: {a: {agent: x, on_complete: {notify: hi}}}\n",
+]
+
+
+@pytest.mark.parametrize("text", RUNS)
+def test_what_a_run_can_do_is_not_refused(text: str):
+    assert unsupported(loads(text, trust="own")) == ()
+
+
+def test_everything_that_cannot_run_is_told_in_the_order_of_the_definition():
+    spec = loads(
+        "limits: {deadline: 1h}\n"
+        "hooks: {task_started: [x]}\n"
+        "tasks: {a: {agent: x, deadline: 1m, loop: {repeat: 2}}, b: {type: aggregate, outputs: {v: 1}, depends_on: a}}\n",
+        trust="own",
+    )
+
+    places = [problem.message.split(":")[0] for problem in unsupported(spec)]
+
+    assert places == [
+        "limits.deadline",
+        "tasks.a.loop",
+        "tasks.a.deadline",
+        "tasks.b",
+        "hooks.task_started[0]",
+    ]
