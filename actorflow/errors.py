@@ -6,6 +6,7 @@ command line, in JSON and here, and its message says what is wrong, where, and w
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 __all__ = [
@@ -54,8 +55,17 @@ class Problem:
         """The source line with a caret under the column, or nothing where there is no text."""
         if not self.source:
             return ""
-        lead = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
+        lead = "".join(_blank(c) for c in self.source[: self.column - 1])
         return f"    {self.source}\n    {lead}^"
+
+
+def _blank(character: str) -> str:
+    """White space as wide as a terminal shows a character: two columns, one, or none."""
+    if character == "\t":
+        return character
+    if character in "\u200b\u200c\u200d\u2060" or unicodedata.category(character) in {"Mn", "Me"}:
+        return ""
+    return "  " if unicodedata.east_asian_width(character) in {"W", "F"} else " "
 
 
 class ActorflowError(Exception):

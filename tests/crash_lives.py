@@ -24,6 +24,7 @@ from crash_workflows import AGENTS, RUN_ID, SPECS
 from actorflow import RunNotFoundError, RunResult, Runtime, load
 from actorflow.journal.protocol import Append, Write
 from actorflow.journal.sqlite import SqliteJournal
+from actorflow.runtime import checkpoints
 
 BACKENDS = ("asyncio", "trio")
 
@@ -112,6 +113,9 @@ class Life:
     death: Death | None = None
     path: Path | None = None  #: load the workflow from this file
     generations: int = 1  #: ends that the run is to have
+    events_apart: int | None = (
+        None  #: how often the run's state is kept; None: as is usual, for runs far longer
+    )
 
     @property
     def store(self) -> str:
@@ -133,6 +137,8 @@ def live(channel: Connection, life: Life) -> None:
     os.environ.update(
         LEDGER=str(life.folder / "ledger"), FOLDER=str(life.folder), RUNNER_PID=str(os.getpid())
     )
+    if life.events_apart is not None:
+        checkpoints.EVENTS_APART = checkpoints.EVENTS_WORTH_IT = life.events_apart  # type: ignore[misc]
     commits = Commits()
     if life.death is not None:
         life.death.arm(commits)

@@ -176,7 +176,8 @@ class NaiveRun:
         ):
             yield (max(self.ends[name][0] for name, _ in sources), 2, "not_reached")
         if self.is_free(task) and not self.is_reached_task(task):
-            yield (max(self.ends[need][0] for need, _ in edges_to(task)), 1, "not_reached")
+            ends = [self.ends[need][0] for need, _ in edges_to(task)]
+            yield (max(*ends, *map(self.over_at, self.stages_before(task)), 0), 1, "not_reached")
         closed = self.closed_for(task)
         if closed is not None:
             yield (closed[0], 3, closed[1])
@@ -203,10 +204,13 @@ class NaiveRun:
         if not all(need in self.ends and why_barred(on, self.ends[need][1]) is None for need, on in edges):
             return False
         is_led_to = not self.sources(task) or self.is_reached_task(task)
-        stages = [
+        return is_led_to and all(map(self.is_over, self.stages_before(task)))
+
+    def stages_before(self, task: TaskSpec) -> list[StageSpec]:
+        """The stages that the one of the task waits for."""
+        return [
             before for stage in self.spec.stages if task.id in stage.tasks for before in self.before(stage)
         ]
-        return is_led_to and all(map(self.is_over, stages))
 
     def starts(self, free: int) -> Iterator[Due]:
         """The first tasks, by priority and in file order, that are ready, or whose time has come."""
@@ -268,6 +272,15 @@ class NaiveRun:
         if self.ended_at(stage) is None:
             return False
         return self.completion(stage) is not None or not self.is_reached(stage)
+
+    def over_at(self, stage: StageSpec) -> int:
+        """The position of what made a stage that is over be so."""
+        if self.had_nothing_to_do(stage):
+            barred_at, before = self.barred_at(stage), map(self.over_at, self.before(stage))
+            return max(before, default=self.here[0][0]) if barred_at is None else barred_at
+        completion, ended_at = self.completion(stage), self.ended_at(stage)
+        assert ended_at is not None
+        return ended_at if completion is None else completion[0]
 
     def is_passed(self, stage: StageSpec) -> bool:
         """Whether a stage that is over lets the next ones begin."""

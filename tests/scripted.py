@@ -42,7 +42,7 @@ class ScriptedRun:
         self.journal: list[Event] = []
         self.starts: list[StartAttempt] = []  #: all that were performed
         self.running: dict[str, StartAttempt | CancelAttempt | RunHook | CancelHook] = {}
-        self.happen(RunStarted(self.now, "r-1", spec.name, "hash", {}, env, {}, {}, CORE_VERSION))
+        self.happen(RunStarted(self.now, "r-1", spec.name, "hash", {}, dict(env), {}, {}, CORE_VERSION))
         self.happen(next_generation(self.state, self.now))
 
     def happen(self, *events: Event) -> None:

@@ -227,6 +227,18 @@ def test_a_task_that_a_transition_of_a_success_led_to_runs_again_after_its_failu
     assert input_of(run, "t") == {"n": 3}
 
 
+def test_a_handler_that_succeeded_knows_in_another_generation_what_had_led_to_it() -> None:
+    tasks = {
+        "a": {"on_error": {"next": "h"}},
+        "h": {"on_success": {"next": "t", "with": {"of": "{{ error.task }} #{{ error.attempt }}"}}},
+        "t": {},
+    }
+    run = begun(tasks, {"a": [BROKEN, 1], "t": [BROKEN, 1]}).finish()
+    run.next_generation()
+    assert ends_of(run) == "a success, h success, t success"
+    assert input_of(run, "t") == {"of": "a #1"}
+
+
 def test_what_a_run_of_all_this_leaves_folds_to_the_state_that_lived() -> None:
     tasks = {
         "a": {

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import count, product
+from pathlib import Path
 
 import pytest
+from attrs import evolve
 from crash_checks import check_crashed, check_ended
 from crash_lives import BACKENDS, Death, Life, Report, live_through
 
-GENERATIONS = {"fan": 1, "stages": 1, "twice": 2, "recovery": 2}
+LIVES = {
+    "fan": Life(Path(), "fan"),
+    "stages": Life(Path(), "stages"),
+    "twice": Life(Path(), "twice", generations=2),
+    "recovery": Life(Path(), "recovery", generations=2, events_apart=4),
+}
+"""What is to be lived, in some folder and upon either back end; one of them goes on from what is kept of its state."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +30,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rep
         reports: list[Report] = []
         for backend in BACKENDS:
             folder = tmp_path_factory.mktemp(workflow)
-            report = live_through(Life(folder, workflow, backend, generations=GENERATIONS[workflow]))
+            report = live_through(evolve(LIVES[workflow], folder=folder, backend=backend))
             assert report is not None
             check_ended(folder)
             reports.append(report)
@@ -44,7 +52,7 @@ def test_undisturbed_every_way_to_recover_is_taken(undisturbed):
     assert tasks["saved"]["output"] == {"n": 4, "why": "out of order"}
 
 
-@pytest.mark.parametrize("workflow", GENERATIONS)
+@pytest.mark.parametrize("workflow", LIVES)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_at_any_commit_changes_nothing_of_the_end(workflow, moment, undisturbed, tmp_path):
     expected = undisturbed(workflow)
@@ -53,7 +61,7 @@ def test_a_kill_at_any_commit_changes_nothing_of_the_end(workflow, moment, undis
         folder = tmp_path / str(number)
         folder.mkdir()
         backend = BACKENDS[number % 2]
-        life = Life(folder, workflow, backend, Death(moment, number), generations=GENERATIONS[workflow])
+        life = evolve(LIVES[workflow], folder=folder, backend=backend, death=Death(moment, number))
         if live_through(life) is not None:
             if number > expected.commit_count:
                 break
@@ -63,7 +71,7 @@ def test_a_kill_at_any_commit_changes_nothing_of_the_end(workflow, moment, undis
         assert bool(left[0].events) == (number > 1 or moment == "after"), "a run begins with its first commit"
         # killed after a commit, the run goes on upon the other back end
         heir = backend if moment == "before" else BACKENDS[(number + 1) % 2]
-        report = live_through(Life(folder, workflow, heir, generations=GENERATIONS[workflow]))
+        report = live_through(evolve(LIVES[workflow], folder=folder, backend=heir))
         assert report is not None
         assert report.was_found == bool(left[0].events)
         assert report.facts == expected.facts
@@ -71,7 +79,7 @@ def test_a_kill_at_any_commit_changes_nothing_of_the_end(workflow, moment, undis
     assert set(killed_on) == set(BACKENDS)
 
 
-@pytest.mark.parametrize("workflow", GENERATIONS)
+@pytest.mark.parametrize("workflow", LIVES)
 def test_a_kill_of_the_resume_changes_nothing_either(workflow, undisturbed, tmp_path):
     expected = undisturbed(workflow)
     for number, (first, second) in enumerate(product((2, 4, 7), (1, 2, 4))):
@@ -79,16 +87,12 @@ def test_a_kill_of_the_resume_changes_nothing_either(workflow, undisturbed, tmp_
         folder.mkdir()
         moment = ("before", "after")[number % 2]
         backend = BACKENDS[number // 2 % 2]
-        killed = [
-            live_through(
-                Life(folder, workflow, backend, Death(moment, commit), generations=GENERATIONS[workflow])
-            )
-            for commit in (first, second)
-        ]
+        life = evolve(LIVES[workflow], folder=folder, backend=backend)
+        killed = [live_through(evolve(life, death=Death(moment, commit))) for commit in (first, second)]
         left = check_crashed(folder)
         report = killed[1]
         if report is None:
-            report = live_through(Life(folder, workflow, backend, generations=GENERATIONS[workflow]))
+            report = live_through(life)
         assert killed[0] is None
         assert report is not None
         assert report.facts == expected.facts

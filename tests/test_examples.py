@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actorflow import Runtime, load
+from actorflow import AgentCall, Runtime, load
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -47,6 +47,62 @@ async def test_the_flaky_feed_is_mended_by_retries_and_the_dead_one_by_its_fallb
         result = await rt.run(load(EXAMPLES / "flaky_feed" / "prices.yaml"))
     assert result.outputs == {"report": "4 items, 14.7 in local money, at a rate of 1.08", "attempts": 3}
     assert (result.tasks["rate"].agent, result.tasks["rate"].attempts) == ("yesterdays_rate", 3)
+
+
+def is_there(path: str) -> bool:
+    return Path(path).exists()
+
+
+@pytest.mark.anyio
+async def test_a_release_is_published_and_a_rollback_brings_the_one_before_back(tmp_path: Path):
+    release = load(EXAMPLES / "release" / "release.yaml")
+    target = str(tmp_path / "published")
+    async with Runtime(store="memory:") as rt:
+        for number in ("1.0", "1.1"):
+            deployed = await rt.run(release, workflow="deploy", inputs={"release": number, "target": target})
+            assert deployed.outputs == {"published": {"version": number, "pages": 2}, "instead": None}
+        assert "bakery, 1.1" in (tmp_path / "published" / "now" / "index.html").read_text()
+        assert not is_there(deployed.tasks["build"].output["folder"])
+        back = await rt.run(release, workflow="rollback", inputs={"target": target})
+        assert back.outputs == {"published": {"version": "1.0"}}
+        again = await rt.run(release, workflow="rollback", inputs={"target": target})
+    assert again.status == "failed"
+    assert "bakery, 1.0" in (tmp_path / "published" / "now" / "index.html").read_text()
+
+
+@pytest.mark.anyio
+async def test_a_release_with_a_dead_link_is_not_published_and_says_why(tmp_path: Path):
+    release = load(EXAMPLES / "release" / "release.yaml")
+    target = tmp_path / "published"
+    inputs = {"release": "1.2", "pages": "draft", "target": str(target)}
+    async with Runtime(store="memory:") as rt:
+        result = await rt.run(release, workflow="deploy", inputs=inputs)
+    assert (result.status, result.had_errors) == ("success", True)
+    assert result.outputs["published"] is None
+    assert result.outputs["instead"].endswith("links that lead nowhere: index.html -> cakes.html")
+    assert not target.exists()
+    assert not is_there(result.tasks["build"].output["folder"])
+
+
+@pytest.mark.anyio
+async def test_the_second_grammar_runs_with_stand_ins_and_hands_what_agents_understand_to_them():
+    options: dict[str, object] = {}
+
+    def reader(call: AgentCall) -> str:
+        options.update(call.options)
+        return f"{call.input['book']} is long"
+
+    circle = load(EXAMPLES / "second_grammar" / "reading_circle.yaml")
+    async with Runtime(store="memory:", agents={"*": "echo"}) as rt:
+        result = await rt.run(circle)
+    assert result.status == "success"
+    assert result.tasks["invite"].output == "3 evenings on Middlemarch"
+    assert result.tasks["apologize"].reason == "when"
+
+    async with Runtime(store="memory:", agents={"reader": reader, "*": "echo"}) as rt:
+        result = await rt.run(circle, inputs={"book": "Ulysses"})
+    assert result.tasks["questions"].output["input"] == {"summary": "Ulysses is long", "evenings": 3}
+    assert (options["model"], options["max_turns"]) == ("large-model", 5)
 
 
 @pytest.mark.anyio

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from journal_cases import ok
 
+import actorflow.expression
+import actorflow.spec
 from actorflow.cli import main
 from actorflow.errors import SpecError
 from actorflow.journal import CachedDefinition, KeepDefinition, open_journal
 from actorflow.runtime import definitions
 from actorflow.runtime.definitions import WORTH_BYTES, load_cached, source_key
+from actorflow.spec.definition import _known, spec_definition
 from actorflow.spec.loading import load_with_warnings
 
 
@@ -56,6 +59,15 @@ def test_a_file_that_is_known_is_not_checked_again_and_its_warnings_are_told_aga
     assert first.loaded == load_with_warnings(file)
     assert first.loaded.warnings
     assert checked == [file]
+
+
+def test_a_definition_that_is_known_is_not_written_out_again(journal, file):
+    first = load_cached(file, journal)
+    ok(journal, first.news)
+    second = load_cached(file, journal)
+    assert second.loaded.spec is not first.loaded.spec
+    assert _known[id(second.loaded.spec)][1:] == (first.news.digest, first.news.body)
+    assert spec_definition(second.loaded.spec) == spec_definition(first.loaded.spec)
 
 
 def test_a_changed_byte_another_path_or_other_rules_make_another_key(file, tmp_path, monkeypatch):
@@ -117,6 +129,13 @@ def test_the_rules_are_those_of_the_code_that_is_there():
     rules = definitions._rules()
     assert rules is not None
     assert rules == definitions._rules.__wrapped__()
+
+
+@pytest.mark.parametrize("package", [actorflow.spec, actorflow.expression])
+def test_the_rules_know_every_module_of_what_checks_those_in_packages_inside_included(package):
+    (folder,) = package.__path__
+    known = {Path(path) for path, _, _ in definitions._modules(folder)}
+    assert known == set(Path(folder).rglob("*.py"))
 
 
 def test_the_command_line_keeps_a_checked_file_with_its_run_and_knows_it_again(

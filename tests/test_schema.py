@@ -38,7 +38,14 @@ SCHEMA = workflow_schema()
 EDITOR = Draft202012Validator(SCHEMA)
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-FILES = sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "tests" / "seed").glob("*.yaml")])
+SECOND_GRAMMAR = (
+    ROOT / "examples" / "second_grammar"
+)  # loads as well; an editor is told of our own words alone
+FILES = sorted(
+    path
+    for path in [*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "tests" / "seed").glob("*.yaml")]
+    if path.parent != SECOND_GRAMMAR
+)
 EVERY_KEY = (ROOT / "tests" / "data" / "spec" / "every_key.yaml").read_text().split("\n---\n")
 PROBLEMS = [
     ROOT / "tests" / "data" / "spec" / f"{part}_problems.txt" for part in ("workflow", "task", "root")
@@ -81,7 +88,9 @@ def test_a_file_with_every_key_passes_the_schema_and_the_loader(text: str):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_schema_accepts_every_workflow_of_the_pages(page: Path):
     """Those with mistakes say so beside the fence; what is no mapping with tasks is a part of a file."""
-    found = re.findall(r"^```yaml(?: good[^\n]*)?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```yaml(?: good[^\n]*| not-yet)?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+    )
     whole = [data for data in map(plain, found) if data.keys() & {"tasks", "hooks", "workflows"}]
     assert [complaints(data) for data in whole if complaints(data)] == []
 

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.compat import rewrite
+from actorflow.spec.compat.aside import SetAside
+from actorflow.spec.compat.places import File, Place
+from actorflow.spec.compat.spellings import may_be_theirs, respelled
 from actorflow.spec.nodes import NOWHERE, ListNode, MapNode, Node
 from actorflow.spec.report import Report
 from actorflow.spec.yaml import compose
@@ -144,3 +149,62 @@ def noded(data: Any) -> Any:
             items.put(noded(item), NOWHERE)
         return items
     return data
+
+
+OURS = """
+tasks:
+  fetch: {agent: a, with: {of: "{{ input.order }}", n: 1}, on_error: {retry: {max_attempts: 3}, fallback_agent: b}}
+  pack: {command: [tar, "{{ tasks.fetch.output }}"], depends_on: [fetch], on_complete: {notify: "done: {{ output }}"}}
+  tell: {script: "echo $HOME ${x}", env: {A: "${NAME}", B: "$$ and {{ input.b }}"}, when: "tasks.pack.output > 1"}
+"""
+
+
+def test_a_definition_of_ours_is_the_same_object_afterwards():
+    root = composed(OURS)
+
+    assert rewritten(root)[0] is root
+
+
+WORDS = [
+    "${",
+    "{{",
+    "}}",
+    "}",
+    " ",
+    ".",
+    "$",
+    '"',
+    "loop",
+    "task",
+    "workflow",
+    "state",
+    "secret",
+    "group",
+    "index",
+    "x",
+]
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(st.lists(st.sampled_from(WORDS), max_size=9).map("".join))
+def test_a_text_that_is_seen_to_be_ours_would_not_be_changed(text: str):
+    inputs: dict[str, Node] = {"x": MapNode()}
+    file = File(Report(), SetAside(), inputs, {"x": "t"}, {"x": "t"}, {}, {})
+    place = Place(file=file, task="here", siblings=frozenset({"x", "t"}), values={"index": 5})
+
+    changed = respelled(text, NOWHERE, place)
+
+    assert may_be_theirs(text) or (changed == text and not place.wishes)
+
+
+@pytest.mark.parametrize(
+    "root", ["loop", "task", "agent", "state", "subflow", "workflow", "secret", "group", "metadata"]
+)
+@pytest.mark.parametrize("braces", [("${", "}"), ("{{ ", " }}")])
+def test_a_name_under_each_root_of_that_tool_is_seen_to_be_theirs(root: str, braces: tuple[str, str]):
+    nested = MapNode()
+    nested.put("k", NOWHERE, f"a {braces[0]}{root}.name{braces[1]}", NOWHERE)
+    items = ListNode()
+    items.put(nested, NOWHERE)
+
+    assert may_be_theirs(items)

@@ -10,20 +10,7 @@ import pytest
 
 from actorflow.errors import Problem, SpecError
 from actorflow.spec import Bounds, load, load_dict, loads, loads_with_warnings
-
-DATA = Path(__file__).parent / "data" / "spec"
-
-
-def cases(file: str) -> list[object]:
-    """The lines of a table: expected problems, title, text."""
-    rows: list[object] = []
-    for line in (DATA / file).read_text(encoding="utf-8").splitlines():
-        if line.startswith("#"):
-            continue
-        expected, title, raw = line.split(" | ", 2)
-        text = raw.encode("latin-1", "backslashreplace").decode("unicode_escape")
-        rows.append(pytest.param(expected, text.replace("DIGITS5000", "9" * 5000), id=title))
-    return rows
+from tests.problem_tables import TABLES, BadFile, bad_files
 
 
 def problems_of(text: str, **options: object) -> tuple[Problem, ...]:
@@ -32,14 +19,14 @@ def problems_of(text: str, **options: object) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-TABLES = ("workflow_problems.txt", "task_problems.txt", "root_problems.txt", "yaml_problems.txt")
+ALL = [case for table in TABLES for case in bad_files(table)]
 
 
-@pytest.mark.parametrize(("expected", "text"), [case for table in TABLES for case in cases(table)])
-def test_each_bad_file_gets_its_problems_where_they_are(expected: str, text: str):
-    found = problems_of(text)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.title)
+def test_each_bad_file_gets_its_problems_where_they_are(case: BadFile):
+    found = problems_of(case.text)
 
-    assert " ".join(f"{p.code}@{p.line}:{p.column}" for p in found) == expected
+    assert " ".join(f"{p.code}@{p.line}:{p.column}" for p in found) == case.problems
     assert all(p.message and p.file == "<text>" for p in found)
 
 
@@ -59,6 +46,20 @@ def test_a_message_says_what_where_and_what_may_be_meant():
     assert str(problem) == (
         "<text>:3:33: E130 tasks.test.depends_on[0]: unknown task 'bild'; did you mean 'build'?"
     )
+
+
+def test_no_message_speaks_to_the_terminal_whatever_a_key_holds():
+    (problem,) = problems_of('tasks:\n  a: {agent: x, with: {"\\e[31m\\nb\u00a0c": .inf}}\n')
+
+    assert problem.message.startswith(r"tasks.a.with.\x1b[31m\nb\xa0c: ")
+
+
+def test_a_message_is_short_however_long_a_key_is():
+    (problem,) = problems_of(f"tasks:\n  a: {{agent: x}}\n? {'k' * 100_000}\n: 5\n")
+
+    assert (problem.code, problem.line, problem.column) == ("E120", 3, 3)
+    assert problem.message.endswith("kkk'")
+    assert len(problem.message) < 1_000
 
 
 def test_a_cycle_is_shown_from_task_to_task():

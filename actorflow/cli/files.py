@@ -9,7 +9,7 @@ from typing import Any
 from actorflow.cli.settings import Settings
 from actorflow.cli.stores import reading
 from actorflow.errors import Problem, SpecError, StoreDamagedError, StoreFailed, StoreUnusableError
-from actorflow.runtime.definitions import Recalled, load_cached, source_key
+from actorflow.runtime.definitions import Recalled, is_worth_keeping, load_cached
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.loading import Loaded, load_with_warnings, loads_with_warnings
 from actorflow.spec.nodes import ListNode, MapNode, Node, kind_of
@@ -40,7 +40,7 @@ def recall_workflow(settings: Settings, file: str) -> Recalled:
     Raises:
         SpecError: with all that is wrong with the file.
     """
-    if file != STDIN and source_key(file) is not None:
+    if file != STDIN and is_worth_keeping(file):
         with suppress(StoreFailed, StoreDamagedError, StoreUnusableError), reading(settings) as journal:
             return load_cached(file, journal)
     return Recalled(load_workflow(file), None)

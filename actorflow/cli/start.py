@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from attrs import asdict, evolve, frozen
@@ -17,13 +18,14 @@ from actorflow.cli.files import read_inputs, recall_workflow
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
 from actorflow.cli.stores import store_url
-from actorflow.errors import BadInputError, BindError
+from actorflow.errors import BadInputError, BindError, SpecError
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.entries import chosen
 from actorflow.spec.model import PythonRunner, WorkflowSpec
+from actorflow.spec.unsupported import unsupported
 
 
 @frozen(kw_only=True)
@@ -60,6 +62,9 @@ def start(settings: Settings, request: StartRequest) -> int:
         settings.screen.note(problem_text(loaded.warnings))
     flags = request.flags
     spec = limited(chosen(loaded.spec, request.workflow), flags.durability, flags.max_parallel)
+    refused = unsupported(spec)
+    if refused:
+        raise SpecError(tuple(replace(problem, file=request.file) for problem in refused))
     inputs = _inputs(spec, request)
     import_agents(request.agents, spec)
 

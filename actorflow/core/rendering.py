@@ -104,7 +104,9 @@ def _reads_input(template: Template) -> bool:
 def _input_of(state: RunState, index: int, context: Mapping[str, Any], before: Any, now: float) -> Any:
     """The input of one task; `before` is that of the task whose transition led here, where the transition reads it."""
     templates = state.plan.templates[index]
-    own = None if templates is None or templates.with_ is None else templates.with_.render(context)
+    own: dict[str, Any] | None = None
+    if templates is not None and templates.with_ is not None:
+        own = templates.with_.render(context)
     source = state.tasks[index].reached_by
     laid_over = None if source is None else _transition_with(state, source, index)
     if source is not None and laid_over is not None:
@@ -251,7 +253,7 @@ def task_context(state: RunState, index: int, now: float) -> dict[str, Any]:
     task = state.tasks[index]
     context = {**run_context(state, now), "task": _itself(state, task)}
     if index in state.plan.handlers:
-        error = _error_behind(state, index)
+        error = error_behind(state, index) if task.started_at is None else task.led_by
         if error is not None:
             context["error"] = error
     return context
@@ -299,7 +301,7 @@ def _duration_ms(state: RunState, task: TaskState) -> int | None:
     return round(((task.ended_at or state.last_at) - task.started_at) * 1000)
 
 
-def _error_behind(state: RunState, index: int) -> Mapping[str, Any] | None:
+def error_behind(state: RunState, index: int) -> Mapping[str, Any] | None:
     """The failure whose transition led to a task; else that of the first task that an `on: failure` edge comes from."""
     source = state.tasks[index].reached_by
     sources = () if source is None else (source,)

@@ -48,6 +48,7 @@ from actorflow.core.events import (
 from actorflow.core.frontier import Frontier
 from actorflow.core.hook_line import HookLine, HookPlace
 from actorflow.core.plan import Plan
+from actorflow.core.rendering import error_behind
 from actorflow.core.task_state import TaskState, known_of, reopen
 from actorflow.core.transitions import RUN_TRANSITIONS, TASK_TRANSITIONS, RunPhase, TaskStatus
 from actorflow.errors import IllegalTransitionError
@@ -148,6 +149,8 @@ class RunState:
             raise IllegalTransitionError(f"task {task.id!r}", f"at attempt {task.attempt}", "AttemptStarted")
         if task.started_at is None:
             task.started_at = event.at
+            if index in self.plan.handlers:
+                task.led_by = error_behind(self, index)  # another generation may reopen what has failed
         if not task.loss:
             task.agent_attempts += 1
         task.status = status

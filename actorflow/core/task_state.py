@@ -29,6 +29,7 @@ class TaskState:
     failure: Failure | None = None
     effect: Effect | None = None  #: of a failed task
     reached_by: int | None = None  #: number of the task whose transition reached it first
+    led_by: Mapping[str, Any] | None = None  #: of a handler that has started: the error that led to it
     started_at: float | None = None
     ended_at: float | None = None
 
@@ -52,4 +53,4 @@ def reopen(task: TaskState) -> None:
     task.status = "pending"
     task.reason = task.failure = task.agent = task.started_at = task.ended_at = task.output = None
     task.loss = task.losses = task.agent_index = task.agent_attempts = 0
-    task.effect = task.reached_by = None
+    task.effect = task.reached_by = task.led_by = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby, islice
 from typing import TypeAlias, cast
 
@@ -26,6 +27,7 @@ _BRACED_SECRET = re.compile(rf"[ \t\r\n]*+{_SECRET.pattern}[ \t\r\n]*+")
 _BRACE_OR_QUOTE = re.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|["'{}]""", re.DOTALL)
 
 
+@lru_cache(maxsize=2_048)  # the same few strings stand in many tasks
 def pieces_of(text: str, *, secrets: bool = False) -> tuple[Piece, ...]:
     """Cut a string into text, expressions and, where `secrets` says that they are legal, the names of secrets.
 

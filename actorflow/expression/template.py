@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from actorflow.errors import ExpressionError
 from actorflow.expression.compiled import Expression, as_error, compile_expression
@@ -132,6 +132,8 @@ class _Constant:
 
 _Render: TypeAlias = Callable[[Mapping[str, Any], Meter], Any]
 _Part: TypeAlias = _Constant | _Render
+_Holder: TypeAlias = dict[Any, Any] | list[Any]
+_LITERAL: Final = frozenset({int, float, bool, type(None)})
 
 
 class _Compiler:
@@ -143,47 +145,49 @@ class _Compiler:
         self.cost = 0  #: steps of all expressions and placeholders, wherever a string is repeated
         self._may_name_secrets = secrets
         self._strings: dict[str, tuple[_Part, int]] = {}
-        self._values = 0
+        self._values = 1
 
     def part(self, value: Any, depth: int) -> _Part:
-        self._values += 1
-        if depth > MAX_DATA_DEPTH or self._values > MAX_VALUES:
-            raise ExpressionError(
-                f"the value is nested deeper than {MAX_DATA_DEPTH} levels, or holds over {MAX_VALUES:,} values"
-            )
+        if _is_literal(value):
+            return _Constant(value)
         if isinstance(value, str):
             if value not in self._strings:
                 self._strings[value] = self._string(value)
             part, cost = self._strings[value]
             self.cost += cost
             return part
-        if value is None or isinstance(value, bool | int | float):
-            return _Constant(value)
         if is_mapping(value):
-            return self._mapping(value, depth)
+            if not all(isinstance(key, str) for key in value):
+                raise ExpressionError("a mapping in a template has strings for keys")
+            return self._whole(value, dict.fromkeys(value), value.items(), depth)
         if is_list(value):
-            return self._list(value, depth)
+            return self._whole(value, [None] * len(value), enumerate(value), depth)
+        if isinstance(value, int | float):  # of a class of its own
+            return _Constant(value)
         raise ExpressionError(f"{kind(value)} cannot stand in a template")
 
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> _Part:
-        if not all(isinstance(key, str) for key in value):
-            raise ExpressionError("a mapping in a template has strings for keys")
-        parts = [(key, self.part(item, depth + 1)) for key, item in value.items()]
-        constants = {key: part.value for key, part in parts if isinstance(part, _Constant)}
-        if len(constants) == len(parts):
-            is_same = all(value[key] is item for key, item in constants.items())
-            return _Constant(value if is_same else constants)
-        renders = [(key, _render_of(part)) for key, part in parts]
-        return lambda context, meter: {key: render(context, meter) for key, render in renders}
-
-    def _list(self, value: list[Any], depth: int) -> _Part:
-        parts = [self.part(item, depth + 1) for item in value]
-        constants = [part.value for part in parts if isinstance(part, _Constant)]
-        if len(constants) == len(parts):
-            is_same = all(item is own for item, own in zip(constants, value, strict=True))
-            return _Constant(value if is_same else constants)
-        renders = [_render_of(part) for part in parts]
-        return lambda context, meter: [render(context, meter) for render in renders]
+    def _whole(self, value: Any, made: _Holder, entries: Iterable[tuple[Any, Any]], depth: int) -> _Part:
+        """The part of a list or mapping; `made` has its places, and is filled with what is constant."""
+        self._values += len(made)
+        if (made and depth >= MAX_DATA_DEPTH) or self._values > MAX_VALUES:
+            raise ExpressionError(
+                f"the value is nested deeper than {MAX_DATA_DEPTH} levels, or holds over {MAX_VALUES:,} values"
+            )
+        renders: list[tuple[Any, _Render]] = []
+        is_same = True
+        for place, item in entries:
+            if _is_literal(item):
+                made[place] = item
+                continue
+            part = self.part(item, depth + 1)
+            if isinstance(part, _Constant):
+                made[place] = part.value
+                is_same = is_same and part.value is item
+            else:
+                renders.append((place, part))
+        if renders:
+            return _filled(made, renders)
+        return _Constant(value if is_same else made)
 
     def _string(self, value: str) -> tuple[_Part, int]:
         pieces = pieces_of(value, secrets=self._may_name_secrets)
@@ -210,11 +214,21 @@ def _part_of_pieces(value: str, pieces: tuple[Piece, ...]) -> _Part:
             return _text_of_pieces(value, pieces)
 
 
-def _render_of(part: _Part) -> _Render:
-    if isinstance(part, _Constant):
-        value = part.value
-        return lambda _context, _meter: value
-    return part
+def _is_literal(value: Any) -> bool:
+    """Whether a value is a scalar without templates, as most are."""
+    return type(value) in _LITERAL or (type(value) is str and "$" not in value and "{{" not in value)
+
+
+def _filled(whole: _Holder, renders: Sequence[tuple[Any, _Render]]) -> _Render:
+    """Copies the whole, and puts what is rendered in its places: what is constant costs nothing more."""
+
+    def render(context: Mapping[str, Any], meter: Meter) -> Any:
+        copy: Any = whole.copy()
+        for place, part in renders:
+            copy[place] = part(context, meter)
+        return copy
+
+    return render
 
 
 def _text_of_pieces(source: str, pieces: tuple[Piece, ...]) -> _Part:

@@ -7,6 +7,7 @@ that checked it. Nothing else is read when a file is loaded, so nothing else can
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +21,7 @@ import actorflow.spec
 from actorflow.errors import Problem
 from actorflow.journal.protocol import CachedDefinition, Journal, KeepDefinition
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.definition import from_json, spec_definition
+from actorflow.spec.definition import from_json, remember_definition, spec_definition
 from actorflow.spec.loading import Loaded, load_with_warnings
 
 WORTH_BYTES: Final = 16_384
@@ -55,12 +56,19 @@ def load_cached(path: str | os.PathLike[str], journal: Journal) -> Recalled:
     return Recalled(loaded, _news(key, loaded) if key is not None and is_known else None)
 
 
+def is_worth_keeping(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there that takes longer to check than to look up, and is not too long to be checked at all."""
+    try:
+        return WORTH_BYTES <= os.stat(path).st_size <= Bounds().file_bytes  # noqa: PTH116 - a text may have a NUL in it
+    except (OSError, ValueError):
+        return False
+
+
 def source_key(path: str | os.PathLike[str]) -> str | None:
     """What the outcome of checking a file is known by; None for one that is short, too long, or can't be read."""
-    rules = _rules()
+    if not is_worth_keeping(path) or (rules := _rules()) is None:
+        return None
     try:
-        if rules is None or not WORTH_BYTES <= Path(path).stat().st_size <= Bounds().file_bytes:
-            return None
         body = Path(path).read_bytes()
         file: str = os.fspath(path)
         whole = os.path.abspath(file)  # noqa: PTH100 - links in the path are kept, as the loader does
@@ -77,9 +85,11 @@ def _news(key: str, loaded: Loaded) -> KeepDefinition:
 
 def _read(known: CachedDefinition) -> Loaded | None:
     try:
-        return Loaded(from_json(known.body), tuple(Problem(**warning) for warning in known.warnings))
+        loaded = Loaded(from_json(known.body), tuple(Problem(**warning) for warning in known.warnings))
     except (TypeError, ValueError):
         return None
+    remember_definition(loaded.spec, known.digest, known.body)
+    return loaded
 
 
 def _plain(problem: Problem) -> dict[str, str | int]:
@@ -90,12 +100,22 @@ def _plain(problem: Problem) -> dict[str, str | int]:
 def _rules() -> str | None:
     """Which code checks: its files by name, size and time, so that no version number has to be kept; None for no files."""
     try:
-        entries = [
-            (str(file), found.st_size, found.st_mtime_ns)
+        entries = sorted(
+            entry
             for package in (actorflow.expression, actorflow.spec)
-            for file in Path(package.__path__[0]).rglob("*.py")
-            for found in [file.stat()]
-        ]
+            for entry in _modules(package.__path__[0])
+        )
     except OSError:
         return None
-    return sha256(orjson.dumps(sorted(entries))).hexdigest() if entries else None
+    return sha256(orjson.dumps(entries)).hexdigest() if entries else None
+
+
+def _modules(folder: str) -> Iterator[tuple[str, int, int]]:
+    """The modules of a package and of those inside it: path, size and time of each."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                found = entry.stat()
+                yield entry.path, found.st_size, found.st_mtime_ns
+            elif entry.name != "__pycache__" and entry.is_dir():
+                yield from _modules(entry.path)

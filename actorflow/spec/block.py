@@ -193,8 +193,13 @@ class Block:
 
     def choice(self, key: str, words: Iterable[_Word]) -> _Word | None:
         """One of some words."""
-        value = self.text(key)
-        if value is None:
+        value = self.node.get(key, _ABSENT)
+        if value is _ABSENT:
+            return None
+        if not isinstance(value, str):
+            self.fault(
+                "E121", key, f"must be a word, not {kind_of(value)}", f"choose from {', '.join(words)}"
+            )
             return None
         for word in words:
             if word == value:

@@ -55,11 +55,9 @@ def read_inputs(draft: Draft, holder: Block) -> dict[str, InputSpec] | None:
     inputs = holder.block("inputs")
     if inputs is None:
         return None
-    return {
-        name: _read_input(draft, block)
-        for name, block in inputs.children()
-        if read_id(inputs, name, name, "an input")
-    }
+    for name in inputs.node:
+        read_id(inputs, name, name, "an input")
+    return {name: _read_input(draft, block) for name, block in inputs.children()}
 
 
 def _read_input(draft: Draft, block: Block) -> InputSpec:

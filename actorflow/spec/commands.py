@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from actorflow.expression import our_template_roots
+from actorflow.expression.names import canonical
 from actorflow.spec.block import Block
 from actorflow.spec.draft import Draft, Scope
 from actorflow.spec.model import shell_item
@@ -37,7 +38,7 @@ def read_command(
     if isinstance(value, str):
         return value if check_opaque(block, "command", value, scope, is_raw=is_raw) else None
     if isinstance(value, ListNode):
-        return _read_argv(draft, block, scope, is_raw=is_raw)
+        return _read_argv(draft, block, value, scope, is_raw=is_raw)
     if value is not BROKEN:
         block.fault("E121", "command", f"must be text or a list of texts, not {kind_of(value)}")
     return None
@@ -66,14 +67,20 @@ def check_opaque(
 def _rewrite(template: str, scope: Scope) -> str:
     last = _LAST_NAME.search(template)
     name = last[0].upper().replace("-", "_") if last else "VALUE"
-    inner = template if template.startswith("{{") else "{{ " + template[2:-1].strip() + " }}"
+    inner = template if template.startswith("{{") else "{{ " + _our_path(template[2:-1].strip()) + " }}"
     hint = f'pass the value in the environment: env: {{{name}: "{inner}"}} and "${name}"'
     return hint if scope.kind == "hook" else f"{hint}; or raw: true if it is meant"
 
 
-def _read_argv(draft: Draft, block: Block, scope: Scope, *, is_raw: bool) -> tuple[str, ...] | None:
+def _our_path(path: str) -> str:
+    return ".".join(canonical(tuple(path.split(".")), is_dollar=True))
+
+
+def _read_argv(
+    draft: Draft, block: Block, items: ListNode, scope: Scope, *, is_raw: bool
+) -> tuple[str, ...] | None:
     argv = note_arguments(draft, block, "command", None)
-    if not argv or not argv[0]:
+    if not items or (isinstance(items[0], str) and not items[0].strip()):
         block.fault("E127", "command", "the command is empty")
         return None
     opaque = shell_item(argv)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from actorflow.expression.names import ROOTS
 from actorflow.spec.block import Block
@@ -120,7 +120,7 @@ def _read_collection(opened: Opened) -> CollectionSpec:
         )
     written = block.node.get("items")
     _check_min_success(block, len(written) if isinstance(written, ListNode) else None)
-    inside = evolve(opened.scope, names=(*opened.scope.names, *names))
+    inside = opened.scope.knowing(*names)
     return CollectionSpec(
         items=read_items(draft, block, opened.scope),
         tasks=_tasks(opened, names) if block.has("tasks") else (),
@@ -192,7 +192,7 @@ def _check_constant(block: Block, condition: str, routes: Mapping[str, TaskId]) 
             "E139",
             "condition",
             f"is always {route_key(value):.40}, and no route is for that",
-            f"routes: {shown}",
+            f"add default:, or a route for it beside {shown}",
         )
 
 
@@ -210,7 +210,7 @@ def _read_wait(opened: Opened) -> WaitSpec:
         signal=_read_signal_name(block),
         until=_read_until(opened),
         seconds=block.duration("for"),
-        condition=read_condition(draft, block, "condition", evolve(scope, names=(*scope.names, "signal"))),
+        condition=read_condition(draft, block, "condition", scope.knowing("signal")),
         on_timeout=read_transition(draft, block, "on_timeout", scope) if block.has("on_timeout") else None,
     )
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
-import typing
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from functools import cache
-from typing import Any, Final, TypeAlias, Union, cast
+from typing import Any, Final, TypeAlias, cast
 
 import attrs
 from attrs import fields
@@ -37,8 +35,9 @@ from actorflow.spec.model import (
     WaitSpec,
     WorkflowSpec,
 )
+from actorflow.spec.reading import Forms, key_of
 
-__all__ = ["FORMAT", "digest", "from_json", "spec_definition", "to_json"]
+__all__ = ["FORMAT", "digest", "from_json", "remember_definition", "spec_definition", "to_json"]
 
 FORMAT: Final = 2
 """The number of this way of writing, kept under `format`; definitions without one are of the first."""
@@ -90,10 +89,11 @@ def from_json(body: bytes) -> WorkflowSpec:
     """
     try:
         data = _in_present_form(json.loads(body))
-        return _reader()(data, WorkflowSpec)
+        spec: WorkflowSpec = _FORMS.of(WorkflowSpec).read(data)
     except Exception as error:  # each part that reads has errors of its own
         msg = f"this is not a stored definition: {error!r}"
         raise ValueError(msg) from error
+    return spec
 
 
 def digest(body: bytes) -> str:
@@ -106,14 +106,19 @@ _known: dict[int, tuple[weakref.ref[WorkflowSpec], str, bytes]] = {}
 
 def spec_definition(spec: WorkflowSpec) -> tuple[str, bytes]:
     """The digest and canonical JSON of a definition, worked out once for as long as the object lives."""
-    key = id(spec)
-    known = _known.get(key)
+    known = _known.get(id(spec))
     if known is not None and known[0]() is spec:
         return known[1:]
     body = to_json(spec)
     name = digest(body)
-    _known[key] = (weakref.ref(spec, lambda gone: _forget(key, gone)), name, body)
+    remember_definition(spec, name, body)
     return name, body
+
+
+def remember_definition(spec: WorkflowSpec, name: str, body: bytes) -> None:
+    """Take it as known what `spec_definition` gives for an object that was read from this very JSON, of this format."""
+    key = id(spec)
+    _known[key] = (weakref.ref(spec, lambda gone: _forget(key, gone)), name, body)
 
 
 def _forget(key: int, gone: weakref.ref[WorkflowSpec]) -> None:
@@ -139,11 +144,7 @@ def _written(part: object) -> _Json:
 @cache
 def _layout(kind: Hashable) -> tuple[tuple[str, str, object], ...]:
     """Per field: its name, its key, and its default (attrs.NOTHING: it has none, and is always written)."""
-    return tuple((each.name, _key(each.name), _default(each)) for each in fields(cast("type[Any]", kind)))
-
-
-def _key(name: str) -> str:
-    return name.rstrip("_")  # a field cannot be called `with` or `while`
+    return tuple((each.name, key_of(each.name), _default(each)) for each in fields(cast("type[Any]", kind)))
 
 
 def _default(attribute: attrs.Attribute[Any]) -> object:
@@ -171,96 +172,15 @@ def _old_hooks(event: str, hooks: list[_Json]) -> list[_Json]:
     return [{**hook, **policy.get(event, {"mode": "blocking"})} for hook in hooks]
 
 
-_Read: TypeAlias = Callable[[Any, Any], Any]
+def _container(data: _Json) -> type[Container]:
+    return _CONTAINERS[data.pop(_KIND)]
 
 
-@cache
-def _reader() -> Callable[[Any, type[WorkflowSpec]], WorkflowSpec]:
-    """The function that makes the model of plain data; built once, in some 20 ms, and only where one is needed."""
-    from cattrs import Converter  # noqa: PLC0415 - a run that starts afresh does without
-    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415
-
-    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
-
-    def of_class(kind: type[Any]) -> _Read:
-        attrs.resolve_types(kind)
-        overrides = {each.name: override(rename=_key(each.name)) for each in fields(kind)}
-        if kind is CollectionSpec:
-            overrides["items"] = override(struct_hook=items)
-        make = cast(
-            "Callable[..., _Read]", make_dict_structure_fn
-        )  # its options and the overrides share one `**`
-        return make(
-            kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=False, **overrides
-        )
-
-    def of_tuple(kind: Any) -> _Read:
-        item = typing.get_args(kind)[0]
-        read = converter.get_structure_hook(item, cache_result=False)
-        return lambda values, _: tuple([read(value, item) for value in values])
-
-    def of_optional(kind: Any) -> _Read:
-        inner = cast("Any", Union)[
-            tuple(each for each in typing.get_args(kind) if each is not types.NoneType)
-        ]
-        read = converter.get_structure_hook(inner, cache_result=False)
-        return lambda value, _: None if value is None else read(value, inner)
-
-    def container(data: _Json, _: object) -> Container:
-        return converter.structure(data, _CONTAINERS[data.pop(_KIND)])
-
-    def runner(data: _Json, _: object) -> Runner:
-        return converter.structure(data, next(kind for key, kind in _RUNNERS.items() if key in data))
-
-    def items(data: Any, _: object) -> Any:
-        return converter.structure(data, FileItems) if isinstance(data, dict) else data
-
-    converter.register_structure_hook_factory(attrs.has, of_class)
-    converter.register_structure_hook_factory(_is_tuple, of_tuple)
-    converter.register_structure_hook_factory(_is_optional, of_optional)
-    for scalar in (str, int, float, bool):
-        converter.register_structure_hook(scalar, _as_it_is(scalar))
-    converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _as_it_is(dict))
-    converter.register_structure_hook_func(_is_union_of(*_CONTAINERS.values()), container)
-    converter.register_structure_hook_func(_is_union_of(*_RUNNERS.values()), runner)
-    converter.register_structure_hook_func(_is_union_of(str, tuple[str, ...]), _word_or_words)
-    converter.register_structure_hook_func(_is_union_of(str, int), lambda value, _: value)
-    return converter.structure
+def _runner(data: _Json) -> type[Runner]:
+    return next(kind for key, kind in _RUNNERS.items() if key in data)
 
 
-def _is_tuple(kind: Any) -> bool:
-    return typing.get_origin(kind) is tuple
-
-
-def _is_optional(kind: Any) -> bool:
-    return _is_union(kind) and types.NoneType in typing.get_args(kind)
-
-
-def _is_union(kind: Any) -> bool:
-    return typing.get_origin(kind) in {Union, types.UnionType}
-
-
-_PLAIN: Final[Mapping[type, tuple[type, ...]]] = {float: (float, int)}
-
-
-def _as_it_is(kind: type) -> _Read:
-    """Take a value of the right type, and turn none into another."""
-    allowed = _PLAIN.get(kind, (kind,))
-
-    def read(value: Any, _: object) -> Any:
-        if type(value) in allowed:
-            return value
-        msg = f"{type(value).__name__} where {kind.__name__} is expected"
-        raise TypeError(msg)
-
-    return read
-
-
-def _word_or_words(value: Any, _: object) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
-
-
-def _is_union_of(*kinds: object) -> Callable[[Any], bool]:
-    """Whether a type is the union of these."""
-    wanted = frozenset(kinds)
-    return lambda kind: _is_union(kind) and frozenset(typing.get_args(kind)) == wanted
+_FORMS: Final = Forms(
+    unions={Container: _container, Runner: _runner},
+    special={(CollectionSpec, "items"): str | list[Any] | FileItems},
+)

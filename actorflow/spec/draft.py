@@ -29,6 +29,7 @@ __all__ = ["Defaults", "Draft", "Graph", "Jump", "Level", "Scope", "Site", "as_d
 
 _ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _NO_RETRY: Final = RetrySpec()
+_PLAIN: Final = frozenset({int, bool, type(None)})  # what is JSON as it stands, wherever it does
 
 
 @frozen(eq=False)
@@ -95,6 +96,10 @@ class Scope:
     secrets: bool = False  #: whether `${NAME}` and `secrets.x` are legal
     names: tuple[str, ...] = ()  #: more roots that are known here, such as `error` or `signal`
 
+    def knowing(self, *names: str) -> Scope:
+        """The same reader, who knows more roots."""
+        return Scope(self.kind, self.level, self.task, self.secrets, (*self.names, *names))
+
 
 @frozen
 class Site:
@@ -160,13 +165,19 @@ def read_id(block: Block, key: str, name: str, what: str, *, mark: Mark | None =
     if _ID.fullmatch(name) is None:
         shown = repr(name) if len(name) <= 40 else f"{name[:20]!r}… ({len(name)} characters)"
         hint = "letters, digits, _ and -, the first a letter or _, at most 128"
-        block.report.add("E124", at, f"{shown} cannot be the id of {what}", hint)
+        block.report.add("E124", at, f"{shown} cannot be the id of {what}{_unlike_ascii(name)}", hint)
         return False
     if name in RESERVED and what != "an agent":
         hint = f"choose another name: workflow.{name} is the run's own"
         block.report.add("E136", at, f"{name!r} is a reserved word and cannot be the id of {what}", hint)
         return False
     return True
+
+
+def _unlike_ascii(name: str) -> str:
+    """Say which character of a name only looks like a letter of ASCII, or is not seen at all."""
+    found = next((c for c in name if not c.isascii()), None)
+    return "" if found is None else f": its character {name.index(found) + 1} is U+{ord(found):04X}"
 
 
 def read_data(draft: Draft, block: Block, key: str, scope: Scope | None) -> Any:
@@ -182,7 +193,10 @@ def as_data(draft: Draft, node: Node, mark: Mark, path: str, scope: Scope | None
         return node
     if isinstance(node, MapNode):
         marks = node.marks
-        return {k: as_data(draft, v, marks.get(k, NOWHERE), f"{path}.{k}", scope) for k, v in node.items()}
+        return {
+            k: v if type(v) in _PLAIN else as_data(draft, v, marks.get(k, NOWHERE), f"{path}.{k}", scope)
+            for k, v in node.items()
+        }
     if isinstance(node, ListNode):
         pairs = enumerate(zip(node, node.marks, strict=True))
         return [as_data(draft, item, at, f"{path}[{index}]", scope) for index, (item, at) in pairs]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from attrs import evolve
-
 from actorflow.spec.block import Block
 from actorflow.spec.draft import Draft, Jump, Scope, read_data
 from actorflow.spec.model import TaskId, Transition
@@ -94,7 +92,7 @@ def read_transition(draft: Draft, block: Block, key: str, scope: Scope) -> Trans
 def read_next(draft: Draft, fields: Block, scope: Scope) -> Transition | None:
     """The transition of an `on_error`, whose `next` and `with` stand among its other keys."""
     if fields.has("next"):
-        return _transition(draft, fields, "next", fields, evolve(scope, names=(*scope.names, "error")))
+        return _transition(draft, fields, "next", fields, scope.knowing("error"))
     if fields.has("with"):
         fields.key_fault(
             "E122", "with", "is laid over the 'with' of next, and there is no next", "add next: NAME"

@@ -68,6 +68,7 @@ class _Place:
 
     level: Level
     task: TaskId
+    is_of_tasks: bool  #: whether only what happens to tasks can be told of here
     may_transform: (
         bool  #: whether a hook may replace the output of the task, or of tasks that say so themselves
     )
@@ -90,7 +91,12 @@ def read_hook_lists(draft: Draft, holder: Block, level: Level, task: TaskId) -> 
     events = holder.block("hooks")
     if events is None:
         return _NO_HOOKS
-    place = _Place(level, task, may_transform=not task or holder.node.get("allow_transform") is True)
+    place = _Place(
+        level,
+        task,
+        is_of_tasks=bool(task) or holder.path == "defaults",
+        may_transform=not task or holder.node.get("allow_transform") is True,
+    )
     own = _read_events(draft, events, place)
     return _with_sets(draft, events, own, place)
 
@@ -100,7 +106,7 @@ def read_hook_sets(draft: Draft, root: Block) -> None:
     sets = root.block("hook_sets")
     if sets is None:
         return
-    place = _Place(draft.top, "", may_transform=True)
+    place = _Place(draft.top, "", is_of_tasks=False, may_transform=True)
     blocks = dict(sets.children())
     for name, block in blocks.items():
         if block.has("inherit"):
@@ -134,7 +140,7 @@ def _read_events(draft: Draft, events: Block, place: _Place) -> HookLists:
                 events.key_fault(
                     "E120", key, f"unknown event {key!r}", events.report.choices(key, HOOK_EVENTS)
                 )
-        elif place.task and event in RUN_EVENTS:
+        elif place.is_of_tasks and event in RUN_EVENTS:
             message = f"{key} happens to a run, not to one of its tasks"
             events.key_fault("E142", key, message, "move it to the hooks of the workflow")
         elif hooks := _read_list(draft, events, event, place):
@@ -150,7 +156,7 @@ def _with_sets(draft: Draft, events: Block, own: HookLists, place: _Place) -> Ho
         if used is None:
             hint = events.report.nearest(item.text, draft.hook_sets) or "hook_sets: names lists for reuse"
             events.fault("E143", "use", f"there is no set {item.text!r}", hint, index=item.index)
-        elif place.task and (wrong := RUN_EVENTS & used.lists.keys()):
+        elif place.is_of_tasks and (wrong := RUN_EVENTS & used.lists.keys()):
             message = f"the set {item.text!r} has hooks for {', '.join(sorted(wrong))}, which no task has"
             events.fault("E142", "use", message, "use it in the hooks of the workflow", index=item.index)
         else:
@@ -327,7 +333,7 @@ def _as_command(draft: Draft, block: Block, hook: HookSpec, scope: Scope) -> Hoo
     command = read_command(draft, fields, scope, code="E203", what="shell hooks")
     env = read_env(draft, fields, scope)
     cwd = read_path(fields, "cwd")
-    kept = fields.integer("max_output", 0, _LARGEST_OUTPUT)
+    kept = fields.integer("max_output", 1, _LARGEST_OUTPUT)
     if command is None:
         return None
     return evolve(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from attrs import evolve
-
 from actorflow.spec.block import Block, Keys
 from actorflow.spec.draft import Draft, Scope, read_data
 from actorflow.spec.expressions import read_expression
@@ -47,7 +45,7 @@ def read_http(draft: Draft, block: Block, scope: Scope) -> HttpRunner | None:
         has_json=fields.has("json"),
         auth=_read_auth(draft, fields, scope),
         expect_status=read_statuses(fields, "expect_status"),
-        extract=read_expression(draft, fields, "extract", evolve(scope, names=(*scope.names, "output"))),
+        extract=read_expression(draft, fields, "extract", scope.knowing("output")),
     )
 
 

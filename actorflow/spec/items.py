@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal, TypeAlias
 
 from actorflow.spec.block import Block
@@ -16,6 +17,7 @@ __all__ = ["read_items"]
 
 _Format: TypeAlias = Literal["json", "jsonl", "csv", "lines"]
 _FORMATS: Final[tuple[_Format, ...]] = ("json", "jsonl", "csv", "lines")
+_LONE_TEMPLATE: Final = re.compile(r"\s*(\{\{|\$\{).*\}\s*\Z", re.DOTALL)
 _SUFFIXES: Final[dict[str, _Format]] = {
     "json": "json",
     "jsonl": "jsonl",
@@ -55,6 +57,9 @@ def _read_template(draft: Draft, block: Block, text: str, scope: Scope) -> str:
     value = constant_of(text)
     if value is not UNKNOWN and not isinstance(value, list | tuple):
         block.fault("E121", "items", f"must give a list, and always gives {kind_of(value)}")
+    elif value is UNKNOWN and "}" in text and _LONE_TEMPLATE.match(text) is None:
+        hint = 'write items: "{{ … }}", with nothing around the template'
+        block.fault("E123", "items", "must give a list, and text around a template makes it a text", hint)
     return text
 
 
@@ -64,7 +69,7 @@ def _read_file(draft: Draft, fields: Block, key: str, block: Block) -> FileItems
     chosen = fields.choice("format", _FORMATS) if said else None
     if refuse_untrusted(draft, block, "items", "E207", "files"):
         return None
-    path = read_path(fields, key)
+    path = read_path(fields, key, may_be_absolute=True)
     if path is None:
         return None
     form = chosen if said else _SUFFIXES.get(path.rsplit(".", 1)[-1].lower())

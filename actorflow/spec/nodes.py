@@ -6,6 +6,7 @@ file uses aliases, and so never changed once they are composed: `without` and `w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from typing import Final, TypeAlias, final
 
@@ -89,6 +90,8 @@ def kind_of(node: Node) -> str:
             return "nothing"
         case bool():
             return f"the boolean {str(node).lower()}"
+        case float() if math.isnan(node):
+            return "nan, which is no number"
         case int() | float():
             return f"the number {node}"
         case str():

@@ -17,7 +17,7 @@ def read_path(block: Block, key: str, *, may_be_absolute: bool = False) -> str |
     """The path of a file or folder; reports what is empty, holds NUL or a template, or leads out of the folder.
 
     Links are not looked at: this judges the text alone, and whether anything is there shows when it is used. Secrets
-    lie where the system puts them, such as in /run/secrets: their paths may be absolute.
+    and data lie where others put them, such as in /run/secrets: their paths may be absolute.
     """
     path = block.text(key)
     if path is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from actorflow.spec.block import Block, Item
 from actorflow.spec.draft import Defaults, Draft, Scope, read_data
@@ -22,6 +22,7 @@ __all__ = ["Performer", "Recovery", "read_defaults", "read_recovery"]
 
 _MOST_LOSSES: Final = 1_000
 _OF_ATTEMPTS: Final = RETRY.words | {"retry", "fallback_agent", "timeout", "circuit_breaker", "max_losses"}
+_OF_A_FAILURE: Final = ON_ERROR.words - RETRY.words - {"retry", "timeout", "deadline"}
 _PLACES: Final = frozenset({"timeout", "deadline", "retry", "on_error"})
 _NO_RETRY: Final = RetrySpec()
 _NO_ON_ERROR: Final = OnErrorSpec()
@@ -159,18 +160,24 @@ def _merge(whole: MapNode, retry: MapNode, inner: Block) -> None:
 
 
 def _read_on_error(draft: Draft, inner: Block, scope: Scope, who: Performer) -> OnErrorSpec:
+    if inner.node.keys().isdisjoint(_OF_A_FAILURE):
+        return _NO_ON_ERROR
     fallbacks = inner.names("fallback_agent") if inner.has("fallback_agent") else ()
     _check_fallbacks(inner, fallbacks, who.agent)
-    has_value = inner.has("fallback_value")
-    after_failure = evolve(scope, names=(*scope.names, "error"))
+    value = (
+        read_data(draft, inner, "fallback_value", scope.knowing("error"))
+        if inner.has("fallback_value")
+        else None
+    )
+    losses = inner.integer("max_losses", 0, _MOST_LOSSES)
     return OnErrorSpec(
         strategy=inner.choice("strategy", STRATEGIES) or _NO_ON_ERROR.strategy,
         fallback_agents=tuple(item.text for item in fallbacks),
-        has_fallback_value=has_value,
-        fallback_value=read_data(draft, inner, "fallback_value", after_failure) if has_value else None,
+        has_fallback_value=inner.has("fallback_value"),
+        fallback_value=value,
         next=read_next(draft, inner, scope),
         breaker=read_breaker(inner),
-        max_losses=inner.integer("max_losses", 1, _MOST_LOSSES) or _NO_ON_ERROR.max_losses,
+        max_losses=_NO_ON_ERROR.max_losses if losses is None else losses,
     )
 
 

@@ -16,6 +16,7 @@ _MOST_PROBLEMS: Final = 1_000
 _MOST_LOOKUPS: Final = 50  # each costs up to a few milliseconds over many names
 _MOST_CANDIDATES: Final = 2_000
 _LONGEST_SOURCE: Final = 500
+_LONGEST_MESSAGE: Final = 800
 _WORD: Final = re.compile(r"[^\s,\]}#]+")
 
 
@@ -110,7 +111,16 @@ class Report:
         source = self.line(line)
         if len(source) > _LONGEST_SOURCE:
             source = source[: column + 60] if column < _LONGEST_SOURCE else ""
-        return Problem(code, message, self.file, line, column, hint, source)
+        return Problem(code, _printable(message), self.file, line, column, _printable(hint), source)
+
+
+def _printable(text: str) -> str:
+    """A sentence without what would speak to a terminal or break its line, and not long: keys and names come from the file."""
+    if len(text) > _LONGEST_MESSAGE:
+        text = f"{text[: _LONGEST_MESSAGE // 2]}…{text[-_LONGEST_MESSAGE // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _position(problem: Problem) -> Mark:

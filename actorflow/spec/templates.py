@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias, final
 
 from attrs import frozen
@@ -58,6 +59,7 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Why a name of ours is not known to some reader, and what to do."""
 
+_OPENING: Final = re.compile(r"\{\{|\$\{")
 _SECRET: Final = re.compile(r"\$\{[A-Z_]|secrets\b|\{\{\s*secrets\b")
 
 
@@ -93,11 +95,12 @@ class _Check:
         self._draft = draft
         self._run = run
         self._handlers: dict[Level, set[TaskId]] = {}
+        self._containers = {task: level.owner for level in reversed(draft.inner) for task in level.tasks}
         self.readings: list[_Reading] = []
 
     def site(self, site: Site) -> None:
         try:
-            paths, secrets = _reads(site)
+            paths, secrets = _reads(site.text, is_condition=site.is_condition, secrets=site.scope.secrets)
         except ExpressionError as error:
             mark = self._draft.report.within(site.mark, site.text, error.column)
             code = "E305" if _SECRET.match(site.text, error.column - 1) else "E300"
@@ -183,8 +186,7 @@ class _Check:
         target = path[1]
         found = scope.level.level_of(target)
         if found is None:
-            known = list(scope.level.tasks) + (list(_FIELDS["task"]) if f"task.{target}" in site.text else [])
-            _fault(draft, site, path, "E302", f"unknown task {target!r}", draft.report.nearest(target, known))
+            _fault(draft, site, path, "E302", *self._unknown_task(site, target))
             return
         if len(path) > 2:
             self._field(site, path, "tasks", path[2])
@@ -200,6 +202,15 @@ class _Check:
         elif scope.kind not in {"after", "hook"}:
             _fault(draft, site, path, "E302", f"{target!r} cannot read its own result")
 
+    def _unknown_task(self, site: Site, target: TaskId) -> tuple[str, str]:
+        level = site.scope.level
+        inside = self._containers.get(target)
+        if inside is not None and level.level_of(inside) is not None:
+            message = f"{target!r} is inside of the container {inside!r}, and read from there only"
+            return message, f"read tasks.{inside}.output"
+        known = list(level.tasks) + (list(_FIELDS["task"]) if f"task.{target}" in site.text else [])
+        return f"unknown task {target!r}", self._draft.report.nearest(target, known)
+
     def _secret(self, site: Site, secret: SecretName) -> None:
         draft = self._draft
         path = ("secrets", secret.name) if secret.kind == "secret" else (str(secret),)
@@ -212,10 +223,13 @@ class _Check:
             self._declared(site, path, draft.secrets, "E306", "secret", "secrets")
 
 
-def _reads(site: Site) -> tuple[tuple[_Path, ...], tuple[SecretName, ...]]:
-    if site.is_condition:
-        return condition(site.text).paths, ()
-    compiled = compile_template(site.text, secrets=site.scope.secrets)
+@lru_cache(maxsize=1024)  # the same few texts stand in many tasks
+def _reads(
+    text: str, *, is_condition: bool, secrets: bool
+) -> tuple[tuple[_Path, ...], tuple[SecretName, ...]]:
+    if is_condition:
+        return condition(text).paths, ()
+    compiled = compile_template(text, secrets=secrets)
     return compiled.paths, compiled.secret_names
 
 
@@ -249,6 +263,9 @@ def _check_upstream_in(draft: Draft, graph: Graph, readings: list[_Reading]) -> 
 def _fault(  # noqa: PLR0917 - a report is its facts in a row
     draft: Draft, site: Site, path: _Path, code: str, message: str, hint: str = ""
 ) -> None:
-    offset = max(site.text.find(".".join(path[:2])), 0) or max(site.text.find(path[0]), 0)
+    opening = _OPENING.search(site.text)
+    begin = opening.start() if opening and not site.is_condition else 0
+    offsets = (site.text.find(".".join(path[:2]), begin), site.text.find(path[0], begin), 0)
+    offset = next(each for each in offsets if each >= 0)
     mark = draft.report.within(site.mark, site.text, offset + 1)
     draft.report.add(code, mark, f"{site.path}: {message}", hint)

@@ -34,13 +34,16 @@ _SECRETS: Final = {"env": ("var", "env"), "file": ("path", "file")}
 def as_whole(root: MapNode) -> MapNode:
     """A document with an `id` and a `type` or `action`, and no `tasks`, as a workflow of that one task.
 
-    Task keys go to the task, the others stay; the workflow is called by the task's id.
+    Task keys go to the task, the others stay; the workflow is called by the task's id. Its output may say that it is an
+    error, as that document's tasks do.
     """
     if "id" not in root or "tasks" in root or ("type" not in root and "action" not in root):
         return root
     name = root["id"]
     moved = [key for key in root if key in TASK.words and key not in _OF_THE_WORKFLOW]
     task = taken(root, {key: key for key in moved})
+    if "soft_errors" not in task:
+        task.put("soft_errors", root.mark, value=True, mark=root.mark)
     whole = root.without(moved)
     if "name" not in whole and isinstance(name, str):
         whole.put("name", root.key_marks.get("id", root.mark), name, mark_of(root, "id"))

@@ -14,7 +14,7 @@ from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import laid_over, mark_of, renamed, taken
 from actorflow.spec.nodes import ListNode, MapNode, Node
 
-__all__ = ["with_notice"]
+__all__ = ["has_notice", "with_notice"]
 
 _PRIORITIES: Final = {"critical": "urgent"}
 _NTFY_HEADERS: Final = {
@@ -32,8 +32,13 @@ _OF_ONE_SERVICE: Final = frozenset(
 _NO_CHANNELS: Final = frozenset({"email", "telegram", "pager_duty", "pagerduty"})
 
 
+def has_notice(on_complete: Node) -> bool:
+    """Whether an `on_complete` has a notice that may be that tool's: one that is a text is ours already."""
+    return isinstance(on_complete, MapNode) and isinstance(on_complete.get("notify"), MapNode)
+
+
 def with_notice(task: MapNode, aside: SetAside) -> MapNode:
-    """The task with the notice of its `on_complete` in our words; a notice that is a text is ours already."""
+    """The task with the notice of its `on_complete` in our words."""
     on_complete = task.get("on_complete")
     notice = on_complete.get("notify") if isinstance(on_complete, MapNode) else None
     if not isinstance(on_complete, MapNode) or not isinstance(notice, MapNode):

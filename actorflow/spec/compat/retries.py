@@ -8,9 +8,14 @@ from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import laid_over, mapping, mark_of
 from actorflow.spec.nodes import MapNode, Node
 
-__all__ = ["with_plain_retry"]
+__all__ = ["has_plain_retry", "with_plain_retry"]
 
 _DELAY_KEYS: Final = ("retry_delay_secs", "exponential_backoff")
+
+
+def has_plain_retry(on_error: Node) -> bool:
+    """Whether an `on_error` is written as that tool's."""
+    return isinstance(on_error, MapNode) and not on_error.keys().isdisjoint(_DELAY_KEYS)
 
 
 def with_plain_retry(task: MapNode, aside: SetAside) -> MapNode:
@@ -19,7 +24,7 @@ def with_plain_retry(task: MapNode, aside: SetAside) -> MapNode:
     A fallback to the task's own agent, which that tool allows there, is set aside.
     """
     on_error = task.get("on_error")
-    if not isinstance(on_error, MapNode) or on_error.keys().isdisjoint(_DELAY_KEYS):
+    if not isinstance(on_error, MapNode) or not has_plain_retry(on_error):
         return task
     retries, grows = on_error.get("retry", 0), on_error.get("exponential_backoff", False)
     if isinstance(retries, bool) or not isinstance(retries, int) or not isinstance(grows, bool):

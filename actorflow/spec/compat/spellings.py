@@ -17,7 +17,7 @@ from attrs import frozen
 from actorflow.spec.compat.places import Place
 from actorflow.spec.nodes import ListNode, MapNode, Mark, Node
 
-__all__ = ["expression_of", "respelled"]
+__all__ = ["expression_of", "may_be_theirs", "respelled"]
 
 _NAME: Final = r"[A-Za-z_]\w*(?:\.[A-Za-z_][\w-]*)*"
 _VARIABLE: Final = re.compile(
@@ -45,6 +45,23 @@ _Meaning: TypeAlias = str | _Value | _Literal | None
 """An expression; a value; literal text; or None: as it stands."""
 
 
+def may_be_theirs(node: Node) -> bool:
+    """Whether a text in a value may hold a variable of that tool; outside of its loops, whose variables have any name.
+
+    It costs next to nothing, so that a file of ours is not rewritten text by text to find that nothing changes.
+    """
+    pending = [node]
+    for part in pending:  # grows while it is read
+        if isinstance(part, str):
+            if "{" in part and _MAY_BE_THEIRS.search(part) is not None:
+                return True
+        elif isinstance(part, MapNode):
+            pending.extend(part.values())
+        elif isinstance(part, ListNode):
+            pending.extend(part)
+    return False
+
+
 def respelled(node: Node, mark: Mark, place: Place) -> Node:
     """A value whose texts are templates, with that tool's variables spelled as ours; itself where nothing changes."""
     match node:
@@ -65,8 +82,12 @@ def respelled(node: Node, mark: Mark, place: Place) -> Node:
 
 
 def _respelled_mapping(node: MapNode, place: Place) -> MapNode:
-    changes = {key: respelled(value, node.marks.get(key, node.mark), place) for key, value in node.items()}
-    if all(node[key] is value for key, value in changes.items()):
+    changes = {
+        key: changed
+        for key, value in node.items()
+        if (changed := respelled(value, node.marks.get(key, node.mark), place)) is not value
+    }
+    if not changes:
         return node
     copy = node.without(())
     copy.update(changes)
@@ -201,3 +222,7 @@ _ROOTS: Final[Mapping[str, Callable[[tuple[str, ...], Mark, Place], _Meaning]]] 
     "group": _of_nothing,
     "metadata": _of_nothing,
 }
+_MAY_BE_THEIRS: Final = re.compile(
+    rf"\$\{{\s*(?:\w+\s*\}}|(?:{'|'.join(_ROOTS)})\.)|\{{\{{\s*(?:{'|'.join(_ROOTS)})\."
+)
+"""`${name}` alone, and names under a root of that tool: no other text changes, unless a loop names a variable."""

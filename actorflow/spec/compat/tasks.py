@@ -6,18 +6,19 @@ priority, as in that tool, where such a task performs nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from actorflow.spec.compat.agents import with_options
 from actorflow.spec.compat.conditions import expression
 from actorflow.spec.compat.edges import with_edges
 from actorflow.spec.compat.loops import fetch_of, with_loop
-from actorflow.spec.compat.notices import with_notice
+from actorflow.spec.compat.notices import has_notice, with_notice
 from actorflow.spec.compat.outputs import with_task_outputs
 from actorflow.spec.compat.performers import with_performer
 from actorflow.spec.compat.places import Place
-from actorflow.spec.compat.retries import with_plain_retry
-from actorflow.spec.compat.spellings import respelled
+from actorflow.spec.compat.retries import has_plain_retry, with_plain_retry
+from actorflow.spec.compat.spellings import may_be_theirs, respelled
 from actorflow.spec.compat.subflows import with_subflow
 from actorflow.spec.compat.trees import laid_over, mapping, mark_of
 from actorflow.spec.compat.words import (
@@ -79,7 +80,25 @@ def _level(tasks: dict[str, MapNode], place: Place) -> dict[str, MapNode]:
 
 def _is_ours(task: MapNode, level: Place) -> bool:
     """Whether nothing in a task could be that tool's."""
-    return not level.names and task.keys().isdisjoint(TASK_WORDS) and task.keys().isdisjoint(TEMPLATES)
+    if level.names:
+        return False
+    found = task.keys() & TASK_WORDS
+    if found and not all(key in _OURS and _OURS[key](task[key]) for key in found):
+        return False
+    return not any(key in task and may_be_theirs(task[key]) for key in TEMPLATES)
+
+
+def _is_no_mapping(value: Node) -> bool:
+    return not isinstance(value, MapNode)
+
+
+_OURS: Final[Mapping[str, Callable[[Node], bool]]] = {
+    "command": _is_no_mapping,
+    "script": _is_no_mapping,
+    "on_complete": lambda on_complete: not has_notice(on_complete),
+    "on_error": lambda on_error: not has_plain_retry(on_error),
+}
+"""By key that both tools have: whether a value is in a shape that only we read."""
 
 
 def _with_fetches(tasks: MapNode) -> MapNode:
@@ -102,8 +121,6 @@ def _with_fetches(tasks: MapNode) -> MapNode:
 
 def _rewritten(task: MapNode, place: Place) -> MapNode:
     """One task in our words."""
-    if task.keys().isdisjoint(TASK_WORDS) and not place.names:
-        return _with_texts(with_notice(task, place.file.aside), place)
     task, inner = with_loop(task, place)
     task, inner = with_subflow(task, inner)
     task = _with_subtasks(task, inner)

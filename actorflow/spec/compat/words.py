@@ -63,7 +63,7 @@ TASK_WORDS: Final = (
     | TASK_OPTIONS
     | _words(
         "subflow uses embed uses_workflow script command http mcp_tool llm inputs outputs subtasks on_error condition"
-        " loop loop_spec loop_control tasks"
+        " loop loop_spec loop_control on_complete tasks"
     )
 )
 """A task that has none of these keys is ours already, but for what its texts may say."""
