@@ -58,7 +58,9 @@ EXPECTED = {
     "loops": Expected(aside="min_iterations"),
     "notices": Expected(
         aside="notifications metadata channel method attachments username tts embed theme_color facts slack telegram"
-        " pager_duty email body_template timeout_secs retry append timestamp format path"
+        " pager_duty email body_template timeout_secs retry append timestamp format path",
+        more=("W106", "W106", "W106"),
+        statuses=succeed("plain chats phones machines"),
     ),
     "recovery": Expected(aside="fallback_agent", statuses=succeed("first second third last")),
     "requests": Expected(),

@@ -277,3 +277,10 @@ def test_10_000_children_of_one_container_are_read():
     spec = load_dict({"tasks": {"box": {"type": "composite", "tasks": children}}})
 
     assert len(spec.tasks[0].children) == 10_000
+
+
+def test_a_constant_that_costs_much_is_left_to_the_run():
+    work = "{{ [" + "range(9990), " * 5 + "range(9990)] | unique | first }}"
+    tasks = {f"t{n}": {"type": "collection", "agent": "x", "items": work} for n in range(2_000)}
+
+    assert len(load_dict({"tasks": tasks}).tasks) == 2_000

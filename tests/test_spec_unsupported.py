@@ -14,8 +14,6 @@ REFUSED = [
     ("agents.x.http: an HTTP request", "agents: {x: {http: {url: 'https://x.example'}}}\ntasks: {a: {agent: x}}\n"),
     ("tasks.a.deadline: a task with a deadline", "tasks: {a: {agent: x, deadline: 5m}}\n"),
     ("tasks.a.on_error.circuit_breaker: a task with a circuit breaker", "tasks: {a: {agent: x, on_error: {circuit_breaker: {}}}}\n"),
-    ("tasks.a.on_complete.notify: a notice with channels",
-     "tasks: {a: {agent: x, on_complete: {notify: {message: m, channels: [{type: file, path: n}]}}}}\n"),
     ("limits.retry_budget: a workflow with this limit", "limits: {retry_budget: 3}\ntasks: {a: {agent: x}}\n"),
     ("limits.deadline: a workflow with this limit", "limits: {deadline: 1h}\ntasks: {a: {agent: x}}\n"),
     ("hooks.task_finished[0]: a hook on task_finished", "hooks: {task_finished: [x]}\ntasks: {a: {agent: x}}\n"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from actorflow.spec.block import Block, Keys
 from actorflow.spec.draft import Draft, Scope, read_data
@@ -78,8 +78,21 @@ def _read_value(draft: Draft, values: Block, key: str, scope: Scope) -> Any:
 
 
 def read_notice(draft: Draft, notice: Block, scope: Scope) -> dict[str, Any]:
-    """What a notice says, as `on_complete: {notify: {…}}` of a task has it: the params of the action `notify`."""
-    return _read_fields(draft, notice, _ACTIONS["notify"], scope, "a notice")
+    """What a notice says, as `on_complete: {notify: {…}}` of a task has it: the params of the action `notify`.
+
+    Its text goes to the log, so only its channels may name secrets.
+    """
+    if notice.node.get("channels"):
+        message = f"{notice.path}: the notice goes to the log alone: channels are not used in this version"
+        notice.report.warn("W106", notice.key_mark("channels"), message)
+    channels = notice.node.keys() & {"channels"}
+    text = Block(notice.node.without(channels), notice.path, notice.report)
+    said = _read_fields(draft, text, _ACTIONS["notify"], scope, "a notice")
+    if not channels:
+        return said
+    only = Block(notice.node.without(notice.node.keys() - channels), notice.path, notice.report)
+    sealed = evolve(scope, secrets=True)
+    return {**said, **_read_fields(draft, only, evolve(_ACTIONS["notify"], required=()), sealed, "a notice")}
 
 
 def _read_fields(draft: Draft, params: Block, action: Action, scope: Scope, what: str) -> dict[str, Any]:

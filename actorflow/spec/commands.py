@@ -80,7 +80,8 @@ def _read_argv(
     draft: Draft, block: Block, items: ListNode, scope: Scope, *, is_raw: bool
 ) -> tuple[str, ...] | None:
     argv = note_arguments(draft, block, "command", None)
-    if not items or (isinstance(items[0], str) and not items[0].strip()):
+    program = items[0] if items else ""
+    if isinstance(program, str) and not program.strip():
         block.fault("E127", "command", "the command is empty")
         return None
     opaque = shell_item(argv)

@@ -64,9 +64,9 @@ def is_template(text: str) -> bool:
 
 
 def constant_of(text: str) -> Any:
-    """The value of a template that reads nothing; `UNKNOWN` if it reads something, or does not compile."""
+    """The value of a template that reads nothing; `UNKNOWN` if it reads something, costs much, or does not compile."""
     try:
         template = compile_template(text)
-        return UNKNOWN if template.paths else template.render({})
+        return UNKNOWN if template.paths else template.render_cheaply()
     except ExpressionError:
         return UNKNOWN

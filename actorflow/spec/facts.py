@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from actorflow.spec.actions import read_notice
 from actorflow.spec.agents import read_options
@@ -95,7 +95,7 @@ def _read_on_complete(draft: Draft, block: Block, scopes: Scopes) -> dict[str, A
     value = fields.node.get("notify")
     if isinstance(value, MapNode):
         notice = Block(value, fields.path_of("notify"), fields.report)
-        said = read_notice(draft, notice, evolve(scopes.after, secrets=True))
+        said = read_notice(draft, notice, scopes.after)
         message = said.pop("message", None)
         return {"notify": message if isinstance(message, str) else "", "notice": said}
     text = fields.text("notify")

@@ -60,7 +60,9 @@ class SecretSpec:
     """Where a declared secret is read when it is used: exactly one of the two is given."""
 
     env: str | None = None  #: a variable of the process's environment
-    file: str | None = None  #: a file's path, relative to the workflow's folder; its text, stripped, is the secret
+    file: str | None = (
+        None  #: a file's path, relative to the workflow's folder; its text, stripped, is the secret
+    )
 
 
 @frozen(kw_only=True)

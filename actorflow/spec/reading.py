@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final, Literal, NoReturn, TypeAlias, Union, cast
+from typing import Any, Final, Literal, NoReturn, TypeAlias, Union
 
 import attrs
 from attrs import fields, frozen
@@ -22,6 +22,7 @@ Choose: TypeAlias = Callable[[dict[str, Any]], type[Any]]
 """Which class of a union a mapping is meant to be; may take what says so out of it."""
 
 _JSON: Final[frozenset[type]] = frozenset({str, int, float, bool, types.NoneType, list, dict})
+_LIST: Final[frozenset[type]] = frozenset({list})
 _PLAIN: Final[Mapping[Any, frozenset[type]]] = {
     Any: _JSON,
     str: frozenset({str}),
@@ -29,7 +30,7 @@ _PLAIN: Final[Mapping[Any, frozenset[type]]] = {
     float: frozenset({float, int}),
     bool: frozenset({bool}),
     types.NoneType: frozenset({types.NoneType}),
-    list[Any]: frozenset({list}),
+    list[Any]: _LIST,
     Mapping[str, Any]: frozenset({dict}),
 }
 
@@ -66,7 +67,7 @@ class Forms:
         self.of: Final[Callable[[Any], Form]] = cache(self._of)
 
     def _of(self, kind: Any) -> Form:
-        """The form of a type; what it reads raises TypeError, ValueError or LookupError for anything else."""
+        """The form of a type; reading raises TypeError, ValueError, KeyError or AttributeError for anything else."""
         if kind in _PLAIN:
             return Form(_PLAIN[kind], _refuse)
         if attrs.has(kind):
@@ -137,9 +138,9 @@ def _one_of(words: frozenset[Any]) -> Read:
 
 def _tuple_of(item: Form) -> Read:
     def read(values: Any) -> Any:
-        if not isinstance(values, list):
+        if type(values) not in _LIST:
             _refuse(values)
-        return tuple([item.of(value) for value in cast("list[Any]", values)])
+        return tuple([item.of(value) for value in values])
 
     return read
 

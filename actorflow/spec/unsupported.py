@@ -61,7 +61,6 @@ _TASK: Final[tuple[tuple[str, str, Callable[[TaskSpec], bool]], ...]] = (
         "a task with a circuit breaker",
         lambda task: task.on_error.breaker is not None,
     ),
-    ("on_complete.notify", "a notice with channels", lambda task: bool(task.notice.get("channels"))),
 )
 """By key: what of a task cannot run, and how it is told that a task has it."""
 
