@@ -39,9 +39,9 @@ NARROWED = {
 PACKAGES = {
     "errors": set[str](),
     "expression": set[str](),
-    "spec": {"attrs", "ruamel", "_ruamel_yaml"},
+    "spec": {"attrs", "cattrs", "ruamel", "_ruamel_yaml"},
     "core": {"attrs"},
-    "journal": {"apsw", "attrs", "orjson"},
+    "journal": {"apsw", "attrs", "cattrs", "orjson"},
     "actors": {"anyio", "attrs", "sniffio", "trio"},
     "survivors": {"attrs"},
     "processes": {"anyio", "attrs"},

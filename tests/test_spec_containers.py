@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actorflow.spec import TaskSpec, load_dict, loads
+from actorflow.spec.expressions import UNKNOWN, constant_of
 from actorflow.spec.model import (
     AggregateSpec,
     CollectionSpec,
@@ -281,6 +282,9 @@ def test_10_000_children_of_one_container_are_read():
 
 def test_a_constant_that_costs_much_is_left_to_the_run():
     work = "{{ [" + "range(9990), " * 5 + "range(9990)] | unique | first }}"
-    tasks = {f"t{n}": {"type": "collection", "agent": "x", "items": work} for n in range(2_000)}
 
-    assert len(load_dict({"tasks": tasks}).tasks) == 2_000
+    assert constant_of(work) is UNKNOWN
+    assert constant_of("{{ range(5) }}") == [0, 1, 2, 3, 4]
+    assert (
+        loads(f"tasks: {{a: {{type: collection, agent: x, items: '{work}'}}}}").tasks[0].type == "collection"
+    )
