@@ -15,10 +15,10 @@ from ruamel.yaml import YAML
 from actorflow.errors import SpecError
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.loading import loads
-from actorflow.spec.parsers import c_events
-from actorflow.spec.report import Report
-from actorflow.spec.source import decode
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.parsers import c_events
+from actorflow.spec.text.report import Report
+from actorflow.spec.text.source import decode
 
 MOST_FAILING_S = 0.3
 """CPU seconds in which each failing file is refused, but for the one that has more keys than the C parser reads so fast."""

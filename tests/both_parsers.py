@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.nodes import BROKEN, ListNode, MapNode, Node
-from actorflow.spec.parsers import NextEvent, SyntaxFault, c_events, pure_events
-from actorflow.spec.report import Report
-from actorflow.spec.source import only_text
-from actorflow.spec.yaml import _Composer
+from actorflow.spec.text.composer import _Composer
+from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode, Node
+from actorflow.spec.text.parsers import NextEvent, SyntaxFault, c_events, pure_events
+from actorflow.spec.text.report import Report
+from actorflow.spec.text.source import only_text
 
 
 def by_parser(events: NextEvent, bounds: Bounds | None = None) -> tuple[_Composer, SyntaxFault | None]:

@@ -156,7 +156,7 @@ def test_every_part_has_a_layer() -> None:
         ("actorflow.core.due", "import anyio"),
         ("actorflow.core.due", "import logging"),
         ("actorflow.core.due", "from .state import RunState"),
-        ("actorflow.spec.yaml", "import anyio"),
+        ("actorflow.spec.text.composer", "import anyio"),
         ("actorflow.actors.pool", "from actorflow.core.events import Event"),
         ("actorflow.agents.python", "from actorflow.hooks.command import CommandHook"),
         ("actorflow.hooks.command", "from actorflow.agents.call import AgentCall"),

@@ -14,11 +14,9 @@ from jsonschema import Draft202012Validator
 
 from actorflow import SpecError, load_dict, loads
 from actorflow.cli import main
-from actorflow.spec import words
-from actorflow.spec.actions import action_of
+from actorflow.spec.readers import words
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.report import Report
-from actorflow.spec.schema import workflow_schema
+from actorflow.spec.readers.actions import action_of
 from actorflow.spec.surface import (
     PARAMS_OF,
     ListedTask,
@@ -31,7 +29,9 @@ from actorflow.spec.surface import (
     tasks,
     types_of,
 )
-from actorflow.spec.yaml import compose
+from actorflow.spec.surface.schema import workflow_schema
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.report import Report
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = workflow_schema()

@@ -14,9 +14,9 @@ from actorflow.spec.compat import rewrite
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.places import File, Place
 from actorflow.spec.compat.spellings import may_be_theirs, respelled
-from actorflow.spec.nodes import NOWHERE, ListNode, MapNode, Node
-from actorflow.spec.report import Report
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.nodes import NOWHERE, ListNode, MapNode, Node
+from actorflow.spec.text.report import Report
 
 CASES = Path(__file__).parent / "data" / "compat" / "rewriting"
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from actorflow.spec import TaskSpec, load_dict, loads
-from actorflow.spec.expressions import UNKNOWN, constant_of
 from actorflow.spec.model import (
     AggregateSpec,
     CollectionSpec,
@@ -21,6 +20,7 @@ from actorflow.spec.model import (
     Transition,
     WaitSpec,
 )
+from actorflow.spec.readers.expressions import UNKNOWN, constant_of
 
 
 def task_of(text: str, **others: Any) -> TaskSpec:

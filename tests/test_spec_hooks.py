@@ -22,7 +22,7 @@ from actorflow.spec import (
     loads,
     loads_with_warnings,
 )
-from actorflow.spec.words import HOOK_ACTIONS, HOOK_ERRORS, HOOK_EVENTS, HOOK_MODES, RUN_EVENTS
+from actorflow.spec.readers.words import HOOK_ACTIONS, HOOK_ERRORS, HOOK_EVENTS, HOOK_MODES, RUN_EVENTS
 
 SEED = Path(__file__).parent / "seed"
 TASK = "tasks: {a: {agent: x}}\n"

@@ -19,8 +19,8 @@ from actorflow.spec.model import (
     TaskType,
     Transition,
 )
-from actorflow.spec.runners import WAYS
-from actorflow.spec.words import (
+from actorflow.spec.readers.runners import WAYS
+from actorflow.spec.readers.words import (
     EDGE,
     HTTP,
     LOOP,

@@ -6,10 +6,10 @@ import pytest
 from both_parsers import by_parser
 
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.nodes import BROKEN, ListNode, MapNode, Node
-from actorflow.spec.parsers import c_events
-from actorflow.spec.report import Report
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode, Node
+from actorflow.spec.text.parsers import c_events
+from actorflow.spec.text.report import Report
 
 
 def composed(text: str, bounds: Bounds | None = None) -> tuple[Node, list[str]]:

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.nodes import MapNode
-from actorflow.spec.parsers import c_events, pure_events
-from actorflow.spec.report import Report
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.nodes import MapNode
+from actorflow.spec.text.parsers import c_events, pure_events
+from actorflow.spec.text.report import Report
 
 HERE = Path(__file__).parent
 FILES = sorted([*(HERE / "seed").glob("*.yaml"), *(HERE.parent / "examples").glob("**/*.yaml")])

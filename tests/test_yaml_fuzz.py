@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from actorflow.errors import SpecError
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.nodes import BROKEN, Node
-from actorflow.spec.report import Report
-from actorflow.spec.source import decode
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.nodes import BROKEN, Node
+from actorflow.spec.text.report import Report
+from actorflow.spec.text.source import decode
 
 HERE = Path(__file__).parent
 FILES = [

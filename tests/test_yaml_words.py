@@ -12,11 +12,11 @@ from ruamel.yaml import parser, scanner
 
 from actorflow.errors import Problem
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.parsers import SyntaxFault
-from actorflow.spec.report import Report
-from actorflow.spec.syntax_words import _explainer_of, explain
-from actorflow.spec.told import anything
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.parsers import SyntaxFault
+from actorflow.spec.text.report import Report
+from actorflow.spec.text.syntax_words import _explainer_of, explain
+from actorflow.spec.text.told import anything
 
 DATA = Path(__file__).parent / "data" / "spec" / "syntax_problems.txt"
 JARGON = re.compile(

@@ -12,10 +12,10 @@ from actorflow.errors import Problem, SpecError, StoreDamagedError, StoreFailed,
 from actorflow.runtime.definitions import Recalled, is_worth_keeping, load_cached
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.loading import Loaded, load_with_warnings, loads_with_warnings
-from actorflow.spec.nodes import ListNode, MapNode, Node, kind_of
-from actorflow.spec.report import Report
-from actorflow.spec.source import decode, read_file
-from actorflow.spec.yaml import compose
+from actorflow.spec.text.composer import compose
+from actorflow.spec.text.nodes import ListNode, MapNode, Node, kind_of
+from actorflow.spec.text.report import Report
+from actorflow.spec.text.source import decode, read_file
 
 STDIN = "-"
 

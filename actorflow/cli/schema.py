@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actorflow.cli.screen import Screen
 from actorflow.cli.statuses import Exit
-from actorflow.spec.schema import workflow_schema
+from actorflow.spec.surface.schema import workflow_schema
 
 
 def show_schema(screen: Screen) -> int:

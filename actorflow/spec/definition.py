@@ -35,7 +35,7 @@ from actorflow.spec.model import (
     WaitSpec,
     WorkflowSpec,
 )
-from actorflow.spec.reading import Forms, key_of
+from actorflow.spec.structuring import Forms, key_of
 
 __all__ = ["FORMAT", "digest", "from_json", "remember_definition", "spec_definition", "to_json"]
 

@@ -14,15 +14,15 @@ from typing import Final, TypeVar
 from attrs import evolve, field, frozen
 
 from actorflow.errors import BadInputError
-from actorflow.spec.block import Block
-from actorflow.spec.build import read_inputs, read_outputs
-from actorflow.spec.dependencies import check_order, tasks_of_run
-from actorflow.spec.draft import Draft, Site
-from actorflow.spec.hooks import joined, read_hook_lists
+from actorflow.spec.checks.dependencies import check_order, tasks_of_run
+from actorflow.spec.checks.templates import check_templates
 from actorflow.spec.model import EntrySpec, HookLists, InputSpec, StageSpec, TaskId, TaskSpec, WorkflowSpec
-from actorflow.spec.report import nearest
-from actorflow.spec.templates import check_templates
-from actorflow.spec.words import ENTRY, STAGE_MODES, STEP
+from actorflow.spec.readers.block import Block
+from actorflow.spec.readers.build import read_inputs, read_outputs
+from actorflow.spec.readers.draft import Draft, Site
+from actorflow.spec.readers.hooks import joined, read_hook_lists
+from actorflow.spec.readers.words import ENTRY, STAGE_MODES, STEP
+from actorflow.spec.text.report import nearest
 
 __all__ = ["chosen", "with_entries"]
 

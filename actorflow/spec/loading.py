@@ -15,19 +15,19 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from actorflow.errors import Problem
-from actorflow.spec.block import Block
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.build import build
+from actorflow.spec.checks.dispatches import check_dispatches
 from actorflow.spec.compat import rewrite
-from actorflow.spec.dicts import graft
-from actorflow.spec.dispatches import check_dispatches
-from actorflow.spec.draft import Draft
 from actorflow.spec.entries import with_entries
 from actorflow.spec.model import Trust, WorkflowSpec
-from actorflow.spec.nodes import BROKEN, MapNode, Node, kind_of
-from actorflow.spec.report import Report
-from actorflow.spec.source import decode, read_file
-from actorflow.spec.tasks import has_too_many_tasks
+from actorflow.spec.readers.block import Block
+from actorflow.spec.readers.build import build
+from actorflow.spec.readers.draft import Draft
+from actorflow.spec.readers.tasks import has_too_many_tasks
+from actorflow.spec.text.dicts import graft
+from actorflow.spec.text.nodes import BROKEN, MapNode, Node, kind_of
+from actorflow.spec.text.report import Report
+from actorflow.spec.text.source import decode, read_file
 
 __all__ = ["Loaded", "load", "load_dict", "load_with_warnings", "loads", "loads_with_warnings"]
 
@@ -152,7 +152,7 @@ def _logged(loaded: Loaded) -> WorkflowSpec:
 def _loaded_text(text: str | None, report: Report, origin: _Origin, bounds: Bounds) -> Loaded:
     if text is None:
         return _checked(BROKEN, report, origin)
-    from actorflow.spec.yaml import compose  # noqa: PLC0415 - the parsers take 20 ms to import; dicts do without
+    from actorflow.spec.text.composer import compose  # noqa: PLC0415 - the parsers take 20 ms to import; dicts do without
 
     report.text = text
     root = compose(text, report, bounds)

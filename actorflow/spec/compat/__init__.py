@@ -32,8 +32,8 @@ from actorflow.spec.compat.places import File, Place
 from actorflow.spec.compat.steps import with_steps
 from actorflow.spec.compat.subflows import with_subflow_agents
 from actorflow.spec.compat.tasks import rewritten_tasks
-from actorflow.spec.nodes import MapNode, Node
-from actorflow.spec.report import Report
+from actorflow.spec.text.nodes import MapNode, Node
+from actorflow.spec.text.report import Report
 
 __all__ = ["rewrite"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from actorflow.spec.compat.trees import each, mark_of
 from actorflow.spec.compat.words import AGENT_DEFAULTS, AGENT_OPTIONS
-from actorflow.spec.nodes import MapNode, Node
+from actorflow.spec.text.nodes import MapNode, Node
 
 __all__ = ["input_defaults", "with_agents", "with_options"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import final
 
-from actorflow.spec.nodes import MapNode, Mark
-from actorflow.spec.report import Report
+from actorflow.spec.text.nodes import MapNode, Mark
+from actorflow.spec.text.report import Report
 
 __all__ = ["SetAside"]
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.spellings import expression_of
-from actorflow.spec.nodes import ListNode, MapNode, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Node
 
 __all__ = ["expression"]
 

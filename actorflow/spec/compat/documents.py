@@ -8,8 +8,8 @@ from typing import Final
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import each, laid_over, listing, mark_of, taken
 from actorflow.spec.compat.words import LIMITS_ASIDE, WORKFLOW_ASIDE
-from actorflow.spec.nodes import MapNode, Node
-from actorflow.spec.words import TASK
+from actorflow.spec.readers.words import TASK
+from actorflow.spec.text.nodes import MapNode, Node
 
 __all__ = ["as_whole", "with_limits", "with_outputs", "with_secrets", "without_keys_aside"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from attrs import define, frozen
 
 from actorflow.spec.compat.trees import mapping
-from actorflow.spec.nodes import ListNode, MapNode, Mark, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Mark, Node
 
 __all__ = ["Wish", "with_edges"]
 

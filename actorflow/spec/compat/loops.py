@@ -19,7 +19,7 @@ from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.spellings import respelled
 from actorflow.spec.compat.trees import laid_over, mapping, mark_of, taken
 from actorflow.spec.compat.words import LOOP_KEYS
-from actorflow.spec.nodes import ListNode, MapNode, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Node
 
 __all__ = ["fetch_of", "with_loop"]
 

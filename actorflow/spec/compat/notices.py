@@ -12,7 +12,7 @@ from typing import Final
 
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import laid_over, mark_of, renamed, taken
-from actorflow.spec.nodes import ListNode, MapNode, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Node
 
 __all__ = ["has_notice", "with_notice"]
 

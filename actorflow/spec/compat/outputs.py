@@ -11,7 +11,7 @@ from typing import Final
 
 from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.trees import laid_over, mark_of
-from actorflow.spec.nodes import MapNode, Node
+from actorflow.spec.text.nodes import MapNode, Node
 
 __all__ = ["results_of", "with_task_outputs"]
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.trees import laid_over, mapping, mark_of, renamed, taken
-from actorflow.spec.nodes import ListNode, MapNode, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Node
 
 __all__ = ["with_performer"]
 

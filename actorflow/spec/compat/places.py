@@ -8,8 +8,8 @@ from attrs import evolve, field, frozen
 
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.edges import Wish
-from actorflow.spec.nodes import MapNode, Mark, Node
-from actorflow.spec.report import Report
+from actorflow.spec.text.nodes import MapNode, Mark, Node
+from actorflow.spec.text.report import Report
 
 __all__ = ["File", "Place"]
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import laid_over, mapping, mark_of
-from actorflow.spec.nodes import MapNode, Node
+from actorflow.spec.text.nodes import MapNode, Node
 
 __all__ = ["has_plain_retry", "with_plain_retry"]
 

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from actorflow.spec.compat.places import Place
-from actorflow.spec.nodes import ListNode, MapNode, Mark, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Mark, Node
 
 __all__ = ["expression_of", "may_be_theirs", "respelled"]
 

@@ -15,7 +15,7 @@ from attrs import define, field
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import each, laid_over, listing, mark_of, taken
 from actorflow.spec.compat.words import ENTRY_ASIDE, PERFORMERS, STEP_ASIDE
-from actorflow.spec.nodes import ListNode, MapNode, Mark, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Mark, Node
 
 __all__ = ["with_steps"]
 

@@ -11,7 +11,7 @@ from attrs import evolve
 from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.spellings import respelled
 from actorflow.spec.compat.trees import laid_over, mark_of
-from actorflow.spec.nodes import MapNode, Node
+from actorflow.spec.text.nodes import MapNode, Node
 
 __all__ = ["with_subflow", "with_subflow_agents"]
 

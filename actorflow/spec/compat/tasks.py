@@ -29,7 +29,7 @@ from actorflow.spec.compat.words import (
     TEMPLATES,
     UNCHECKED,
 )
-from actorflow.spec.nodes import ListNode, MapNode, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Node
 
 __all__ = ["rewritten_tasks"]
 

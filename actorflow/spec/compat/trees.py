@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from actorflow.spec.nodes import ListNode, MapNode, Mark, Node
+from actorflow.spec.text.nodes import ListNode, MapNode, Mark, Node
 
 __all__ = ["each", "laid_over", "listing", "mapping", "mark_of", "renamed", "taken"]
 

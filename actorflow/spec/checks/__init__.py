@@ -1,0 +1,1 @@
+"""What the parts of a definition say of each other: order, stages, and what templates may read."""

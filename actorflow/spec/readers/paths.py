@@ -1,0 +1,51 @@
+"""Paths that a definition names: relative to the workflow's folder, and inside it."""
+
+from __future__ import annotations
+
+import os.path
+from typing import Final
+
+from actorflow.spec.readers.block import Block
+from actorflow.spec.readers.draft import Draft
+
+__all__ = ["read_path", "refuse_untrusted"]
+
+_TEMPLATES: Final = ("{{", "${")
+
+
+def read_path(block: Block, key: str, *, may_be_absolute: bool = False) -> str | None:
+    """The path of a file or folder; reports what is empty, holds NUL or a template, or leads out of the folder.
+
+    Links are not looked at: this judges the text alone, and whether anything is there shows when it is used. Secrets
+    and data lie where others put them, such as in /run/secrets: their paths may be absolute.
+    """
+    path = block.text(key)
+    if path is None:
+        return None
+    problem, hint = _problem_of(path, may_be_absolute=may_be_absolute)
+    if problem:
+        block.fault("E127", key, problem, hint)
+        return None
+    return path
+
+
+def _problem_of(path: str, *, may_be_absolute: bool) -> tuple[str, str]:
+    if not path.strip() or "\0" in path:
+        return ("must not hold NUL" if "\0" in path else "the path is empty"), ""
+    if any(opening in path for opening in _TEMPLATES):
+        return "a path is never a template", "write it out"
+    if os.path.isabs(path) and not may_be_absolute:  # noqa: PTH117 - the text is judged, not the file system
+        return f"{path!r} leads out of the workflow's folder", "write it relative to the workflow's folder"
+    if os.path.normpath(path).split(os.sep, 1)[0] == os.pardir:
+        return f"{path!r} climbs out of the workflow's folder", "put what it names inside of that folder"
+    return "", ""
+
+
+def refuse_untrusted(draft: Draft, block: Block, key: str, code: str, what: str) -> bool:
+    """Whether the definition is data, which may not name such a thing; reports it then."""
+    if draft.trust == "own":
+        return False
+    hint = 'loads(..., trust="own") and load_dict(..., trust="own") allow them'
+    message = f"{what} are refused in a definition that is data: only a file of your own may name them"
+    block.key_fault(code, key, message, hint)
+    return True
