@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 
 from actorflow import SpecError, load_dict, loads
 from actorflow.cli import main
-from actorflow.spec.readers import words
 from actorflow.spec.bounds import Bounds
+from actorflow.spec.readers import words
 from actorflow.spec.readers.actions import action_of
 from actorflow.spec.surface import (
     PARAMS_OF,

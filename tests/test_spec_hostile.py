@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from actorflow.errors import Problem, SpecError
 from actorflow.spec import WorkflowSpec, from_json, load_dict, loads, to_json
-from actorflow.spec.readers import words
 from actorflow.spec.model import Trust
+from actorflow.spec.readers import words
 
 SEED = [file.read_text(encoding="utf-8") for file in sorted((Path(__file__).parent / "seed").glob("*.yaml"))]
 
