@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.spec.checks.order import cycles, not_upstream, topological
+from actorflow.spec.order import cycles, not_upstream, topological
 
 GRAPHS = st.integers(1, 12).flatmap(
     lambda count: st.lists(

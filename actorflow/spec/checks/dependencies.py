@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final
 
-from actorflow.spec.checks.order import cycles, topological
 from actorflow.spec.checks.stages import has_good_stages, staged
 from actorflow.spec.model import TaskId, TaskSpec
+from actorflow.spec.order import cycles, topological
 from actorflow.spec.readers.draft import Draft, Graph, Jump, Level
 from actorflow.spec.readers.edges import edge_index
 

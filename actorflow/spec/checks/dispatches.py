@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from actorflow.spec.checks.order import cycles
 from actorflow.spec.model import HookSpec, TaskId, TaskSpec, every_task
+from actorflow.spec.order import cycles
 from actorflow.spec.readers.draft import Draft
 from actorflow.spec.text.nodes import ListNode, MapNode, Mark
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from actorflow.spec.checks.order import Before, cycles, not_upstream, topological
 from actorflow.spec.model import TaskId
+from actorflow.spec.order import Before, cycles, not_upstream, topological
 from actorflow.spec.readers.draft import Draft, Graph
 from actorflow.spec.readers.edges import edge_index
 

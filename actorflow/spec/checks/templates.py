@@ -15,8 +15,8 @@ from attrs import frozen
 
 from actorflow.errors import ExpressionError
 from actorflow.expression import SecretName, compile_template, condition
-from actorflow.spec.checks.order import not_upstream
 from actorflow.spec.model import TaskId
+from actorflow.spec.order import not_upstream
 from actorflow.spec.readers.draft import Draft, Graph, Level, Scope, Site
 
 __all__ = ["check_templates"]

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 
 from attrs import define, field, frozen
 
-from actorflow.spec.checks.order import Before
 from actorflow.spec.model import (
     AgentSpec,
     HookLists,
@@ -20,6 +19,7 @@ from actorflow.spec.model import (
     TaskSpec,
     Trust,
 )
+from actorflow.spec.order import Before
 from actorflow.spec.readers.block import Block
 from actorflow.spec.readers.words import RESERVED
 from actorflow.spec.text.nodes import NOWHERE, ListNode, MapNode, Mark, Node

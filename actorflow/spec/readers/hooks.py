@@ -11,7 +11,6 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from actorflow.spec.checks.order import cycles, topological
 from actorflow.spec.model import (
     BatchSpec,
     HookAction,
@@ -23,6 +22,7 @@ from actorflow.spec.model import (
     RetrySpec,
     TaskId,
 )
+from actorflow.spec.order import cycles, topological
 from actorflow.spec.readers.actions import Action, action_of, read_params
 from actorflow.spec.readers.block import Block, Keys
 from actorflow.spec.readers.commands import read_command
