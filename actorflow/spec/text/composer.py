@@ -8,6 +8,7 @@ passes it. Nothing here recurses.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, Literal, NoReturn, final
 
 from attrs import frozen
@@ -134,13 +135,19 @@ class _Composer:
         """Take all events; gives the parser's verdict where the text is not YAML."""
         steps = self._steps
         try:
-            while (event := next_event()) is not None:
+            for event in islice(iter(next_event, None), self._bounds.nodes):
                 steps[type(event)](event)
+            self._expect_the_end(next_event())
         except _Stop:
             return None
         except YAMLError as error:
             return fault_of(error)
         return None
+
+    def _expect_the_end(self, event: Event | None) -> None:
+        if event is not None:
+            what = f"the file has more than {self._bounds.nodes:,} keys and values"
+            self._refuse("E128", self.innermost or _mark(event), what, "pass data in inputs, or in files")
 
     def _say(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
         self.problems.append(Told(code, mark, message, hint))

@@ -124,8 +124,8 @@ class _Grafting:
         if done.height >= top.height:
             self._check_depth(done.height)
             top.height = done.height + 1
-        if top.size > self._bounds.dict_nodes:
-            self._say("E128", f"the definition has more than {self._bounds.dict_nodes} values")
+        if top.size > self._bounds.nodes:
+            self._say("E128", f"the definition has more than {self._bounds.nodes:,} values")
             raise _Refused
         if isinstance(top.node, ListNode):
             top.node.put(done.node, NOWHERE)
