@@ -265,30 +265,29 @@ class NaiveRun:
 
     def is_over(self, stage: StageSpec) -> bool:
         """Whether what comes after the stage knows how it went; one without anything to do goes by those before."""
-        before = self.before(stage)
+        if not all(map(self.is_over, self.before(stage))):
+            return False
         if self.had_nothing_to_do(stage):
-            is_barred = any(self.is_over(other) and not self.is_passed(other) for other in before)
-            return is_barred or all(map(self.is_over, before))
+            return True
         if self.ended_at(stage) is None:
             return False
         return self.completion(stage) is not None or not self.is_reached(stage)
 
     def over_at(self, stage: StageSpec) -> int:
         """The position of what made a stage that is over be so."""
-        if self.had_nothing_to_do(stage):
-            barred_at, before = self.barred_at(stage), map(self.over_at, self.before(stage))
-            return max(before, default=self.here[0][0]) if barred_at is None else barred_at
         completion, ended_at = self.completion(stage), self.ended_at(stage)
-        assert ended_at is not None
-        return ended_at if completion is None else completion[0]
+        if completion is not None:
+            return completion[0]
+        before = [self.over_at(other) for other in self.before(stage)]
+        return max([*before, self.here[0][0] if ended_at is None else ended_at])
 
     def is_passed(self, stage: StageSpec) -> bool:
         """Whether a stage that is over lets the next ones begin."""
-        if self.had_nothing_to_do(stage):
-            return all(self.is_over(before) and self.is_passed(before) for before in self.before(stage))
         completion = self.completion(stage)
-        status = self.stage_status(stage) if completion is None else completion[1].status
-        return status == "success"
+        if completion is not None:
+            return completion[1].status == "success"
+        is_well = self.had_nothing_to_do(stage) or self.stage_status(stage) == "success"
+        return is_well and all(map(self.is_passed, self.before(stage)))
 
     def barred_at(self, stage: StageSpec) -> int | None:
         """The position of what keeps the stage from ever beginning."""
@@ -297,12 +296,7 @@ class NaiveRun:
 
     def bars_later_at(self, stage: StageSpec) -> int | None:
         """The position of what made the stage bar those after it: it ended badly, or is barred itself."""
-        if self.had_nothing_to_do(stage):
-            return self.barred_at(stage)
-        if not self.is_over(stage) or self.is_passed(stage):
-            return None
-        completion = self.completion(stage)
-        return self.ended_at(stage) if completion is None else completion[0]
+        return None if not self.is_over(stage) or self.is_passed(stage) else self.over_at(stage)
 
     def had_nothing_to_do(self, stage: StageSpec) -> bool:
         return all(name in self.ends and self.ends[name][0] < self.here[0][0] for name in stage.tasks)

@@ -173,6 +173,8 @@ def test_neither_source_nor_what_it_opened_shows_a_value(source):
         ("üs3cret", '"\\u00fcs3cret"', '"***"'),
         ("first line\nsecond line", "it says: second line", "it says: ***"),
         ("  s3cret\n", "bad: s3cret", "bad: ***"),
+        ("it's s3cret", "+ echo 'it'\\''s s3cret'", "+ echo '***'"),
+        ("abcd\udcffefgh", "abcd\ufffdefgh", "***"),
         ("abcd", "abcdefgh", "***efgh"),
         ("eu", "europe", "europe"),
         ("", "nothing", "nothing"),
@@ -194,19 +196,62 @@ def test_the_longer_of_two_secrets_is_hidden_whole(source, environ):
 
 def test_a_failure_is_told_without_values(source):
     opened = source.opened({}, (sealed("${HOME}/tool"), sealed("{{ secrets.token }}")))
-    failure = Failure("not_found", "/home/me/tool: not found", {"exit_status": 127, "stderr": "t0ps3cret"})
-
-    assert opened.hidden_failure(failure) == Failure(
-        "not_found", "***/tool: not found", {"exit_status": 127, "stderr": "***"}
+    error = AgentFailed(
+        "no t0ps3cret", "/home/me/tool: not found", {"exit_status": 127, "stderr": "t0ps3cret"}
     )
+
+    assert opened.hidden_failure(error) == Failure(
+        "no ***", "***/tool: not found", {"exit_status": 127, "stderr": "***"}
+    )
+
+
+@pytest.mark.parametrize("wrap", [ValueError, lambda text: AgentFailed("x", text)])
+def test_a_message_is_cut_when_its_values_are_out_of_it(source, wrap):
+    opened = source.opened({}, (sealed("{{ secrets.token }}"),))
+    errors = [wrap("x" * (4096 - count) + "t0ps3cret" * 2) for count in range(2, 20)]
+
+    messages = [opened.hidden_failure(error).message for error in errors]
+    group = opened.hidden_failure(ExceptionGroup("both", [errors[5], errors[9]]))
+
+    assert not [message for message in (*messages, str(group)) if "t0ps" in message]
+
+
+@pytest.mark.parametrize(
+    ("told", "hidden"),
+    [
+        ("t0ps3cret and more", "*** and more"),
+        ("s3cret, then t0ps3cret", "***, then t0ps3cret"),
+        ("cret", "***"),
+        ("\ufffdcret yes", "*** yes"),
+        ("ret: too short", "ret: too short"),
+        ("creature", "creature"),
+        ("no s3cret", "no s3cret"),
+        ("", ""),
+    ],
+)
+def test_the_rest_of_a_value_is_hidden_where_a_beginning_was_cut_off(source, told, hidden):
+    opened = source.opened({}, (sealed("{{ secrets.token }}"),))
+
+    assert opened.hiding.after_cut(told) == hidden
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("48291377", 48291377), ("-1234", -1234), ("12.50", 12.5), ("1e10", 10_000_000_000)]
+)
+def test_a_value_that_is_a_number_is_hidden_as_one(source, environ, value, number):
+    environ["API_TOKEN"] = value
+    opened = source.opened({}, (sealed("{{ secrets.token }}"),))
+
+    assert opened.hidden({"pin": [number, number + 1, True, None]}) == {
+        "pin": ["***", number + 1, True, None]
+    }
 
 
 def test_without_secrets_all_is_told():
     told = {"a": ["b"]}
-    failure = Failure("x", "y")
 
     assert NOTHING_OPENED.hidden(told) is told
-    assert NOTHING_OPENED.hidden_failure(failure) is failure
+    assert NOTHING_OPENED.hidden_failure(AgentFailed("x", "y")) == Failure("x", "y")
 
 
 def test_a_failure_of_a_lookup_is_recorded_as_what_it_is(source, environ):

@@ -16,8 +16,10 @@ import pytest
 from actorflow import Runtime, load, loads
 from actorflow.cli import main
 from actorflow.cli.account import hook_runs
+from actorflow.cli.resume import _has_changed
 from actorflow.core.events import GenerationStarted, HookFinished, HookLost, HookStarted
 from actorflow.journal import open_journal
+from actorflow.spec.definition import from_json, to_json
 
 _SEED = Path(__file__).with_name("seed")
 
@@ -239,6 +241,43 @@ def test_resume_says_that_the_file_has_changed_and_never_uses_it(capsys: Capture
     assert printed.err.count("w.yaml has changed since the run began") == 1
 
 
+_TWO_ENTRIES = """
+workflows:
+  one: {steps: [{stage: s, tasks: [a]}]}
+  two: {steps: [{stage: s, tasks: [b]}]}
+tasks: {a: {command: 'false'}, b: {command: 'true'}}
+"""
+
+
+def test_a_run_of_one_of_several_entries_is_known_by_it_and_changes_only_with_it(capsys: Capture):
+    file = write("w.yaml", _TWO_ENTRIES)
+    assert main(["run", file, "--workflow", "one", "--run-id", "r"]) == 1
+    for text, is_told in (
+        (_TWO_ENTRIES, False),
+        (_TWO_ENTRIES.replace("{a: {command: 'false'}", "{a: {command: 'test 1 = 2'}"), True),
+        (_TWO_ENTRIES.replace("one:", "three:"), True),
+    ):
+        write("w.yaml", text)
+        capsys.readouterr()
+        assert main(["resume", "r"]) == 1
+        assert ("has changed" in capsys.readouterr().err) == is_told
+    main(["show", "r"])
+    assert "workflow    w (one)\n" in capsys.readouterr().out
+    main(["show", "r", "--json"])
+    assert document(capsys)["entry"] == "one"
+
+
+def test_a_definition_in_the_words_of_an_earlier_version_has_not_changed():
+    file = write("w.yaml", "tasks: {t: {command: 'true'}}")
+    assert main(["run", file, "--run-id", "r"]) == 0
+    stored = json.loads(to_json(load(file)))
+    del stored["format"]
+    spec = from_json(json.dumps({**stored, "hooks": {}}).encode())
+    assert not _has_changed(spec, recorded("r"))
+    write("w.yaml", "tasks: {t: {command: 'false'}}")
+    assert _has_changed(spec, recorded("r"))
+
+
 def test_a_file_that_no_longer_loads_has_changed_and_one_that_is_gone_says_nothing(capsys: Capture):
     file = write("w.yaml", "tasks: {t: {command: 'true'}}")
     assert main(["run", file, "--run-id", "r"]) == 0
@@ -285,6 +324,18 @@ def test_list_has_a_row_for_each_run_the_latest_first(capsys: Capture):
         ("two", "failed", None),
         ("one", "success", None),
     ]
+
+
+def test_show_last_is_the_run_that_was_started_last(capsys: Capture):
+    file = write("w.yaml", "tasks: {t: {agent: x}}")
+    assert main(["show", "last"]) == 66
+    assert "there are no runs in this store" in capsys.readouterr().err
+    for run_id in ("b", "a"):
+        assert main(["run", file, "--agent", "x=echo", "--run-id", run_id]) == 0
+    capsys.readouterr()
+    assert main(["show", "last", "--json"]) == 0
+    assert document(capsys)["run_id"] == "a"
+    assert main(["show", "last", "t"]) == 0
 
 
 def test_show_task_has_every_attempt_and_the_whole_output(capsys: Capture):
@@ -371,10 +422,10 @@ def test_show_tells_how_each_hook_ended_and_what_it_printed(backend: str, capsys
         "        two",
         "      stderr:",
         "        careful",
-        "    on_error[0] failed: exited with status 9, N s (echo rescue; exit 9)",
+        "    on_error[0] failed, N s: exited with status 9 (echo rescue; exit 9)",
         "      stdout:",
         "        rescue",
-        "    post_workflow[0] timed out: not done after 0.3 s, N s (Clean up)",
+        "    post_workflow[0] timed out, N s: not done after 0.3 s (Clean up)",
         "      stdout:",
         "        begun",
         "    post_workflow[1] ok, N s (true -n)",
@@ -493,6 +544,22 @@ def test_what_is_sensitive_is_stars_in_the_summary_and_in_show(backend: str, cap
     assert run["outputs"] == {"pin": "***", "all": "***", "content": "***", "open": 1, "who": "Zoe"}
     assert (run["tasks"]["vault"]["output"], run["inputs"]) == ("***", {"pin": "***", "who": "Zoe"})
     assert run["tasks"]["open"]["output"]["input"] == {"a": 1}
+
+
+def test_what_a_sensitive_task_says_when_it_fails_is_stars_too(backend: str, capsys: Capture):
+    file = write(
+        "w.yaml",
+        "tasks:\n  vault: {command: 'echo 7391 >&2; exit 3', sensitive: true, retry: {max_attempts: 2, delay: 1ms}}\n",
+    )
+    for flags in ([], ["--json"]):
+        run_id = f"r{len(flags)}"
+        assert main(["run", file, "--run-id", run_id, "--backend", backend, *flags]) == 1
+        assert main(["show", run_id, *flags]) == 0
+        assert main(["show", run_id, "vault", *flags]) == 0
+        printed = capsys.readouterr()
+        assert "7391" not in printed.out + printed.err
+    assert main(["show", "r0", "vault"]) == 0
+    assert "why: task vault, attempt 2: exit_status: ***\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("where", ["task", "agent"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actorflow.core.events import AttemptLost, CancelRequested
 from actorflow.runtime.result import result_of
 from tests.scenarios import BROKEN, TIMEOUT, ends_of, snapshot
 from tests.test_core_features import TWICE, begun, failure_of, input_of, starts_of
@@ -259,3 +260,13 @@ def test_what_a_run_of_all_this_leaves_folds_to_the_state_that_lived() -> None:
     for event in run.journal:
         folded.apply(event)
     assert snapshot(folded) == lived
+
+
+def test_a_handler_that_a_cancel_bars_after_an_abort_is_barred_by_the_cancel() -> None:
+    run = begun({"x": {}, "h": {"depends_on": [{"task": "x", "on": "always"}]}, "a": {}}, {"a": [BROKEN]})
+    run.happen(run.outcome("x"))
+    run.happen(run.outcome("a"))
+    assert run.state.closing == "aborted"
+    run.state.apply(CancelRequested(1000.0, ""))
+    run.state.apply(AttemptLost(1000.0, "h", 1, 0))
+    assert run.state.frontier.to_skip == {run.state.plan.index["h"]: "canceled"}

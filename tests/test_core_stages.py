@@ -182,3 +182,36 @@ def test_the_stage_of_a_run_is_the_one_that_was_entered_last() -> None:
     assert run.state.stage == "one"
     run.happen(run.outcome("a"))
     assert run.state.stage == "two"
+
+
+def test_a_stage_that_is_barred_before_it_begins_lets_nothing_start_until_all_before_it_are_over() -> None:
+    spec = workflow(
+        task("a", strategy="finish"),
+        task("b"),
+        task("c"),
+        task("h", on_end_of=("a",)),
+        stages=[
+            StageSpec(name="one", tasks=("a",)),
+            StageSpec(name="two", tasks=("b",)),
+            StageSpec(name="three", tasks=("c",), after=("one", "two")),
+            StageSpec(name="four", tasks=("h",), after=("three",)),
+        ],
+    )
+    run = ScriptedRun(spec, script_of({"a": [BROKEN]}))
+    run.happen(run.outcome("a"))
+    assert [start.task for start in run.starts] == ["a", "b"]
+    run.happen(run.outcome("b"))
+    assert [start.task for start in run.starts] == ["a", "b", "h"]
+    assert ends_of(run.finish()) == "a failed, b success, c skipped upstream, h success"
+
+
+def test_a_stage_that_was_not_reached_passes_on_that_one_before_it_failed() -> None:
+    spec = workflow(
+        task("a", strategy="finish"),
+        task("x"),
+        task("h", on_failure_of=("x",)),
+        task("d"),
+        stages={"one": ["a", "x"], "two": ["h"], "three": ["d"]},
+    )
+    run = ScriptedRun(spec, script_of({"a": [BROKEN]})).finish()
+    assert ends_of(run) == "a failed, x success, h skipped not_reached, d skipped upstream"

@@ -89,6 +89,16 @@ def test_a_blob_that_is_not_what_was_written_is_named_with_its_run(path, alterat
     journal.close()
 
 
+def test_a_damaged_blob_is_mended_by_the_next_run_that_has_its_value(path):
+    written(path, Append("r", 3, finished(0, large())))
+    rows(path, "UPDATE blobs SET body = x''")
+    journal = SqliteJournal(path)
+    ok(journal, create("s"), Append("s", 1, finished(0, large())))
+    for run_id, seq in (("s", 1), ("r", 3)):
+        assert dict(journal.events(run_id))[seq] == finished(0, large())[0]
+    journal.close()
+
+
 def test_a_reference_that_was_changed_by_hand_breaks_the_seal_of_its_row(path):
     written(path, Append("r", 3, finished(0, large())))
     rows(path, f"UPDATE batches SET events = replace(events, '{HASH}', '{HASH[::-1]}')")

@@ -40,6 +40,7 @@ from actorflow.journal import (
     Release,
     RunSummary,
     SaveCheckpoint,
+    admission,
     open_journal,
 )
 
@@ -203,6 +204,26 @@ def test_a_released_run_takes_no_write_until_it_is_claimed(journal):
     assert (row.run_id, row.owner_pid) == ("r", os.getpid())
     ok(journal, Append("r", 3, step(0)))
     assert [seq for seq, _ in journal.events("r")] == [1, 2, 3, 4]
+
+
+def test_a_run_is_not_given_up_when_what_it_was_to_end_with_was_refused(journal):
+    ok(journal, create("r"), Append("r", 1, beginning("r")))
+    unfit = Append("r", 3, [AttemptSucceeded(1.5, "t", 1, object())])
+    outcomes = journal.commit([unfit, Release("r", 3)])
+    assert [type(outcome) for outcome in outcomes] == [TypeError, ValueError]
+    assert journal.find("r").owner_pid == os.getpid()
+    ok(journal, Append("r", 3, step(0)), Release("r", 4))
+    assert journal.find("r").owner_pid is None
+
+
+def test_a_batch_is_as_large_as_what_is_left_once_its_large_values_are_apart(journal, monkeypatch):
+    monkeypatch.setattr(admission, "MAX_PAYLOAD_BYTES", 200_000)
+    ok(journal, create("r"), Append("r", 1, [event for n in range(9) for event in step(n, large(n))]))
+    assert [event.output for _, event in list(journal.events("r"))[::2]] == [large(n) for n in range(9)]
+    (refused,) = journal.commit(
+        [Append("r", 19, [event for n in range(9) for event in step(n, "x" * 50_000)])]
+    )
+    assert isinstance(refused, ValueError)
 
 
 def test_claiming_what_is_ours_changes_nothing(journal):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from journal_cases import ok
+from journal_cases import BODY, create, ok
 
+import actorflow.errors
 import actorflow.expression
 import actorflow.spec
 from actorflow.cli import main
-from actorflow.errors import SpecError
+from actorflow.errors import SpecError, StoreDamagedError
 from actorflow.journal import CachedDefinition, KeepDefinition, open_journal
+from actorflow.journal.protocol import CHECKED_KEPT
 from actorflow.runtime import definitions
 from actorflow.runtime.definitions import WORTH_BYTES, load_cached, source_key
 from actorflow.spec.definition import _known, spec_definition
@@ -81,6 +83,21 @@ def test_a_changed_byte_another_path_or_other_rules_make_another_key(file, tmp_p
     keys.append(source_key(file))
     assert None not in keys
     assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("part", ["errors", "parser"])
+def test_other_messages_and_another_parser_are_other_rules(file, tmp_path, monkeypatch, part):
+    before = source_key(file)
+    if part == "errors":
+        (tmp_path / "errors.py").write_text("")
+        monkeypatch.setattr(actorflow.errors, "__file__", str(tmp_path / "errors.py"))
+    else:
+        monkeypatch.setattr(definitions, "VERSION", "0")
+    definitions._rules.cache_clear()
+    try:
+        assert source_key(file) != before
+    finally:
+        definitions._rules.cache_clear()
 
 
 def test_a_short_file_is_not_worth_it_and_neither_is_what_is_none(tmp_path, journal):
@@ -164,3 +181,17 @@ def test_the_command_line_tells_what_is_wrong_with_a_large_file_whatever_the_sto
     assert main(["run", str(file)]) != 0
     assert "on_eror" in capsys.readouterr().err
     assert store.read_text() == "no store"
+
+
+def test_a_definition_goes_with_the_last_that_names_it(journal):
+    ok(journal, create("r"))
+    for key in ("first", "second"):
+        ok(journal, KeepDefinition(key, "shared", b"{}", []))
+    ok(journal, KeepDefinition("third", "d1", b"{}", []), KeepDefinition("fourth", "alone", b"{}", []))
+    ok(journal, *(KeepDefinition(str(n), "new", b"{}", []) for n in range(CHECKED_KEPT - 3)))
+    assert journal.definition("shared") == journal.definition("alone") == b"{}"
+    ok(journal, *(KeepDefinition(f"more {n}", "new", b"{}", []) for n in range(3)))
+    assert (journal.definition("d1"), journal.definition("new")) == (BODY, b"{}")
+    for gone in ("shared", "alone"):
+        with pytest.raises(StoreDamagedError):
+            journal.definition(gone)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from actorflow import AgentCall, MissingVariablesError, Runtime, SpecError, load_dict, loads
+from actorflow.runtime.environment import inherited_environment
 from actorflow.spec import WorkflowSpec
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +93,61 @@ async def test_a_secret_reaches_the_command_and_nothing_else(tmp_path: Path, mon
     assert result.tasks["b"].error is not None
     assert result.tasks["b"].error["message"] == "exited with status 3: no: ***"
     assert CANARY.encode() not in stored(tmp_path)
+
+
+async def test_no_part_of_a_secret_is_left_where_what_was_printed_is_cut(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("API_TOKEN", CANARY)
+    padding = "head -c {} /dev/zero | tr '\\0' y"
+    spec = workflow(
+        {
+            "out": {
+                "command": f'printf %s "$T"; {padding.format(1_048_576 - 10)}',
+                "env": {"T": "${API_TOKEN}"},
+            },
+            "err": {
+                "command": f'(printf %s "$T"; {padding.format(4096 - 10)}; printf "\nx") >&2; exit 3',
+                "env": {"T": "${API_TOKEN}"},
+                "on_error": {"strategy": "skip"},
+            },
+        }
+    )
+    async with Runtime(store="memory:") as runtime:
+        handle = await runtime.start(spec)
+        result = await handle.wait()
+        told = str([event async for event in handle.events()])
+    assert result.tasks["out"].output[:5] == "***yy"
+    assert CANARY[-4:] not in told.replace("y" * 10, "")
+
+
+async def test_what_is_inherited_is_seen_as_it_is_at_each_look(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("API_TOKEN", CANARY)
+    inherited = inherited_environment(workflow({"a": {"agent": "x"}}, secrets={"t": {"env": "API_TOKEN"}}))
+    monkeypatch.setenv("OTHER", "later")
+    assert inherited.get("API_TOKEN") is None
+    assert inherited["OTHER"] == "later"
+    assert {**inherited, "API_TOKEN": CANARY} == dict(os.environ)
+
+
+async def test_the_variable_of_a_declared_secret_is_not_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("API_TOKEN", CANARY)
+    monkeypatch.setenv("OTHER", "seen")
+    say = 'echo "$API_TOKEN$OTHER"'
+    spec = workflow(
+        {"a": {"command": say}, "b": {"script": say}, "c": {"agent": "cli"}},
+        secrets={"token": {"env": "API_TOKEN"}},
+        workflows={"w": {"steps": [{"stage": "s", "tasks": ["a", "b", "c"]}]}},
+        hooks={
+            "post_workflow": [{"type": "command", "command": f"{say} > blocking"}],
+            "on_stage_complete": [{"type": "command", "command": f"{say} > owed"}],
+        },
+        folder=tmp_path,
+    )
+    async with Runtime(store="memory:", agents={"cli": f"command:{say}"}) as runtime:
+        result = await runtime.run(spec)
+    assert [task.output for task in result.tasks.values()] == ["seen"] * 3
+    assert [(tmp_path / name).read_text() for name in ("blocking", "owed")] == ["seen\n"] * 2
 
 
 async def test_a_python_agent_finds_a_secret_in_its_env_and_an_exception_does_not_tell_it(

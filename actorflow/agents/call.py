@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, field, frozen
 
+from actorflow.agents.hiding import NOTHING_HIDDEN, Hiding
+
 __all__ = ["AgentCall", "Performer", "Recorded"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -31,17 +33,16 @@ class AgentCall:
     description: str = ""  #: what an agent that reads a prompt gets
     options: Mapping[str, Any] = _NOTHING  #: keys of the agent's definition that only it understands
     env: Mapping[str, str] = field(default=_NOTHING, repr=False)  #: for a process, secrets in the clear
-    argv: tuple[str, ...] | None = field(
-        default=None, repr=False
-    )  #: of a list command, or a script's arguments
-    heartbeat: Callable[[], None] = field(
-        default=_ignore, repr=False
-    )  #: says that the attempt is alive; never waits
+    #: of a list command, or a script's arguments
+    argv: tuple[str, ...] | None = field(default=None, repr=False)
+    #: takes the secrets of `env` and `argv` out of what is told
+    hiding: Hiding = field(default=NOTHING_HIDDEN, repr=False)
+    #: says that the attempt is alive; never waits
+    heartbeat: Callable[[], None] = field(default=_ignore, repr=False)
 
 
-Performer: TypeAlias = Callable[
-    [AgentCall], Awaitable[Any]
-]  #: runs one attempt; returns its output, or `Recorded`
+#: runs one attempt; returns its output, or `Recorded`
+Performer: TypeAlias = Callable[[AgentCall], Awaitable[Any]]
 
 
 @frozen

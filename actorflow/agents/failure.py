@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from actorflow.core.events import Failure
@@ -36,32 +36,38 @@ class AgentFailed(Exception):  # noqa: N818 - a fact about an attempt, as its ev
         return self.message
 
 
-def failure_of(exc: BaseException) -> Failure:
+def failure_of(exc: BaseException, told: Callable[[str], str] = str) -> Failure:
     """Describe an exception, whatever it is; never raises.
 
     A group of one error is that error; a group of several tells the first three, and ten in `detail`. Messages hold no
     lone surrogates and at most 4 KiB of UTF-8.
+
+    Args:
+        exc: what an attempt raised.
+        told: what may be told of a type or a message, whole; they are cut afterwards.
     """
     if isinstance(exc, AgentFailed):
-        return Failure(_text(exc.type, _LONGEST_NAME), _text(exc.message, _LONGEST_MESSAGE), exc.detail)
+        name, message = told(exc.type), told(exc.message)
+        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), exc.detail)
     if isinstance(exc, BaseExceptionGroup):
-        return _of_group(cast("BaseExceptionGroup[BaseException]", exc))
+        return _of_group(cast("BaseExceptionGroup[BaseException]", exc), told)
     if type(exc) is RuntimeError and isinstance(exc.__cause__, StopIteration | StopAsyncIteration):
-        return failure_of(exc.__cause__)  # Python's own wrapping of one that leaves a coroutine (PEP 479)
-    return Failure(_text(type(exc).__name__, _LONGEST_NAME), _message(exc))
+        # Python's own wrapping of one that leaves a coroutine (PEP 479)
+        return failure_of(exc.__cause__, told)
+    return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), _message(exc, told))
 
 
-def _of_group(group: BaseExceptionGroup[BaseException]) -> Failure:
+def _of_group(group: BaseExceptionGroup[BaseException], told: Callable[[str], str]) -> Failure:
     errors = _leaves(group)
     if len(errors) == 1:
-        return failure_of(errors[0])
-    failures = [failure_of(error) for error in errors[:_SHOWN_IN_DETAIL]]
+        return failure_of(errors[0], told)
+    failures = [failure_of(error, told) for error in errors[:_SHOWN_IN_DETAIL]]
     shown = [f"{failure.type}: {failure.message}" for failure in failures[:_SHOWN_IN_MESSAGE]]
     more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
     message = f"{len(errors)} errors: {'; '.join(shown)}"
     detail = {"errors": [{"type": failure.type, "message": failure.message} for failure in failures]}
     return Failure(
-        _text(type(group).__name__, _LONGEST_NAME),
+        _text(told(type(group).__name__), _LONGEST_NAME),
         _text(message, _LONGEST_MESSAGE - len(more)) + more,
         detail,
     )
@@ -79,9 +85,9 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return leaves
 
 
-def _message(exc: BaseException) -> str:
+def _message(exc: BaseException, told: Callable[[str], str]) -> str:
     try:
-        return _text(str(exc), _LONGEST_MESSAGE)
+        return _text(told(str(exc)), _LONGEST_MESSAGE)
     except Exception as error:  # noqa: BLE001 - a `__str__` is other people's code
         return f"(its message cannot be shown: {type(error).__name__} in __str__)"
 

@@ -50,9 +50,8 @@ class ProcessAttempts:
     """
 
     cwd: str  #: where it runs, absolute
-    inherited: Mapping[str, str] = field(
-        converter=_without_ours, repr=False
-    )  #: the process's own environment
+    #: the process's own environment; each attempt gets it as it is then
+    inherited: Mapping[str, str] = field(repr=False)
     trees: ProcessTrees  #: keeps the processes
     grace: float = 5.0  #: seconds from TERM to KILL
 
@@ -76,7 +75,12 @@ class ProcessAttempts:
         request = ProcessRequest(
             command=command,
             cwd=self.cwd,
-            env={**self.inherited, **_checked(call.env), **_facts(call), "ACTORFLOW_OUTPUT": str(written)},
+            env={
+                **_without_ours(self.inherited),
+                **_checked(call.env),
+                **_facts(call),
+                "ACTORFLOW_OUTPUT": str(written),
+            },
             cookie=f"{self.trees.cookie_prefix}{call.run_id}/{call.task}/{call.attempt}/{call.loss}",
             grace=self.grace,
         )
@@ -84,7 +88,7 @@ class ProcessAttempts:
             result = await self.trees.run(request)
         except ProcessNotStarted as error:
             raise AgentFailed("not_started", str(error)) from error
-        return await outcome(result, written)
+        return await outcome(result, written, call.hiding)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from actorflow.agents.call import Recorded
 from actorflow.agents.failure import AgentFailed
+from actorflow.agents.hiding import Hiding
 from actorflow.agents.output import LARGEST
 from actorflow.processes import NOT_FOUND, ProcessResult
 
@@ -22,22 +23,23 @@ READ_IN_PLACE: Final = 262_144
 """Bytes of a file; reading and parsing, or writing, more of them would hold the loop for milliseconds."""
 
 
-async def outcome(result: ProcessResult, written: Path) -> Recorded:
+async def outcome(result: ProcessResult, written: Path, hiding: Hiding) -> Recorded:
     """The output of a process that ended well.
 
     It is what was written to the file, as JSON if it is JSON and else as stripped text; if nothing was, the object or
-    array on the last line of stdout; else stdout, stripped, as a string. Bytes that are not UTF-8 are replaced.
+    array on the last line of stdout; else stdout, stripped, as a string. Bytes that are not UTF-8 are replaced. Where
+    something is cut off, no part of a secret is left at the edge.
 
     Raises:
         AgentFailed: `exit_status`, `signal` or `not_found` (status 127) for one that did not end well; `output` for a
             file that is larger than 64 MiB or no regular file any more.
     """
     if result.exit_status != 0:
-        _fail(result)
-    return Recorded(await _output(result, written), _record(result))
+        _fail(result, hiding)
+    return Recorded(await _output(result, written, hiding), _record(result, hiding))
 
 
-async def _output(result: ProcessResult, path: Path) -> Any:
+async def _output(result: ProcessResult, path: Path, hiding: Hiding) -> Any:
     size = _size(path)
     if size > LARGEST:
         raise AgentFailed(
@@ -47,7 +49,8 @@ async def _output(result: ProcessResult, path: Path) -> Any:
         return await to_thread.run_sync(_written, path)
     if size:
         return _written(path)
-    return _printed(result.stdout.decode(errors="replace").strip())
+    text = result.stdout.decode(errors="replace")
+    return _printed((hiding.after_cut(text) if result.stdout_truncated else text).strip())
 
 
 def _size(path: Path) -> int:
@@ -87,17 +90,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _record(result: ProcessResult) -> dict[str, Any]:
+def _record(result: ProcessResult, hiding: Hiding) -> dict[str, Any]:
     record: dict[str, Any] = {"exit_status": 0}
     if result.stderr:
-        record["stderr"] = _tail(result.stderr)
+        record["stderr"] = _tail(result, hiding)
     if result.stdout_truncated or result.stderr_truncated:
         record["truncated"] = True
     return record
 
 
-def _fail(result: ProcessResult) -> NoReturn:
-    tail = _tail(result.stderr)
+def _fail(result: ProcessResult, hiding: Hiding) -> NoReturn:
+    tail = _tail(result, hiding)
     last_line = tail.strip().rpartition("\n")[2].strip()
     says = f": {last_line}" if last_line else ""
     if result.signal is not None:
@@ -111,8 +114,11 @@ def _fail(result: ProcessResult) -> NoReturn:
     raise AgentFailed(kind, f"exited with status {status}{says}", {"exit_status": status, "stderr": tail})
 
 
-def _tail(data: bytes) -> str:
-    return data[-STDERR_TAIL:].decode(errors="replace")
+def _tail(result: ProcessResult, hiding: Hiding) -> str:
+    """The end of stderr, cut when the values are out of it: a part of one would not be known again."""
+    text = result.stderr.decode(errors="replace")
+    told = hiding.text(hiding.after_cut(text) if result.stderr_truncated else text)
+    return told.encode()[-STDERR_TAIL:].decode(errors="replace")
 
 
 def _signal_name(number: int) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from actorflow.agents.failure import AgentFailed
+from actorflow.agents.failure import AgentFailed, failure_of
+from actorflow.agents.hiding import NOTHING_HIDDEN, Hiding, hiding_of
 from actorflow.core.events import Failure
 from actorflow.expression import Sealed, SecretName
 from actorflow.spec.model import SecretSpec
@@ -20,10 +19,6 @@ from actorflow.spec.model import SecretSpec
 __all__ = ["NOTHING_OPENED", "Opened", "SecretSource"]
 
 LARGEST_FILE: Final = 65_536  #: bytes
-SHORTEST_HIDDEN: Final = 4
-"""Characters: to hide shorter texts would make every message unreadable, and they are no secrets."""
-
-HIDDEN: Final = "***"
 
 
 @frozen(kw_only=True)
@@ -77,6 +72,7 @@ class SecretSource:
             env={name: _text(value, lookup) for name, value in env.items()},
             argv=None if argv is None else tuple(_text(item, lookup) for item in argv),
             values=tuple(values),
+            hiding=hiding_of(values) if values else NOTHING_HIDDEN,
         )
 
     def _read(self, spec: SecretSpec | None) -> str:
@@ -106,29 +102,24 @@ class SecretSource:
 
 @frozen(kw_only=True)
 class Opened:
-    """What an attempt is given, its secrets in the clear; and what must not be told of it.
-
-    Values are replaced by `***` in the strings of JSON data, keys included. A value is also found as it looks inside
-    quotes or JSON, and each line of one with several lines by itself. One of fewer than four characters is not looked
-    for.
-    """
+    """What an attempt is given, its secrets in the clear; and what must not be told of it."""
 
     env: Mapping[str, str] = field(repr=False)
     argv: tuple[str, ...] | None = field(repr=False)
     values: tuple[str, ...] = field(repr=False)  #: that were put in
+    hiding: Hiding  #: takes them out of what is told
 
     def hidden(self, told: Any) -> Any:
         """What is kept or told of the attempt, its output as well, without any of the values."""
-        return _without(self.values, told)
+        return self.hiding.data(told)
 
-    def hidden_failure(self, failure: Failure) -> Failure:
-        """The same of why it failed."""
-        if not self.values:
-            return failure
-        return Failure(failure.type, self.hidden(failure.message), self.hidden(failure.detail))
+    def hidden_failure(self, error: BaseException) -> Failure:
+        """The same of why it failed; values are taken out before anything is cut."""
+        failure = failure_of(error, self.hiding.text)
+        return evolve(failure, detail=self.hidden(failure.detail)) if self.values else failure
 
 
-NOTHING_OPENED: Final = Opened(env={}, argv=None, values=())
+NOTHING_OPENED: Final = Opened(env={}, argv=None, values=(), hiding=NOTHING_HIDDEN)
 """Of an attempt that is given neither variables nor arguments."""
 
 
@@ -160,34 +151,3 @@ def _read_file(path: Path) -> bytes:
 
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a FIFO that has come in its place would wait for a writer
-
-
-def _without(values: tuple[str, ...], told: Any) -> Any:
-    forms = {form for value in values for form in _forms(value) if len(form) >= SHORTEST_HIDDEN}
-    if not forms:
-        return told
-    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
-    return _replaced(told, pattern)
-
-
-def _forms(value: str) -> Iterable[str]:
-    for text in {value, value.strip(), *(line.strip() for line in value.splitlines())}:
-        yield text
-        yield repr(text)[1:-1]
-        yield json.dumps(text)[1:-1]
-        yield json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def _replaced(value: Any, pattern: re.Pattern[str]) -> Any:
-    if isinstance(value, str):
-        return pattern.sub(HIDDEN, value)
-    if _is_list(value):
-        return [_replaced(item, pattern) for item in value]
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, Any]", value).items()
-        return {_replaced(key, pattern): _replaced(item, pattern) for key, item in items}
-    return value
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)

@@ -11,12 +11,8 @@ from actorflow.core.events import Failure
 
 __all__ = ["soft_failure"]
 
-_SAYINGS: Final = (
-    "message",
-    "detail",
-    "reason",
-    "title",
-)  # where an error that is an object says what is wrong
+# where an error that is an object says what is wrong
+_SAYINGS: Final = ("message", "detail", "reason", "title")
 _CODES: Final = ("code", "type", "status")
 _MOST_READ: Final = 4096  # characters of a text; a message is cut to as many bytes anyway
 

@@ -58,8 +58,11 @@ def hook_runs(
 ) -> tuple[HookRun, ...]:
     """The hooks of the last generation in the order in which the journal has what called for them.
 
-    One that a crash cut off is there once, as its last performance ended.
+    One that a crash cut off is there once, as its last performance ended. The events of a run whose definition has no
+    hooks are not read.
     """
+    if not spec.hooks.lists:
+        return ()
     owed: dict[int, list[Delivery]] = {}
     for delivery in deliveries:
         owed.setdefault(delivery.seq, []).append(delivery)

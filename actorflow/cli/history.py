@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from actorflow.cli.layout import as_json, duration
 from actorflow.cli.progress import failure_text
+from actorflow.cli.sensitive import shown_failure
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -28,7 +29,7 @@ _OUTCOMES = {
 }
 
 
-def attempt_rows(task: str, events: Iterable[tuple[int, Event]]) -> list[Row]:
+def attempt_rows(task: str, events: Iterable[tuple[int, Event]], *, is_sensitive: bool = False) -> list[Row]:
     """A row for each attempt, losses included: number, loss, agent, outcome, time, error."""
     rows: list[Row] = []
     started: AttemptStarted | None = None
@@ -43,6 +44,8 @@ def attempt_rows(task: str, events: Iterable[tuple[int, Event]]) -> list[Row]:
             and event.task == task
         ):
             failure = event.failure if isinstance(event, AttemptFailed | AttemptTimedOut) else None
+            if failure is not None and is_sensitive:
+                failure = shown_failure(failure)
             # a loss is noticed on resume: how long the attempt had run nobody knows
             time = None if isinstance(event, AttemptLost) else event.at - started.at
             rows.append(_row(started, _OUTCOMES[type(event)], time, failure))

@@ -17,12 +17,11 @@ _STREAMS: Final = ("stdout", "stderr")
 def hook_lines(hook: HookRun, *, indent: str) -> list[str]:
     """A line for the hook, and below it what it printed."""
     how = hook.status.replace("_", " ")
-    if hook.status not in {"ok", "not_ended"}:
-        how = f"{how}: {hook.summary}"
+    why = "" if hook.status in {"ok", "not_ended"} else f": {hook.summary}"
     seconds = hook.record.get("duration_s")
     took = "" if seconds is None else f", {duration(seconds)}"
     stage = "" if hook.stage is None else f" after stage {hook.stage}"
-    lines = [as_line(f"{indent}{hook.path}{stage} {how}{took} ({hook.name})")]
+    lines = [as_line(f"{indent}{hook.path}{stage} {how}{took}{why} ({hook.name})")]
     for stream in _STREAMS:
         lines += _stream_lines(stream, hook, indent + "  ")
     return lines

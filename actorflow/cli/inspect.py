@@ -19,10 +19,10 @@ from actorflow.cli.report import (
     task_document,
 )
 from actorflow.cli.screen import Screen, as_line, as_text
-from actorflow.cli.sensitive import shown_inputs, shown_result
+from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
-from actorflow.cli.stores import reading
+from actorflow.cli.stores import named_run, reading
 from actorflow.journal import RunRow
 from actorflow.runtime.result import RunResult, TaskResult, result_of
 from actorflow.runtime.runtime import read_state
@@ -47,7 +47,7 @@ def list_runs(settings: Settings) -> int:
 def show_run(settings: Settings, run: str) -> int:
     """Show a run as it stands."""
     with reading(settings) as journal:
-        row = journal.find(run)
+        row = named_run(journal, run)
         state, _ = read_state(journal, row)
         deliveries = journal.deliveries(row.run_id)
         spec = state.plan.spec
@@ -59,7 +59,8 @@ def show_run(settings: Settings, run: str) -> int:
     screen = settings.screen
     if screen.is_json:
         document = result_document(result, status)
-        screen.document({**document, "inputs": inputs, "hook_runs": [*map(hook_document, hooks)]})
+        more = {"entry": spec.entry, "inputs": inputs, "hook_runs": [*map(hook_document, hooks)]}
+        screen.document({**document, **more})
         return Exit.SUCCESS
     account = Account(spec, result)
     screen.result("\n".join([*_head_lines(row, account, status), "", *_task_lines(result)]))
@@ -79,7 +80,7 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         TaskNotFoundError: the run has none of that id.
     """
     with reading(settings) as journal:
-        row = journal.find(run)
+        row = named_run(journal, run)
         state, _ = read_state(journal, row)
         events = list(journal.events(row.run_id))
     result = shown_result(state.plan.spec, result_of(state, ())).tasks.get(task)
@@ -91,7 +92,7 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         settings.screen.document(task_document(result))
         return Exit.SUCCESS
     _show_task(settings.screen, state.plan.spec, task, result)
-    rows = attempt_rows(task, events)
+    rows = attempt_rows(task, events, is_sensitive=task in sensitive_tasks(state.plan.spec))
     if rows:
         head = ("ATTEMPT", "LOSS", "AGENT", "OUTCOME", "TIME", "ERROR")
         settings.screen.result("\n".join(["", *columns([head, *rows])]))
@@ -125,11 +126,11 @@ def _row_cells(row: RunRow) -> tuple[str, ...]:
 
 
 def _head_lines(row: RunRow, account: Account, status: str) -> list[str]:
-    result = account.result
+    result, entry = account.result, account.spec.entry
     seconds = between(result.started_at, result.ended_at)
     facts = {
         "run": result.run_id,
-        "workflow": result.workflow,
+        "workflow": result.workflow if entry is None else f"{result.workflow} ({entry})",
         "status": f"running (pid {row.owner_pid})" if status == "running" else status,
         "generation": str(result.generation),
         "started": local_time(result.started_at),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from actorflow.cli.account import hook_name
 from actorflow.cli.layout import columns, counted, duration
 from actorflow.cli.screen import as_line
+from actorflow.cli.sensitive import sensitive_tasks, shown_failure
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -37,6 +38,7 @@ class Progress:
     def __init__(self, spec: WorkflowSpec) -> None:
         self._spec = spec
         self._width = min(_LONGEST_ID, max((len(task.id) for task in spec.tasks), default=0))
+        self._sensitive = sensitive_tasks(spec)
         self._started_at: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
         self._failures: dict[str, Failure] = {}
@@ -52,12 +54,12 @@ class Progress:
                 self._attempts[task] = attempt
                 return None
             case AttemptFailed(task=task, failure=failure) | AttemptTimedOut(task=task, failure=failure):
-                self._failures[task] = failure
+                self._failures[task] = self._shown(task, failure)
                 return None
             case AttemptSucceeded(task=task, at=at):
                 return self._end(task, "success", at)
             case TaskFailed(task=task, at=at, effect=effect, failure=failure):
-                why = failure_text(failure)
+                why = failure_text(self._shown(task, failure))
                 return self._end(task, "failed", at, why if effect == "fatal" else f"{why} ({effect})")
             case FallbackValueUsed(task=task, at=at):
                 return self._end(task, "success", at, f"by its fallback value{self._why(task)}")
@@ -89,6 +91,9 @@ class Progress:
                 return f"  hook {name}[{index}] was cut off, and runs again"
             case _:
                 return None
+
+    def _shown(self, task: str, failure: Failure) -> Failure:
+        return shown_failure(failure) if task in self._sensitive else failure
 
     def _why(self, task: str) -> str:
         failure = self._failures.get(task)

@@ -13,17 +13,16 @@ from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.start import check_agent_words, import_agents, limited
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.stores import reading, store_url
+from actorflow.cli.stores import LAST, no_last_run, reading, store_url
 from actorflow.core.events import RunStarted
-from actorflow.errors import RunNotFoundError, SpecError, UnboundAgentsError
+from actorflow.errors import BadInputError, SpecError, UnboundAgentsError
 from actorflow.journal import Journal, RunRow
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.runtime import Runtime, read_state
-from actorflow.spec.definition import spec_definition
+from actorflow.spec.definition import to_json
+from actorflow.spec.entries import chosen
 from actorflow.spec.loading import load_with_warnings
 from actorflow.spec.model import WorkflowSpec
-
-LAST = "last"
 
 
 @frozen
@@ -44,7 +43,7 @@ def resume(settings: Settings, request: ResumeRequest) -> int:
         state, seq = read_state(journal, row)
     started, spec = state.started, state.plan.spec
     assert started is not None
-    if _has_changed(spec, row, started):
+    if _has_changed(spec, started):
         path = as_line(spec.path or "")
         settings.screen.note(f"{path} has changed since the run began; the run keeps the definition it has")
     import_agents(request.agents, spec)
@@ -75,24 +74,17 @@ def _last(journal: Journal) -> RunRow:
     for row in journal.runs():
         if status_of_row(row) in ("paused", "crashed"):
             return row
-    raise _nothing_to_resume()
+    raise no_last_run("no run of this store is paused or crashed")
 
 
-def _nothing_to_resume() -> RunNotFoundError:
-    error = RunNotFoundError(LAST)
-    error.args = ("no run of this store is paused or crashed",)
-    return error
-
-
-def _has_changed(spec: WorkflowSpec, row: RunRow, started: RunStarted) -> bool:
+def _has_changed(spec: WorkflowSpec, started: RunStarted) -> bool:
     """Whether the file that the run came from now says something else; a file that is gone says nothing."""
     if spec.path is None or not os.path.exists(spec.path):  # noqa: PTH110 - any error is a no here
         return False
     try:
-        now = load_with_warnings(spec.path).spec
-    except SpecError:
+        now = chosen(load_with_warnings(spec.path).spec, spec.entry)
+    except (SpecError, BadInputError):
         return True
     flags = started.flags
-    return (
-        spec_definition(limited(now, flags.get("durability"), flags.get("max_parallel")))[0] != row.definition
-    )
+    # the definition is written anew: the store may have it in the words of an earlier version
+    return to_json(limited(now, flags.get("durability"), flags.get("max_parallel"))) != to_json(spec)

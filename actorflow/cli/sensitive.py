@@ -7,33 +7,34 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from actorflow.core.events import Failure
 from actorflow.expression import Path, compile_template
-from actorflow.runtime.result import RunResult
+from actorflow.runtime.result import RunResult, TaskResult
 from actorflow.spec.model import TaskSpec, WorkflowSpec, every_task
 
-__all__ = ["shown_inputs", "shown_result"]
+__all__ = ["sensitive_tasks", "shown_failure", "shown_inputs", "shown_result"]
 
 HIDDEN: Final = "***"
 
 
 def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
-    """The result with `***` for the outputs of sensitive tasks, and for outputs of the run that read what is sensitive.
+    """The result with `***` for what sensitive tasks gave or said, and for outputs of the run that read what is sensitive.
 
     A task is sensitive, too, if one inside it is: its output has theirs in it.
     """
-    tasks = _sensitive_tasks(spec)
+    tasks = sensitive_tasks(spec)
     inputs = _sensitive_inputs(spec)
     if not tasks and not inputs:
         return result
-    shown = {
-        name: evolve(task, output=HIDDEN) if name in tasks and task.output is not None else task
-        for name, task in result.tasks.items()
-    }
+    shown = {name: _shown_task(task) if name in tasks else task for name, task in result.tasks.items()}
+    error = result.error
     outputs = {
         name: HIDDEN if _reads(spec.outputs.get(name), tasks, inputs) else value
         for name, value in result.outputs.items()
     }
-    return evolve(result, tasks=shown, outputs=outputs)
+    if error is not None and error["task"] in tasks:
+        error = _shown_error(error)
+    return evolve(result, tasks=shown, outputs=outputs, error=error)
 
 
 def shown_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,16 +43,31 @@ def shown_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> dict[str, Any
     return {name: HIDDEN if name in hidden else value for name, value in inputs.items()}
 
 
-def _sensitive_inputs(spec: WorkflowSpec) -> frozenset[str]:
-    return frozenset(name for name, declared in (spec.inputs or {}).items() if declared.sensitive)
+def shown_failure(failure: Failure) -> Failure:
+    """Why an attempt of a sensitive task failed: what it says of it may be what it printed."""
+    return Failure(failure.type, HIDDEN)
 
 
-def _sensitive_tasks(spec: WorkflowSpec) -> frozenset[str]:
+def sensitive_tasks(spec: WorkflowSpec) -> frozenset[str]:
+    """The tasks whose outputs and messages are not shown."""
     found: set[str] = set()
     for task in reversed(every_task(spec.tasks)):  # children before what they are in
         if task.sensitive or not found.isdisjoint(_ids(task.children)):
             found.add(task.id)
     return frozenset(found)
+
+
+def _shown_task(task: TaskResult) -> TaskResult:
+    output = None if task.output is None else HIDDEN
+    return evolve(task, output=output, error=None if task.error is None else _shown_error(task.error))
+
+
+def _shown_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    return {**error, "message": HIDDEN}
+
+
+def _sensitive_inputs(spec: WorkflowSpec) -> frozenset[str]:
+    return frozenset(name for name, declared in (spec.inputs or {}).items() if declared.sensitive)
 
 
 def _ids(tasks: tuple[TaskSpec, ...]) -> tuple[str, ...]:

@@ -13,8 +13,11 @@ from platformdirs import user_state_path
 
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.errors import StoreUnusableError
-from actorflow.journal import Journal, MemoryJournal, open_journal
+from actorflow.errors import RunNotFoundError, StoreUnusableError
+from actorflow.journal import Journal, MemoryJournal, RunRow, open_journal
+
+LAST: Final = "last"
+"""The word for a run's id that means the latest."""
 
 VARIABLE: Final = "ACTORFLOW_STORE"
 
@@ -56,6 +59,27 @@ def reading(settings: Settings) -> Generator[Journal]:
         yield journal
     finally:
         journal.close()
+
+
+def named_run(journal: Journal, word: str) -> RunRow:
+    """The run of this id, or of the only one that begins so; for `last`, the one that was started last.
+
+    Raises:
+        RunNotFoundError: there is none, or several begin so.
+    """
+    if word != LAST:
+        return journal.find(word)
+    rows = journal.runs()
+    if not rows:
+        raise no_last_run("there are no runs in this store")
+    return rows[0]
+
+
+def no_last_run(message: str) -> RunNotFoundError:
+    """What to raise where `last` means none."""
+    error = RunNotFoundError(LAST)
+    error.args = (message,)
+    return error
 
 
 def is_lasting(url: str) -> bool:

@@ -237,11 +237,14 @@ class Frontier:
         stage.open_count -= 1
         if stage.open_count:
             return
-        status = self._status_of_stage(number)
         if stage.was_reached:
-            self.stages_to_complete[number] = status
-        else:
-            self._leave_stage(number, is_passed=status == "success")
+            self.stages_to_complete[number] = self._status_of_stage(number)
+        elif not stage.unmet:
+            self._leave_stage(number, is_passed=self._is_passed_unentered(number))
+
+    def _is_passed_unentered(self, number: int) -> bool:
+        """Whether a stage without an entered task lets the next ones begin, once those before it are over."""
+        return not self._stages[number].is_barred and self._status_of_stage(number) == "success"
 
     def _status_of_stage(self, number: int) -> StageStatus:
         ended = [self._tasks[i] for i in self._plan.stages[number].tasks]
@@ -252,7 +255,10 @@ class Frontier:
         return "failed" if any(task.reason == "upstream" for task in ended) else "success"
 
     def _leave_stage(self, number: int, *, is_passed: bool) -> None:
-        """Let the next stages begin, or bar them but for their handlers; one with nothing left to do is left at once."""
+        """Let the next stages begin, or bar them but for their handlers.
+
+        One that has nothing left to do is left as soon as all before it are over.
+        """
         left = [(number, is_passed)]
         for stage, passed in left:  # grows while it is read
             if self._stages[stage].is_over:
@@ -264,7 +270,8 @@ class Frontier:
                     state.is_barred = True
                     self.bar((task for task in tasks if task not in self._plan.handlers), "upstream")
                 state.unmet -= 1
-                if not state.unmet:
-                    self._open_gates(tasks)
-                if not state.open_count and (state.is_barred or not state.unmet):
-                    left.append((later, not state.is_barred))
+                if state.unmet:
+                    continue
+                self._open_gates(tasks)
+                if not state.open_count:
+                    left.append((later, self._is_passed_unentered(later)))

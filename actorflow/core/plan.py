@@ -119,7 +119,8 @@ class Plan:
         RunnerTemplates | None, ...
     ]  #: of the tasks themselves; None where there is nothing to render
     agents_of: tuple[tuple[str, ...], ...]  #: task → who is tried, in order
-    agents: Mapping[str, RunnerTemplates | None]  #: of the agents that the workflow declares
+    #: of the agents that are declared, and that some task may be given to
+    agents: Mapping[str, RunnerTemplates | None]
     outputs: Template
     notifies: bool  #: whether some task has an `on_complete.notify`
     maps_outputs: bool  #: whether some task has `outputs` of its own
@@ -181,7 +182,11 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
             stage_of[task] = number
     templates = tuple(_task_templates(task) for task in tasks)
     runners = tuple(_runner_templates(task.runner, task.env) for task in tasks)
-    agents = {name: _runner_templates(agent.runner, agent.env) for name, agent in spec.agents.items()}
+    agents = {
+        name: _runner_templates(spec.agents[name].runner, spec.agents[name].env)
+        for name in spec.agent_names
+        if name in spec.agents
+    }
     outputs = compile_template(dict(spec.outputs))
     laid_over = [lead.with_ for found in leads.values() for lead in found if lead.with_ is not None]
     return Plan(

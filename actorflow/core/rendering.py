@@ -24,6 +24,7 @@ from actorflow.core.events import (
     TaskFailed,
     TaskSkipped,
 )
+from actorflow.core.json_values import checked_json
 from actorflow.core.plan import RunnerTemplates, TaskTemplates
 from actorflow.core.recovery import effect_of
 from actorflow.core.task_state import error_of
@@ -52,7 +53,8 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | Record
             context = task_context(state, index, now)
             if task.status == "pending" and not _holds(templates, context):
                 return Record(TaskSkipped(now, task.id, "when"))
-            given = context["task"]["input"] = _given(state, index, context, now)
+            given = _given(state, index, now, context)
+            context = _with_input(context, given)
             env = {**_env(agents_own, context), **_env(own, context)}
             argv = _argv(own if is_inline else agents_own, context)
         except ExpressionError as error:
@@ -77,13 +79,32 @@ def _holds(templates: TaskTemplates | None, context: Mapping[str, Any]) -> bool:
     return templates is None or templates.when is None or bool(templates.when.evaluate(context))
 
 
-def _given(state: RunState, index: int, context: Mapping[str, Any], now: float) -> Any:
-    """What the agent gets: the rendered `with`, and over it that of the transition that led here; or the inputs."""
+def _given(state: RunState, index: int, now: float, context: Mapping[str, Any] | None = None) -> Any:
+    """What the agent gets: the rendered `with`, and over it that of the transition that led here; or the inputs.
+
+    Args:
+        state: the run.
+        index: the task's number.
+        now: when its attempt starts; what tasks before it got was rendered when theirs did.
+        context: that of the task at this time, if it is there already.
+    """
     given: Any = None
     for each in reversed(_inputs_needed(state, index)):
-        own = context if each == index else task_context(state, each, now)
-        given = _input_of(state, each, own, given, now)
+        at = now if each == index else _began_at(state, each, now)
+        own = context if context is not None and each == index else task_context(state, each, at)
+        given = _input_of(state, each, own, given, at)
     return given
+
+
+def _began_at(state: RunState, index: int, now: float) -> float:
+    """When the last attempt of a task started; now, if it never had one."""
+    started_at = state.tasks[index].attempt_started_at
+    return now if started_at is None else started_at
+
+
+def _with_input(context: dict[str, Any], given: Any) -> dict[str, Any]:
+    """The context with `task.input`; the input itself may hold the `task` without."""
+    return {**context, "task": {**context["task"], "input": given}}
 
 
 def _inputs_needed(state: RunState, index: int) -> list[int]:
@@ -110,8 +131,7 @@ def _input_of(state: RunState, index: int, context: Mapping[str, Any], before: A
     source = state.tasks[index].reached_by
     laid_over = None if source is None else _transition_with(state, source, index)
     if source is not None and laid_over is not None:
-        ended = _ended_context(state, source, now)
-        ended["task"]["input"] = before
+        ended = _with_input(_ended_context(state, source, now), before)
         return {**(own or {}), **laid_over.render(ended)}
     return _inputs(state) if own is None else own
 
@@ -145,9 +165,10 @@ def outcome(state: RunState, event: AttemptSucceeded) -> AttemptSucceeded | Atte
     templates = state.plan.templates[state.plan.index[event.task]]
     if templates is None or templates.outputs is None:
         return event
-    context = {**after_context(state, state.task(event.task), event.at), "output": event.output}
+    context = _after_context(state, state.task(event.task), event.at, templates.outputs)
     try:
-        return evolve(event, output=templates.outputs.render(context))
+        output = templates.outputs.render({**context, "output": event.output})
+        return evolve(event, output=checked_json(output))
     except ExpressionError as error:
         failure = Failure("expression", f"outputs: {error}")
         return AttemptFailed(event.at, event.task, event.attempt, failure)
@@ -157,12 +178,13 @@ def fallback_value(state: RunState, index: int, now: float) -> Any:
     """The rendered value that stands in for the output of a task that nobody could perform.
 
     Raises:
-        ExpressionError: it cannot be rendered.
+        ExpressionError: it cannot be rendered, or not be kept.
     """
     templates = state.plan.templates[index]
     assert templates is not None
-    assert templates.fallback_value is not None
-    return templates.fallback_value.render(after_context(state, state.tasks[index], now))
+    template = templates.fallback_value
+    assert template is not None
+    return checked_json(template.render(_after_context(state, state.tasks[index], now, template)))
 
 
 def _inputs(state: RunState) -> Mapping[str, Any]:
@@ -176,7 +198,7 @@ def run_ending(state: RunState, outcome: RunOutcome, now: float) -> RunEnding:
     if outcome != "success":
         return RunEnding(now, outcome, {}, failure, task)
     try:
-        outputs = state.plan.outputs.render(run_context(state, now))
+        outputs = checked_json(state.plan.outputs.render(run_context(state, now)))
     except ExpressionError as error:
         return RunEnding(now, "failed", {}, Failure("expression", f"outputs: {error}"), None)
     return RunEnding(now, outcome, outputs, None, None)
@@ -220,7 +242,7 @@ def notification(state: RunState, task: TaskState, now: float) -> str | None:
     if templates is None or templates.notify is None:
         return None
     try:
-        return str(templates.notify.render(after_context(state, task, now)))
+        return str(templates.notify.render(_after_context(state, task, now, templates.notify)))
     except ExpressionError as error:
         return f"notify of task {task.id!r} cannot be rendered: {error}"
 
@@ -251,7 +273,7 @@ def task_context(state: RunState, index: int, now: float) -> dict[str, Any]:
     `error` is that of the failure which led here, by a transition or by an edge.
     """
     task = state.tasks[index]
-    context = {**run_context(state, now), "task": _itself(state, task)}
+    context = {**run_context(state, now), "task": _itself(task, now)}
     if index in state.plan.handlers:
         error = error_behind(state, index) if task.started_at is None else task.led_by
         if error is not None:
@@ -259,16 +281,19 @@ def task_context(state: RunState, index: int, now: float) -> dict[str, Any]:
     return context
 
 
-def after_context(state: RunState, task: TaskState, now: float) -> dict[str, Any]:
-    """What is known once a task has ended: the same, its output and its error."""
+def _after_context(state: RunState, task: TaskState, now: float, template: Template) -> dict[str, Any]:
+    """What a template may read once a task has ended: the same, its output and its error.
+
+    `task.input` is rendered as it was when the last attempt started.
+    """
     index = state.plan.index[task.id]
     context = _ended_context(state, index, now)
+    if not _reads_input(template):
+        return context
     try:
-        given = _given(state, index, context, now)
+        return _with_input(context, _given(state, index, _began_at(state, index, now)))
     except ExpressionError:
         return context  # an input that cannot be rendered is missing, and no reason to fail here
-    context["task"]["input"] = given
-    return context
 
 
 def _ended_context(state: RunState, index: int, now: float) -> dict[str, Any]:
@@ -281,7 +306,7 @@ def _ended_context(state: RunState, index: int, now: float) -> dict[str, Any]:
     return context
 
 
-def _itself(state: RunState, task: TaskState) -> dict[str, Any]:
+def _itself(task: TaskState, now: float) -> dict[str, Any]:
     failure = task.failure
     status = "running" if task.status == "deciding" else task.status
     is_begun = task.loss or status in ENDED or status == "running"
@@ -291,14 +316,14 @@ def _itself(state: RunState, task: TaskState) -> dict[str, Any]:
         "status": status,
         "attempt": task.attempt if is_begun else task.attempt + 1,
         "error": None if failure is None else {"type": failure.type, "message": failure.message},
-        "duration_ms": _duration_ms(state, task),
+        "duration_ms": _duration_ms(task, now),
     }
 
 
-def _duration_ms(state: RunState, task: TaskState) -> int | None:
+def _duration_ms(task: TaskState, now: float) -> int | None:
     if task.started_at is None:
         return None
-    return round(((task.ended_at or state.last_at) - task.started_at) * 1000)
+    return round(((now if task.ended_at is None else task.ended_at) - task.started_at) * 1000)
 
 
 def error_behind(state: RunState, index: int) -> Mapping[str, Any] | None:

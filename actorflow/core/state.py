@@ -81,7 +81,7 @@ class RunState:
         self.stage = ""  #: the stage that was entered last
         self.known: dict[str, Any] = {}  #: what templates may read of ended tasks
         self.running: dict[int, None] = {}  #: in the order in which they started
-        self.closing: SkipReason | None = None  #: why nothing new may start: the run is canceled or aborted
+        self.closing: SkipReason | None = None  #: why nothing new may start: what it was barred by last
         self.spares_handlers = (
             False  #: it is aborted by a task's failure: what follows ends and failures goes on
         )
@@ -151,6 +151,8 @@ class RunState:
             task.started_at = event.at
             if index in self.plan.handlers:
                 task.led_by = error_behind(self, index)  # another generation may reopen what has failed
+        else:
+            task.restarted_at = event.at
         if not task.loss:
             task.agent_attempts += 1
         task.status = status
@@ -373,7 +375,7 @@ class RunState:
         """
         if self.closing is not None and not self.spares_handlers:
             return
-        self.closing = self.closing or reason
+        self.closing = reason
         self.spares_handlers = spares_handlers
         open_ = (i for i in range(len(self.tasks)) if i not in self.to_fail and self.is_barred(i))
         self.frontier.bar(open_, reason)

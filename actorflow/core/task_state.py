@@ -31,7 +31,13 @@ class TaskState:
     reached_by: int | None = None  #: number of the task whose transition reached it first
     led_by: Mapping[str, Any] | None = None  #: of a handler that has started: the error that led to it
     started_at: float | None = None
+    restarted_at: float | None = None  #: when its last attempt started, if that is not its first
     ended_at: float | None = None
+
+    @property
+    def attempt_started_at(self) -> float | None:
+        """When its last attempt in this generation started."""
+        return self.started_at if self.restarted_at is None else self.restarted_at
 
 
 def known_of(task: TaskState) -> Mapping[str, Any]:
@@ -51,6 +57,7 @@ def error_of(task: TaskState) -> Mapping[str, Any] | None:
 def reopen(task: TaskState) -> None:
     """Make it pending for another generation; its attempt numbers go on."""
     task.status = "pending"
-    task.reason = task.failure = task.agent = task.started_at = task.ended_at = task.output = None
+    task.reason = task.failure = task.agent = task.output = None
+    task.started_at = task.restarted_at = task.ended_at = None
     task.loss = task.losses = task.agent_index = task.agent_attempts = 0
     task.effect = task.reached_by = task.led_by = None

@@ -22,6 +22,7 @@ class CommandHook:
     env: Mapping[str, str]  #: above the process's own
     folder: str  #: the workflow's; the hook's `cwd` is relative to it
     delivery_id: str
+    hidden: frozenset[str] = frozenset()  #: variables of the process that it does not inherit
 
 
 @frozen
@@ -38,10 +39,11 @@ async def run_command_hook(job: CommandHook, trees: ProcessTrees) -> HookOutcome
     The record has what it printed, the last `max_output` bytes of each stream, also of one that timed out.
     """
     hook = job.hook
+    inherited = {name: value for name, value in os.environ.items() if name not in job.hidden}
     request = ProcessRequest(
         command=hook.command,
         cwd=job.folder if hook.cwd is None else os.path.join(job.folder, hook.cwd),  # noqa: PTH118 - said as written
-        env={**os.environ, **job.env},
+        env={**inherited, **job.env},
         cookie=job.delivery_id,
         max_output=hook.max_output,
         timeout=hook.timeout,

@@ -129,7 +129,7 @@ class DeliveryLine:
             "ACTORFLOW_STATUS": owed.event.status,
             "ACTORFLOW_DELIVERY_ID": delivery_id,
         }
-        job = CommandHook(owed.hook, env, spec.folder, delivery_id)
+        job = CommandHook(owed.hook, env, spec.folder, delivery_id, spec.secret_variables)
         try:
             outcome = await run_command_hook(job, self._trees)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must not be met again at every look

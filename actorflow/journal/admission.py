@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 import orjson
 
 from actorflow.errors import RunNotFoundError
-from actorflow.journal.codec import encode_events
+from actorflow.journal.blobs import BLOB_BYTES
+from actorflow.journal.codec import encode_apart, encode_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.journal.protocol import Append, CreateRun, RecordDeliveries, RunRow, SaveCheckpoint
+    from actorflow.journal.protocol import (
+        Append,
+        CreateRun,
+        RecordDeliveries,
+        Release,
+        RunRow,
+        SaveCheckpoint,
+    )
 
 #: SQLite takes a value of at most 10^9 bytes, and a refused write is better than a store that fails
 MAX_PAYLOAD_BYTES = 500_000_000
@@ -32,8 +40,8 @@ def check_names(write: CreateRun) -> None:
     orjson.dumps((write.run_id, write.workflow, write.definition))
 
 
-def payload_of(write: Append, last_seq: int) -> bytes:
-    """The JSON of events that follow the one numbered `last_seq`.
+def payload_of(write: Append, last_seq: int) -> tuple[bytes, dict[str, bytes]]:
+    """The JSON of events that follow the one numbered `last_seq`, and of the large values apart from it, by hash.
 
     Raises:
         ValueError: they do not follow it, or are too large.
@@ -42,11 +50,13 @@ def payload_of(write: Append, last_seq: int) -> bytes:
     if write.first_seq != last_seq + 1:
         msg = f"events of run {write.run_id!r} must go on at {last_seq + 1}, not at {write.first_seq}"
         raise ValueError(msg)
-    payload = encode_events(write.events)
+    payload, blobs = encode_events(write.events), dict[str, bytes]()
+    if len(payload) > BLOB_BYTES:
+        payload, blobs = encode_apart(write.events)
     if len(payload) > MAX_PAYLOAD_BYTES:
         msg = f"events of run {write.run_id!r} have {len(payload)} bytes together; at most {MAX_PAYLOAD_BYTES} are kept"
         raise ValueError(msg)
-    return payload
+    return payload, blobs
 
 
 def check_deliveries(write: RecordDeliveries, last_seq: int) -> None:
@@ -71,6 +81,17 @@ def check_checkpoint(write: SaveCheckpoint, last_seq: int) -> None:
         msg = (
             f"a checkpoint of run {write.run_id!r} must be of event {last_seq}, its last, not of {write.seq}"
         )
+        raise ValueError(msg)
+
+
+def check_release(write: Release, last_seq: int) -> None:
+    """Refuse to give a run up of which something is missing that was to be kept before.
+
+    Raises:
+        ValueError: its last event is another one than it was to be.
+    """
+    if write.after_seq not in (None, last_seq):
+        msg = f"run {write.run_id!r} is given up with event {write.after_seq}, and its last is {last_seq}"
         raise ValueError(msg)
 
 

@@ -10,7 +10,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from attrs import define, evolve, field
 
@@ -20,6 +20,7 @@ from actorflow.journal.admission import (
     check_checkpoint,
     check_deliveries,
     check_names,
+    check_release,
     choose,
     nearest,
     not_owned,
@@ -48,6 +49,9 @@ from actorflow.journal.shortcuts import (
     encode_checkpoint,
     encode_warnings,
 )
+
+_Batch: TypeAlias = tuple[int, bytes, dict[str, bytes]]
+"""The number of its first event, its JSON, and the large values of it."""
 
 
 class MemoryJournal:
@@ -154,7 +158,7 @@ class MemoryJournal:
                 case RecordDeliveries():
                     self._record(write)
                 case Release():
-                    self._owned(write.run_id).is_owned = False
+                    self._release(write)
                 case SaveCheckpoint():
                     self._save_checkpoint(write)
                 case KeepDefinition():
@@ -167,9 +171,9 @@ class MemoryJournal:
 
     def _append(self, write: Append) -> None:
         run = self._owned(write.run_id)
-        payload = payload_of(write, run.last_seq)
+        payload, blobs = payload_of(write, run.last_seq)
         if write.events:
-            run.batches.append((write.first_seq, payload))
+            run.batches.append((write.first_seq, payload, blobs))
             run.last_seq += len(write.events)
         if write.summary is not None:
             run.summary = write.summary
@@ -187,6 +191,11 @@ class MemoryJournal:
         run.deliveries += [(evolve(one, record={}), encode_record(one.record)) for one in write.deliveries]
         run.cursor = max(run.cursor, write.cursor)
 
+    def _release(self, write: Release) -> None:
+        run = self._owned(write.run_id)
+        check_release(write, run.last_seq)
+        run.is_owned = False
+
     def _save_checkpoint(self, write: SaveCheckpoint) -> None:
         run = self._owned(write.run_id)
         check_checkpoint(write, run.last_seq)
@@ -199,7 +208,10 @@ class MemoryJournal:
         self._checked.pop(write.key, None)
         self._checked[write.key] = (write.digest, warnings)
         if len(self._checked) > CHECKED_KEPT:
-            del self._checked[next(iter(self._checked))]
+            digest, _ = self._checked.pop(next(iter(self._checked)))
+            named = {other for other, _ in self._checked.values()}
+            if digest not in named.union(run.definition for run in self._runs.values()):
+                del self._definitions[digest]
 
     def _owned(self, run_id: str) -> _Run:
         run = self._runs.get(run_id)
@@ -229,7 +241,7 @@ class _Run:
     last_seq: int = 0
     cursor: int = 0
     is_owned: bool = True
-    batches: list[tuple[int, bytes]] = field(factory=list[tuple[int, bytes]])
+    batches: list[_Batch] = field(factory=list[_Batch])
     deliveries: list[tuple[Delivery, bytes]] = field(factory=list[tuple[Delivery, bytes]])
     checkpoint: tuple[int, int, bytes] | None = None
 
@@ -238,8 +250,9 @@ class _Run:
         return RunRow(self.run_id, self.workflow, self.definition, self.summary, owner, self.cursor)
 
 
-def _decoded(run_id: str, batches: Sequence[tuple[int, bytes]], after: int) -> Iterator[tuple[int, Event]]:
-    for first_seq, payload in batches:
-        for seq, event in enumerate(decode_events(payload, run_id, first_seq), first_seq):
+def _decoded(run_id: str, batches: Sequence[_Batch], after: int) -> Iterator[tuple[int, Event]]:
+    for first_seq, payload, blobs in batches:
+        events = decode_events(payload, run_id, first_seq, blobs.__getitem__)
+        for seq, event in enumerate(events, first_seq):
             if seq > after:
                 yield seq, event

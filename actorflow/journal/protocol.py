@@ -74,6 +74,7 @@ class Release:
     """The run is not ours any more: it is paused or has ended, and nothing of it is owed by us."""
 
     run_id: str
+    after_seq: int | None = None  #: refused unless this is the number of the run's last event
 
 
 @frozen

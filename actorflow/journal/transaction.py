@@ -12,11 +12,11 @@ from actorflow.journal.admission import (
     check_checkpoint,
     check_deliveries,
     check_names,
+    check_release,
     not_owned,
     payload_of,
 )
-from actorflow.journal.blobs import BLOB_BYTES
-from actorflow.journal.codec import encode_apart, encode_record
+from actorflow.journal.codec import encode_record
 from actorflow.journal.protocol import (
     CHECKED_KEPT,
     Append,
@@ -49,7 +49,9 @@ _INSERT_BATCH = "INSERT INTO batches (run, first_seq, count, at, events, sum) VA
 _INSERT_DEFINITION = "INSERT OR IGNORE INTO definitions (hash, body, sum) VALUES (?, ?, ?)"
 _INSERT_DELIVERY = """INSERT INTO deliveries (run, delivery_id, hook, seq, status, record, sum)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_BLOB = "INSERT OR IGNORE INTO blobs (hash, body) VALUES (?, ?)"
+#: a body that was damaged is mended by the next run that has the value
+_INSERT_BLOB = """INSERT INTO blobs (hash, body) VALUES (?, ?)
+ON CONFLICT (hash) DO UPDATE SET body = excluded.body WHERE body IS NOT excluded.body"""
 _INSERT_USE = "INSERT OR IGNORE INTO blob_uses (run, hash) VALUES (?, ?)"
 _REPLACE_CHECKPOINT = (
     "INSERT OR REPLACE INTO checkpoints (run, seq, core_version, body, sum) VALUES (?, ?, ?, ?, ?)"
@@ -58,6 +60,12 @@ _REPLACE_CHECKED = (
     "INSERT OR REPLACE INTO checked_definitions (key, definition, warnings, sum) VALUES (?, ?, ?, ?)"
 )
 _TRIM_CHECKED = "DELETE FROM checked_definitions WHERE id <= (SELECT max(id) FROM checked_definitions) - ?"
+#: for right before the trimming: definitions that nothing will name after it
+_TRIM_DEFINITIONS = """WITH newest (id) AS (SELECT max(id) FROM checked_definitions)
+DELETE FROM definitions
+WHERE hash IN (SELECT definition FROM checked_definitions, newest WHERE checked_definitions.id <= newest.id - ?1)
+  AND hash NOT IN (SELECT definition FROM checked_definitions, newest WHERE checked_definitions.id > newest.id - ?1)
+  AND hash NOT IN (SELECT definition FROM runs)"""
 
 
 class Transaction:
@@ -122,11 +130,9 @@ class Transaction:
     def _append(self, write: Append) -> None:
         held = self._owned(write.run_id)
         record = held.record
-        payload = payload_of(write, record.last_seq)
+        payload, blobs = payload_of(write, record.last_seq)
         if write.events:
-            if len(payload) > BLOB_BYTES:
-                payload, blobs = encode_apart(write.events)
-                self._keep_blobs(record.key, blobs)
+            self._keep_blobs(record.key, blobs)
             count = len(write.events)
             held.batch_sum = seal_batch(held.batch_sum, write.run_id, write.first_seq, count, payload)
             row = (record.key, write.first_seq, count, self._at, payload.decode(), held.batch_sum)
@@ -161,6 +167,7 @@ class Transaction:
 
     def _release(self, write: Release) -> None:
         record = self._owned(write.run_id).record
+        check_release(write, record.last_seq)
         record.owner = None
         self._changed[record.key] = record
         del self._held[write.run_id]
@@ -179,7 +186,9 @@ class Transaction:
         end = seal_checked(write.key, write.digest, warnings)
         self._definitions[write.digest] = write.body
         self._rows[_REPLACE_CHECKED].append((write.key, write.digest, warnings.decode(), end))
-        self._rows[_TRIM_CHECKED] = [(CHECKED_KEPT,)]
+        # a statement keeps its place: several definitions in one commit are all there before anything is trimmed
+        for trim in (_TRIM_DEFINITIONS, _TRIM_CHECKED):
+            self._rows[trim] = [(CHECKED_KEPT,)]
 
     def _keep_blobs(self, run: int, blobs: Mapping[str, bytes]) -> None:
         if blobs:

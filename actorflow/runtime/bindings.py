@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -14,6 +13,7 @@ from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.python import AgentThreads
 from actorflow.errors import BindError, SpecError, UnboundAgentsError
 from actorflow.processes import ProcessTrees
+from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.task_actor import Performers
 from actorflow.spec.entries import chosen
 from actorflow.spec.model import PythonRunner, Runner, WorkflowSpec
@@ -106,12 +106,19 @@ class Binder:
         unbound = tuple(name for name, runner in chosen.items() if runner is None or runner == IN_CODE)
         if unbound:
             raise UnboundAgentsError(unbound)
+        env = inherited_environment(spec)
+        inline = {task.id: task.runner for task in spec.tasks if task.runner}
         return Performers(
-            named={name: self._make(spec, name, runner) for name, runner in chosen.items() if runner},
-            inline={task.id: self._make(spec, task.id, task.runner) for task in spec.tasks if task.runner},
+            named={name: self._make(spec, name, runner, env) for name, runner in chosen.items() if runner},
+            inline={name: self._make(spec, name, runner, env) for name, runner in inline.items()},
             descriptions={name: agent.description for name, agent in spec.agents.items()},
             options={name: agent.options for name, agent in spec.agents.items()},
             soft_errors=frozenset(name for name, agent in spec.agents.items() if agent.soft_errors),
+            as_declared=frozenset(
+                name
+                for name, runner in chosen.items()
+                if name in spec.agents and runner is spec.agents[name].runner
+            ),
         )
 
     def unused(self, spec: WorkflowSpec) -> tuple[str, ...]:
@@ -134,10 +141,10 @@ class Binder:
         declared = spec.agents[name].runner if name in spec.agents else None
         return declared or self.agents.get("*") or recorded.get("*")
 
-    def _make(self, spec: WorkflowSpec, name: str, runner: Agent | Runner) -> Performer:
+    def _make(
+        self, spec: WorkflowSpec, name: str, runner: Agent | Runner, env: Mapping[str, str]
+    ) -> Performer:
         try:
-            return performer_for(
-                runner, folder=spec.folder, env=os.environ, trees=self.trees, threads=self.threads
-            )
+            return performer_for(runner, folder=spec.folder, env=env, trees=self.trees, threads=self.threads)
         except BindError as error:
             raise BindError(f"agent {name!r}: {error}") from error

@@ -98,6 +98,7 @@ class Conductor:
         except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
             error = failed
             await live.actor.abandon()
+            await self._give_up(live)
         finally:
             live.end(error)
         if error is None and live.has_async_hooks:

@@ -16,6 +16,7 @@ from typing import Final
 import orjson
 from attrs import frozen
 
+import actorflow.errors
 import actorflow.expression
 import actorflow.spec
 from actorflow.errors import Problem
@@ -23,6 +24,7 @@ from actorflow.journal.protocol import CachedDefinition, Journal, KeepDefinition
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.definition import from_json, remember_definition, spec_definition
 from actorflow.spec.loading import Loaded, load_with_warnings
+from actorflow.spec.text.parsers import VERSION
 
 WORTH_BYTES: Final = 16_384
 """Files shorter than this are checked in less time than it takes to open a store."""
@@ -98,16 +100,21 @@ def _plain(problem: Problem) -> dict[str, str | int]:
 
 @cache
 def _rules() -> str | None:
-    """Which code checks: its files by name, size and time, so that no version number has to be kept; None for no files."""
+    """Which code checks: its files by name, size and time, so that no version number has to be kept, and whose parser.
+
+    None where there are no files.
+    """
     try:
-        entries = sorted(
-            entry
+        modules = sorted(
+            module
             for package in (actorflow.expression, actorflow.spec)
-            for entry in _modules(package.__path__[0])
+            for module in _modules(package.__path__[0])
         )
+        errors = os.stat(actorflow.errors.__file__)  # noqa: PTH116 - as its neighbours, which os.scandir finds
     except OSError:
         return None
-    return sha256(orjson.dumps(entries)).hexdigest() if entries else None
+    rules = (modules, errors.st_size, errors.st_mtime_ns, VERSION)
+    return sha256(orjson.dumps(rules)).hexdigest() if modules else None
 
 
 def _modules(folder: str) -> Iterator[tuple[str, int, int]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
 
 from actorflow.agents.secrets import SecretSource
 from actorflow.core.plan import plan_of
@@ -26,6 +29,30 @@ def read_environment(spec: WorkflowSpec) -> dict[str, str]:
 def _text(value: str) -> str:
     """A variable's value for the journal: bytes that are not UTF-8 are replaced."""
     return value.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def inherited_environment(spec: WorkflowSpec) -> Mapping[str, str]:
+    """What commands and scripts inherit: the environment of the process, without the variables of declared secrets.
+
+    It is a view: who reads it sees the environment as it is then, and a definition is bound once for all its runs.
+    """
+    return _Inherited(spec.secret_variables)
+
+
+@frozen(eq=False)
+class _Inherited(Mapping[str, str]):
+    hidden: frozenset[str]
+
+    def __getitem__(self, name: str) -> str:
+        if name in self.hidden:
+            raise KeyError(name)
+        return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in os.environ if name not in self.hidden)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def secret_source(spec: WorkflowSpec) -> SecretSource:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,18 +20,14 @@ def checked_inputs(spec: WorkflowSpec, given: Mapping[str, Any]) -> dict[str, An
     Raises:
         BadInputError: with one sentence for each input that is unknown, missing, or not what is declared.
     """
-    try:
-        inputs = {name: plain(value) for name, value in given.items()}
-    except OutputError as error:
-        raise BadInputError((f"an input is not JSON: {error}",)) from None
     if spec.inputs is None:
-        return inputs
-    problems = [_unknown(name, spec.inputs) for name in inputs if name not in spec.inputs]
+        return _all_kept(given)
+    problems = [_unknown(name, spec.inputs) for name in given if name not in spec.inputs]
     checked: dict[str, Any] = {}
     for name, declared in spec.inputs.items():
         try:
-            if name in inputs:
-                checked[name] = _converted(inputs[name], declared)
+            if name in given:
+                checked[name] = _converted(given[name], declared)
             elif declared.has_default:
                 checked[name] = declared.default
             elif declared.required:
@@ -52,14 +47,41 @@ def _unknown(name: str, declared: Mapping[str, InputSpec]) -> str:
     return f"unknown input {name!r}; {hint}"
 
 
+def _all_kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs that nothing is declared of, as they are."""
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in given.items():
+        try:
+            kept[name] = _kept(value)
+        except ValueError as error:
+            problems.append(f"input {name!r} {error}")
+    if problems:
+        raise BadInputError(tuple(problems))
+    return kept
+
+
+def _kept(value: Any, *, is_sensitive: bool = False) -> Any:
+    """A copy of a value that the journal can keep."""
+    try:
+        return plain(value)
+    except OutputError as error:
+        raise ValueError(f"is not JSON{'' if is_sensitive else f': {error}'}") from None
+
+
 def _converted(value: Any, declared: InputSpec) -> Any:
+    given = _kept(value, is_sensitive=declared.sensitive)
     convert = _CONVERTERS[declared.type]
-    result = convert(value) if isinstance(value, str) or declared.type == "number" else value
+    result = _kept(convert(given), is_sensitive=declared.sensitive) if isinstance(given, str) else given
     if not _IS[declared.type](result):
-        raise ValueError(f"is {_shown(value)}, which is not of type {declared.type}")
+        raise ValueError(f"is {_told(given, declared)}, which is not of type {declared.type}")
     if declared.enum and result not in declared.enum:
-        raise ValueError(f"is {_shown(result)}, not one of {', '.join(map(_shown, declared.enum))}")
+        raise ValueError(f"is {_told(result, declared)}, not one of {', '.join(map(_shown, declared.enum))}")
     return result
+
+
+def _told(value: Any, declared: InputSpec) -> str:
+    return "a value that is not shown" if declared.sensitive else _shown(value)
 
 
 def _shown(value: Any) -> str:
@@ -67,13 +89,13 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _number(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return int(value)
-    except ValueError:
-        return float(value) if math.isfinite(float(value)) else value
+def _number(value: str) -> Any:
+    for convert in (int, float):
+        try:
+            return convert(value)
+        except ValueError:
+            continue
+    return value
 
 
 def _integer(value: str) -> Any:

@@ -158,7 +158,8 @@ class LiveRun:
             self.actor.tell(HookFinished(self.clock.now(), command.event, command.index, status, record))
 
         staff = self.staff
-        job = CommandHook(command.hook, command.env, self.plan.spec.folder, command.delivery_id)
+        spec = self.plan.spec
+        job = CommandHook(command.hook, command.env, spec.folder, command.delivery_id, spec.secret_variables)
         self._hook = BlockingHook(job, host=staff.host, pool=staff.pool, trees=staff.trees, answer=answer)
         staff.hooks.tell(self._hook)
 

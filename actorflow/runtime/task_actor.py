@@ -13,11 +13,10 @@ from actorflow.actors.alarm import Alarm, Appointment
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.agents.call import AgentCall, Performer, Recorded
-from actorflow.agents.failure import failure_of
 from actorflow.agents.output import plain
 from actorflow.agents.secrets import NOTHING_OPENED, Opened, SecretSource
 from actorflow.agents.soft_errors import soft_failure
-from actorflow.core.commands import StartAttempt
+from actorflow.core.commands import StartAttempt, Text
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
@@ -34,6 +33,7 @@ class Performers:
     descriptions: Mapping[str, str]  #: of agents, for tasks without one of their own
     options: Mapping[str, Mapping[str, Any]]  #: of agents
     soft_errors: frozenset[str] = frozenset()  #: agents whose outputs may say that they are errors
+    as_declared: frozenset[str] = frozenset()  #: agents with the file's own runner: only that gets its argv
 
 
 @define(eq=False)
@@ -102,8 +102,9 @@ class TaskActor:
             self._timer = around.alarm.after(command.timeout, self._time_out)
         opened = NOTHING_OPENED
         try:
-            if command.env or command.argv is not None:
-                opened = around.secrets.opened(command.env, command.argv)
+            argv = self._argv()
+            if command.env or argv is not None:
+                opened = around.secrets.opened(command.env, argv)
             ended: AttemptEnded = self._returned(await self._performer()(self._call(opened)), opened)
         except (GeneratorExit, KeyboardInterrupt):
             raise
@@ -112,7 +113,7 @@ class TaskActor:
             if is_cancelled and self._end_cause is None:
                 raise  # the whole runtime is going
             now = around.clock.now()
-            failure = opened.hidden_failure(failure_of(error))
+            failure = opened.hidden_failure(error)
             self._finish(AttemptFailed(now, command.task, command.attempt, failure))
             if is_cancelled:
                 raise
@@ -164,9 +165,14 @@ class TaskActor:
         command, performers = self._command, self._with.performers
         return performers.inline[command.task] if command.is_inline else performers.named[command.agent]
 
+    def _argv(self) -> tuple[Text, ...] | None:
+        """The arguments that were rendered, if the runner is the one of the file that they were rendered for."""
+        command = self._command
+        is_meant = command.is_inline or command.agent in self._with.performers.as_declared
+        return command.argv if is_meant else None
+
     def _call(self, opened: Opened) -> AgentCall:
         command, around = self._command, self._with
-        performers = around.performers
         agent = command.agent
         return AgentCall(  # by position: keywords cost a microsecond more, for every attempt
             plain(command.input)
@@ -178,14 +184,23 @@ class TaskActor:
             command.loss,
             command.idempotency_key,
             agent,
-            command.spec.description or performers.descriptions.get(agent, ""),
-            self._options(agent),
+            command.spec.description or self._description(),
+            self._options(),
             opened.env,
             opened.argv,
+            opened.hiding,
         )
 
-    def _options(self, agent: str) -> Mapping[str, Any]:
-        options, own = self._with.performers.options.get(agent, _NO_OPTIONS), self._command.spec.options
+    def _description(self) -> str:
+        """That of the agent; an inline runner has none, whatever agent may be called as its kind is."""
+        command = self._command
+        return "" if command.is_inline else self._with.performers.descriptions.get(command.agent, "")
+
+    def _options(self) -> Mapping[str, Any]:
+        command, options = self._command, _NO_OPTIONS
+        if not command.is_inline:
+            options = self._with.performers.options.get(command.agent, _NO_OPTIONS)
+        own = command.spec.options
         return {**options, **own} if own else options
 
     def _returned(self, output: Any, opened: Opened) -> AttemptSucceeded | AttemptFailed:

@@ -32,6 +32,7 @@ from actorflow.core.events import (
 from actorflow.core.rendering import outcome
 from actorflow.core.state import RunState
 from actorflow.core.step import Action, settle
+from actorflow.errors import ActorflowError
 from actorflow.journal.protocol import Append, Release, RunStatus, RunSummary, SaveCheckpoint, Write
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.environment import secret_source
@@ -158,6 +159,7 @@ class WorkflowActor:
 
         Raises:
             StoreFailed: the journal can't keep a batch.
+            ActorflowError: it refuses one.
         """
         for event in opening:
             self._happened(event)
@@ -291,8 +293,7 @@ class WorkflowActor:
         if checkpoint is not None:
             self._around.keep(checkpoint, _forget)
         if self.state.phase == "ended" and not self.state.plan.hooks.of("on_stage_complete"):
-            self.is_released = True
-            self._around.keep(Release(run_id), _forget)
+            self._around.keep(Release(run_id, self._seq), self._note_release)
 
     def _may_wait(self) -> bool:
         """Whether outcomes that nothing waits for may join the next batch: more are about to come."""
@@ -301,13 +302,19 @@ class WorkflowActor:
         self._surroundings.is_waiting_for_begun = may_wait
         return may_wait
 
+    def _note_release(self, error: Exception | None) -> None:
+        self.is_released = error is None
+
     def _tell_kept(self, error: Exception | None) -> None:
         self.tell(Committed(error))
 
     def _kept(self, error: Exception | None) -> None:
         """The batch in flight is in the journal: now it may be acted on."""
-        if error is not None:
+        if isinstance(error, ActorflowError):
             raise error
+        if error is not None:  # again would be the same: the run is at its end here, and others are not
+            msg = f"run {self._around.run_id!r} cannot go on, because its store refuses what it is to keep: {error}"
+            raise ActorflowError(msg) from error
         kept, self._in_flight = self._in_flight, []
         actions, self._held_by_flight = self._held_by_flight, []
         for action in actions:
@@ -394,7 +401,7 @@ class WorkflowActor:
 
 
 def _forget(_: Exception | None) -> None:
-    """A run that can't be released is released with its owner, and one without a checkpoint is folded from its start."""
+    """A run without a checkpoint is folded from its start."""
 
 
 _STATUS_AFTER: dict[type[Event], RunStatus] = {

@@ -15,8 +15,8 @@ from actorflow.spec.model.runners import (
     PythonRunner,
     Runner,
     ScriptRunner,
-    shell_item,
 )
+from actorflow.spec.model.shells import option_in_disguise, shell_item
 from actorflow.spec.model.tasks import (
     AggregateSpec,
     CollectionSpec,
@@ -100,6 +100,7 @@ __all__ = [
     "WaitSpec",
     "WorkflowSpec",
     "every_task",
+    "option_in_disguise",
     "route_key",
     "shell_item",
 ]

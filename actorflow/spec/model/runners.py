@@ -9,8 +9,6 @@ from attrs import field, frozen
 
 from actorflow.spec.model.words import Language
 
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
-
 
 def no_entries() -> dict[str, Any]:
     """A new mapping for a field that is not given; `dict[str, Any]` itself, as a factory, takes five times as long."""
@@ -89,20 +87,3 @@ RUNNER_WORDS: Mapping[type[Runner], str] = {
     ScriptRunner: "script",
     HttpRunner: "http",
 }
-
-
-def shell_item(argv: list[str] | tuple[str, ...]) -> int | None:
-    """The index of the item that a shell reads as its program (after `sh -c`), if the argv has one.
-
-    That item is opaque, as a shell's text always is: it is never rendered, and the loader refuses a template of ours in
-    it.
-    """
-    for start, item in enumerate(argv):
-        if item.rsplit("/", 1)[-1] in _SHELLS:
-            for index in range(start + 1, len(argv) - 1):
-                flag = argv[index]
-                if flag.startswith("-") and not flag.startswith("--") and "c" in flag:
-                    return index + 1
-                if not flag.startswith(("-", "+")) and argv[index - 1] not in {"-o", "-O", "+o", "+O"}:
-                    break
-    return None

@@ -31,9 +31,8 @@ class SecretSpec:
     """Where a declared secret is read when it is used: exactly one of the two is given."""
 
     env: str | None = None  #: a variable of the process's environment
-    file: str | None = (
-        None  #: a file's path, relative to the workflow's folder; its text, stripped, is the secret
-    )
+    #: a file's path, relative to the workflow's folder; its text without the last line's end is the secret
+    file: str | None = None
 
 
 @frozen(kw_only=True)
@@ -95,6 +94,11 @@ class WorkflowSpec:
     trust: Trust = "own"
     path: str | None = None  #: where it was read from, absolute
     folder: str = "."  #: absolute; commands run here, relative paths start here
+
+    @property
+    def secret_variables(self) -> frozenset[str]:
+        """The variables of the environment that hold declared secrets: processes get them under `env` only."""
+        return frozenset(secret.env for secret in self.secrets.values() if secret.env is not None)
 
     @property
     def agent_names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from actorflow.expression import our_template_roots
 from actorflow.expression.names import canonical
-from actorflow.spec.model import shell_item
+from actorflow.spec.model import option_in_disguise, shell_item
 from actorflow.spec.readers.block import Block
 from actorflow.spec.readers.draft import Draft, Scope
 from actorflow.spec.readers.paths import refuse_untrusted
@@ -84,7 +84,10 @@ def _read_argv(
     if isinstance(program, str) and not program.strip():
         block.fault("E127", "command", "the command is empty")
         return None
-    opaque = shell_item(argv)
+    opaque, disguised = shell_item(argv), option_in_disguise(argv)
+    if disguised is not None and not is_raw:
+        message = "a template right after a shell's name may come out as an option, such as -c"
+        block.fault("E304", "command", message, 'put "--" before it, or begin it with ./', index=disguised)
     for index, text in enumerate(argv):
         if index == opaque:
             check_opaque(block, "command", text, scope, is_raw=is_raw, index=index)

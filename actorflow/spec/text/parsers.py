@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from attrs import frozen
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, __version__
 from ruamel.yaml.error import YAMLError
 
 from actorflow.spec.text.nodes import Mark
 
-__all__ = ["Event", "NextEvent", "SyntaxFault", "YAMLError", "c_events", "fault_of", "pure_events"]
+__all__ = ["VERSION", "Event", "NextEvent", "SyntaxFault", "YAMLError", "c_events", "fault_of", "pure_events"]
+
+VERSION: Final[str] = __version__
+"""Of the package that both come with."""
 
 
 class Event(Protocol):
