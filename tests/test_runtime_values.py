@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from actorflow import ActorflowError, AgentCall, BadInputError, Runtime, load_dict
+from actorflow.agents.failure import AgentFailed
 from actorflow.journal import admission
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.spec.model import WorkflowSpec
@@ -174,3 +175,13 @@ def test_every_undeclared_input_that_is_not_json_is_named():
         "input 'b' is not JSO",
         "input 'c' is not JSO",
     ]
+
+
+async def test_an_agent_that_gives_no_mapping_as_detail_fails_and_nothing_else():
+    def odd(call):
+        raise AgentFailed("odd", "look", ["no", "mapping"])
+
+    async with Runtime(store="memory:", agents={"odd": odd, "fine": "echo"}) as rt:
+        result = await rt.run(workflow({"a": {"agent": "odd", "retry": 1}}))
+        assert (await rt.run(workflow({"a": {"agent": "fine"}}))).status == "success"
+    assert (result.status, result.error["type"]) == ("failed", "odd")

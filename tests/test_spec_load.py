@@ -25,6 +25,7 @@ from actorflow.spec import (
     parse_duration,
     shell_item,
 )
+from actorflow.spec.model import option_in_disguise
 
 SEED = Path(__file__).parent / "seed"
 
@@ -358,11 +359,42 @@ def test_a_ring_of_10_000_tasks_is_one_cycle():
         (["sh", "file.sh", "-c", "x"], None),
         (["sh", "-c"], None),
         (["echo", "-c", "x"], None),
+        (["bash", "-euo", "pipefail", "-c", "x"], 4),
+        (["bash", "-euxo", "pipefail", "-O", "extglob", "-c", "x"], 6),
+        (["bash", "-c", "-e", "x"], 3),
+        (["bash", "-c", "-o", "pipefail", "x"], 4),
+        (["bash", "-c", "--", "x"], 3),
+        (["bash", "-c", "--", "-x"], 3),
+        (["bash", "--rcfile", "f", "-c", "x"], 4),
+        (["bash", "--norc", "-lc", "x"], 3),
+        (["fish", "--command", "x"], 2),
+        (["/usr/bin/bash-5.2", "-c", "x"], 2),
+        (["rbash", "-c", "x"], 2),
+        (["su", "u", "-c", "x"], 3),
+        (["env", "-S", "bash -c x"], 2),
+        (["{{ input.shell }}", "-c", "x"], 2),
+        (["docker", "exec", "web", "sh", "-c", "x"], 5),
+        (["bash", "+o", "posix", "file.sh"], None),
         ([], None),
     ],
 )
 def test_the_item_that_a_shell_reads_is_found(argv: list[str], index: int | None):
     assert shell_item(argv) == index
+
+
+@pytest.mark.parametrize(
+    ("argv", "index"),
+    [
+        (["bash", "{{ input.file }}"], 1),
+        (["sudo", "sh", "-e", "${workflow.file}", "x"], 3),
+        (["bash", "--", "{{ input.file }}"], None),
+        (["bash", "./{{ input.file }}"], None),
+        (["bash", "file.sh", "{{ input.x }}"], None),
+        (["cat", "{{ input.file }}"], None),
+    ],
+)
+def test_a_template_that_may_come_out_as_an_option_of_a_shell_is_found(argv: list[str], index: int | None):
+    assert option_in_disguise(argv) == index
 
 
 @pytest.mark.parametrize(
@@ -395,3 +427,28 @@ def test_a_duration_is_positive_and_bounded_or_refused(value: str | float):
     except ValueError:
         return
     assert 0 < seconds <= 1e10
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tasks": {"a": {"agent": "x", "env": {"\ud800": "1"}}}},
+        {"tasks": {"a": {"agent": "x", "metadata": {"\udfff": 1}}}},
+        {"tasks": {"a": {"agent": "x", "http": {"url": "http://h:" + "9" * 5_000}}}},
+    ],
+    ids=["a key that is half of a pair", "another", "an endless port"],
+)
+def test_odd_text_is_a_problem_and_no_crash(given: dict):
+    with pytest.raises(SpecError):
+        load_dict(given, trust="own")
+
+
+def test_a_sequential_stage_leaves_an_edge_of_the_file_as_it_is():
+    steps = [{"stage": "s", "mode": "sequential", "tasks": ["a", "b", "c"]}]
+    tasks = {
+        "a": {"agent": "x"},
+        "b": {"agent": "x", "depends_on": {"task": "a", "on": "always"}},
+        "c": {"agent": "x"},
+    }
+    spec = load_dict({"tasks": tasks, "workflows": {"w": {"steps": steps}}})
+    assert [(t.depends_on, t.on_end_of) for t in spec.tasks] == [((), ()), ((), ("a",)), (("b",), ())]

@@ -48,7 +48,9 @@ def failure_of(exc: BaseException, told: Callable[[str], str] = str) -> Failure:
     """
     if isinstance(exc, AgentFailed):
         name, message = told(exc.type), told(exc.message)
-        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), exc.detail)
+        facts: object = exc.detail  # an agent's author may have given anything
+        detail = cast("Mapping[str, Any]", facts) if isinstance(facts, Mapping) else {}
+        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), detail)
     if isinstance(exc, BaseExceptionGroup):
         return _of_group(cast("BaseExceptionGroup[BaseException]", exc), told)
     if type(exc) is RuntimeError and isinstance(exc.__cause__, StopIteration | StopAsyncIteration):

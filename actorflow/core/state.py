@@ -53,7 +53,7 @@ from actorflow.core.task_state import TaskState, known_of, reopen
 from actorflow.core.transitions import RUN_TRANSITIONS, TASK_TRANSITIONS, RunPhase, TaskStatus
 from actorflow.errors import IllegalTransitionError
 
-CORE_VERSION = 1
+CORE_VERSION = 2
 """Recorded in RunStarted: which rules the events of a run were made by."""
 
 

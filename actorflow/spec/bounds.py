@@ -16,5 +16,6 @@ class Bounds:
     added_nodes: int = 100_000  #: what aliases and merge keys may add to what is written out
     second_parse_chars: int = 256_000  #: the pure parser is slow: longer text is judged by the C parser alone
     second_parse_events: int = 25_000  #: likewise: what the pure parser reads in a second
-    nodes: int = 600_000  #: written out: keys, values, and ends of mappings and lists; some two seconds of reading
-    tasks: int = 1_000_000
+    nodes: int = 600_000  #: of a file: keys, values, ends of mappings and lists; some two seconds of reading
+    dict_nodes: int = 5_000_000  #: of a definition given as Python data, shared parts counted each time
+    tasks: int = 1_000_000  #: at any depth

@@ -220,13 +220,13 @@ class _File:
 
 
 def _in_rows(tasks: dict[TaskId, TaskSpec], rows: tuple[tuple[TaskId, ...], ...]) -> dict[TaskId, TaskSpec]:
-    """The tasks, those of each row depending on the one before."""
+    """The tasks, those of each row depending on the one before; an edge that the file has stays as it is."""
     changed = dict(tasks)
     for row in rows:
         known = [name for name in row if name in tasks]
         for before, name in pairwise(known):
             task = changed[name]
-            if before not in task.depends_on:
+            if before not in (*task.depends_on, *task.on_failure_of, *task.on_end_of):
                 changed[name] = evolve(task, depends_on=(*task.depends_on, before))
     return changed
 

@@ -169,7 +169,10 @@ def _checked(root: Node, report: Report, origin: _Origin, bounds: Bounds = _DEFA
         root = MapNode()
     if has_too_many_tasks(Block(root, "", report), bounds.tasks):
         report.raise_problems()
-    spec = _assembled(Draft(report, origin.trust), Block(rewrite(root, report), "", report), origin)
+    root = rewrite(root, report)
+    if has_too_many_tasks(Block(root, "", report), bounds.tasks):  # it may have written some out
+        report.raise_problems()
+    spec = _assembled(Draft(report, origin.trust), Block(root, "", report), origin)
     report.raise_problems()
     return Loaded(spec, report.warnings)
 

@@ -30,6 +30,7 @@ HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAMES_SECRET: Final = re.compile(r"\$\{\s*[A-Z_][A-Z0-9_]*\s*\}|(?:\{\{|\$\{)[^{}]*\bsecrets\.")
 _PROOF_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
 _LONGEST_URL: Final = 8_192
+_LONGEST_PORT: Final = 5  # digits
 
 
 def check_url(block: Block, key: str) -> None:
@@ -65,8 +66,8 @@ def _problem_of_authority(literal: str, *, is_whole: bool) -> str:
     if not is_whole and found.end() == len(literal):
         return ""  # a template may go on with it
     port = _PORT.search(authority)
-    if port is not None and not 0 < int(port[1] or 0) < 65_536:
-        return f"{port[1]!r} is no port: 1 to 65535"
+    if port is not None and not (len(port[1]) <= _LONGEST_PORT and 0 < int(port[1] or 0) < 65_536):
+        return f"{port[1][:20]!r} is no port: 1 to 65535"
     return "" if authority.removesuffix(port[0] if port else "") else "there is no host in this URL"
 
 

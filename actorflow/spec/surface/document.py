@@ -48,7 +48,9 @@ class Secret:
     ONE_OF: ClassVar = ("env", "file")
 
     env: VariableName = key("A variable of the environment.")
-    file: Name = key("A file, relative to the workflow's; its text without the last line's end is the secret.")
+    file: Name = key(
+        "A file, relative to the workflow's; its text without the last line's end is the secret."
+    )
 
 
 @mapping

@@ -6,12 +6,13 @@ Parts that are shared stay shared, and are counted each time they are used. Noth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any, Literal, cast, final
 
 from attrs import define
 
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.text.nodes import BROKEN, NOWHERE, ListNode, MapNode, Node
+from actorflow.spec.text.nodes import BROKEN, NOWHERE, Broken, ListNode, MapNode, Node
 from actorflow.spec.text.report import Report
 from actorflow.spec.text.scalars import is_modest
 
@@ -124,15 +125,20 @@ class _Grafting:
         if done.height >= top.height:
             self._check_depth(done.height)
             top.height = done.height + 1
-        if top.size > self._bounds.nodes:
-            self._say("E128", f"the definition has more than {self._bounds.nodes:,} values")
+        if top.size > self._bounds.dict_nodes:
+            self._say("E128", f"the definition has more than {self._bounds.dict_nodes:,} values")
             raise _Refused
         if isinstance(top.node, ListNode):
             top.node.put(done.node, NOWHERE)
-        elif isinstance(top.key, str):
-            top.node[str.__str__(top.key)] = done.node
-        else:
-            self._say("E117", f"a key must be text, not {top.key!r:.60}")
+        elif isinstance(key := self._key(top.key), str):
+            top.node[key] = done.node
+
+    def _key(self, key: object) -> str | Broken:
+        if not isinstance(key, str):
+            self._say("E117", f"a key must be text, not {_shown(key)}")
+            return BROKEN
+        plain = self._scalar(key)
+        return plain if isinstance(plain, str) else BROKEN
 
     def _scalar(self, data: str | float) -> Node:
         """The plain value: subclasses, such as members of a StrEnum, are stripped."""
@@ -142,12 +148,19 @@ class _Grafting:
                 return BROKEN
             return str.__str__(data)
         if not isinstance(data, int):
-            return float(data)
+            return float.__float__(data)
         if not is_modest(data):
             self._say("E119", "an integer must fit 64 bits")
             return BROKEN
-        return int(data)
+        return int.__int__(data)
 
     def _say(self, code: str, message: str) -> None:
-        where = ".".join(str(opened.key) for opened in self._stack if opened.key is not None)
+        where = ".".join(_shown(opened.key) for opened in self._stack if opened.key is not None)
         self._report.add(code, NOWHERE, f"{where}: {message}" if where else message)
+
+
+def _shown(key: object) -> str:
+    """A key as messages show it; nothing of a foreign class is asked what it looks like."""
+    if type(key) is str:
+        return key.encode(errors="backslashreplace").decode()[:60]
+    return str(key) if type(key) in {int, float, bool, NoneType} else type(key).__name__
