@@ -78,5 +78,8 @@ def _open_files(pid: int) -> list[str]:
     """The paths of what a process has open; only Linux tells."""
     if sys.platform != "linux":
         return []
-    folder = Path(f"/proc/{pid}/fd")
-    return [str(entry.readlink()) for entry in folder.iterdir()]
+    found: list[str] = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed: a shell opens files in passing
+            found.append(str(entry.readlink()))
+    return found

@@ -249,12 +249,47 @@ def test_every_key_says_what_it_means_and_every_choice_what_there_is():
         ("a listed task without id", {"tasks": [{"agent": "x"}]}),
         ("an id in a mapping", {"tasks": {"a": {"id": "a", "agent": "x"}}}),
         ("a duration of the clock", {"tasks": {"a": {"agent": "x", "timeout": "1:30"}}}),
+        ("a container without a task", {"tasks": {"a": {"type": "parallel", "tasks": {}}}}),
+        ("no entry", {"workflows": {}, "tasks": {"a": {"agent": "x"}}}),
+        ("a webhook without params", {"hooks": {"on_error": [{"type": "webhook"}]}}),
+        ("a hook that does nothing", {"hooks": {"on_error": [{"when": "true"}]}}),
+        ("a command in two places", {"hooks": {"on_error": [{"command": "ls", "params": {"command": "ls"}}]}}),
+        ("params without a command", {"hooks": {"on_error": [{"params": {"cwd": "x"}}]}}),
+        ("a transform of nothing", {"hooks": {"task_finished": [{"type": "transform", "params": {}}]}}),
+        ("an event of runs on a task", {"tasks": {"a": {"agent": "x", "hooks": {"pre_workflow": ["ls"]}}}}),
+        ("an event of runs in the defaults", {"defaults": {"hooks": {"pre_workflow": ["ls"]}}, "tasks": {"a": {"agent": "x"}}}),
+        ("a loop without a bound", {"tasks": {"a": {"agent": "x", "loop": {"while": "input.x"}}}}),
+        ("a loop with two bounds", {"tasks": {"a": {"agent": "x", "loop": {"repeat": 3, "max_iterations": 3}}}}),
+        ("a composite of two kinds", {"tasks": {"a": {"type": "composite", "uses": "x.yaml", "tasks": {"b": {"agent": "x"}}}}}),
+        ("a reserved id", {"tasks": {"status": {"agent": "x"}}}),
+        ("a reserved input", {"inputs": {"status": {}}, "tasks": {"a": {"agent": "x"}}}),
+        ("an id with a line break", {"inputs": {"k\n": {}}, "tasks": {"a": {"agent": "x"}}}),
+        ("a secret with a line break", {"secrets": {"k\n": {"env": "K"}}, "tasks": {"a": {"agent": "x"}}}),
+        ("a dependency twice", {"tasks": {"a": {"agent": "x"}, "b": {"agent": "x", "depends_on": ["a", "a"]}}}),
+        ("a variable that no expression can name", {"env": ["1A"], "tasks": {"a": {"agent": "x"}}}),
+        ("1001 attempts", {"tasks": {"a": {"agent": "x", "retry": {"max_attempts": 1_001}}}}),
+        ("a budget beyond all bounds", {"limits": {"retry_budget": 2 * 10**9}, "tasks": {"a": {"agent": "x"}}}),
         ("a key of another tool where it has none", {"limits": {"model": "m"}, "tasks": {"a": {"agent": "x"}}}),
     ],
 )  # fmt: skip
 def test_the_rules_between_keys_are_in_the_schema_too(what: str, data: Any):
     assert not EDITOR.is_valid(data), what
     assert not _loads(data), what
+
+
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        ("one variable", {"env": "HOME", "tasks": {"a": {"agent": "x"}}}),
+        ("a long name of a secret", {"secrets": {"k" * 200: {"env": "K"}}, "tasks": {"a": {"agent": "x"}}}),
+        ("an agent by a word of the run", {"agents": {"status": None}, "tasks": {"a": {"agent": "status"}}}),
+        ("one task with all that is beside it", {"id": "a", "action": "x", "defaults": {}, "hook_sets": {}, "env": ["A"]}),
+        ("one task with variables of its own", {"id": "a", "action": "x", "env": {"A": "x"}}),
+    ],
+)  # fmt: skip
+def test_what_is_seldom_written_passes_the_schema_and_the_loader(what: str, data: Any):
+    assert complaints(data) == [], what
+    assert _loads(data), what
 
 
 def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]):

@@ -107,6 +107,11 @@ def test_a_command_has_its_keys_beside_the_others_or_in_params():
     )
 
 
+def test_a_command_may_have_its_timeout_in_params_too():
+    assert hook("{params: {command: ls, timeout: 5s}}") == hook("{command: ls, timeout: 5s}")
+    assert hook("{params: {command: ls}, timeout: 5s}").timeout == 5.0
+
+
 def test_every_common_key_is_read():
     found = hook(
         "{type: webhook, name: tell, description: tells, when: \"task.status == 'failed'\", enabled: '{{ input.on }}',"

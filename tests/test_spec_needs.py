@@ -71,7 +71,7 @@ hooks:
   task_finished:
     - {type: dispatch_task, params: {task_id: mailer}}
     - {type: dispatch_task, params: {task_id: fetch}}
-    - {type: notify, params: {message: done, channels: [{type: slack, url: "${SLACK_URL}"}]}}
+    - {type: notify, params: {message: done, channels: [{type: slack, url: "${SLACK_URL}"}, {type: file, path: told.txt}]}}
     - {type: webhook, when: "{{ task.status == 'failed' }}", params: {url: "${WEBHOOK_URL}/x/{{ task.id }}", sign: {secret: "${SIGN_KEY}"}}}
 tasks:
   fetch: {agent: live, env: {A: "${TASK_KEY}"}, on_error: {fallback_agent: [spare, stranger]}}
@@ -114,7 +114,7 @@ def test_what_a_workflow_needs_is_gathered_from_all_its_corners():
         programs=("ruby", "bash", "jq", "curl", "grep", "sh", "mkdir", "tar", "notify-send", "logger"),
         agents=("live", "spare", "stranger", "mailer"),
         unbound_agents=("stranger", "mailer"),
-        files=("key.txt", "spare.rb", "rows.csv", "other.yaml"),
+        files=("key.txt", "spare.rb", "told.txt", "rows.csv", "other.yaml"),
     )
 
 

@@ -225,6 +225,17 @@ tasks:
 """
 
 
+def test_an_empty_list_of_faults_clears_the_default_one():
+    defaults = "defaults: {retry: {max_attempts: 2, retry_on: [a], no_retry_on: [b]}}\n"
+    (cleared,) = loads(
+        f"{defaults}tasks: {{t: {{agent: x, retry: {{retry_on: [], no_retry_on: []}}}}}}\n"
+    ).tasks
+    (kept,) = loads(f"{defaults}tasks: {{t: {{agent: x, retry: {{delay: 5s}}}}}}\n").tasks
+
+    assert (cleared.retry.retry_on, cleared.retry.no_retry_on) == ((), ())
+    assert (kept.retry.retry_on, kept.retry.no_retry_on) == (("a",), ("b",))
+
+
 def test_defaults_are_for_tasks_that_have_an_agent_and_leave_what_these_say():
     tasks = tasks_of(DEFAULTS)
     default = RetrySpec(max_attempts=3, delay=2.0)

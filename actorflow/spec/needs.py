@@ -76,7 +76,7 @@ def needs(spec: WorkflowSpec) -> Needs:
         unbound_agents=tuple(
             name for name in names if name not in spec.agents or spec.agents[name].runner is None
         ),
-        files=_once(_files(spec, tasks, runners)),
+        files=_once(_files(spec, tasks, runners, hooks)),
     )
 
 
@@ -116,12 +116,17 @@ def _agents(tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...]) -> tuple[s
 
 def _urls(runners: list[Runner], tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...]) -> Iterator[str]:
     yield from (runner.url for runner in runners if isinstance(runner, HttpRunner))
+    yield from _told(tasks, hooks, "url")
+
+
+def _told(tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...], key: str) -> Iterator[str]:
+    """Where notices and webhooks go: by `url` to a host, by `path` into a file."""
     senders = [task.notice for task in tasks]
     senders += [hook.params for hook in hooks if hook.action in {"webhook", "notify"}]
     for sender in senders:
         for holder in (sender, *sender.get("channels", ())):
-            if "url" in holder:
-                yield holder["url"]
+            if key in holder:
+                yield holder[key]
 
 
 def _host_of(url: str) -> str:
@@ -200,9 +205,12 @@ def _programs_of(command: str | tuple[str, ...]) -> Iterator[str]:
         yield from programs_of(command[opaque])
 
 
-def _files(spec: WorkflowSpec, tasks: tuple[TaskSpec, ...], runners: list[Runner]) -> Iterator[str]:
+def _files(
+    spec: WorkflowSpec, tasks: tuple[TaskSpec, ...], runners: list[Runner], hooks: tuple[HookSpec, ...]
+) -> Iterator[str]:
     yield from (secret.file for secret in spec.secrets.values() if secret.file is not None)
     yield from (runner.file for runner in runners if isinstance(runner, ScriptRunner) and runner.file)
+    yield from _told(tasks, hooks, "path")
     for task in tasks:
         match task.container:
             case CollectionSpec(items=FileItems(path=path)):

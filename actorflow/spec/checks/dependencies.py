@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Final
 
-from actorflow.spec.checks.stages import has_good_stages, staged
+from actorflow.spec.checks.stages import MOST_NAMED, has_good_stages, staged
 from actorflow.spec.model import TaskId, TaskSpec
 from actorflow.spec.order import cycles, topological
 from actorflow.spec.readers.draft import Draft, Graph, Jump, Level
 from actorflow.spec.readers.edges import edge_index
 
 __all__ = ["check_order", "tasks_of_run"]
-
-_MOST_NAMED: Final = 10
 
 
 def check_order(draft: Draft) -> None:
@@ -62,11 +59,12 @@ def _check_jumps(draft: Draft, level: Level) -> None:
 
 
 def _not_beside(draft: Draft, level: Level, target: TaskId) -> tuple[str, str, str]:
-    """Why a task is not among those of a level: the code, the message and a hint."""
+    """Why a task is not among those of a level: the code, the message and a hint; the level remembers that it is none."""
     found = level.level_of(target)
     if found is not None:
         hint = f"say it of {found[1]!r}, which stands beside it"
         return "E138", f"{target!r} is outside of the container {level.owner!r}", hint
+    level.missing.add(target)
     inside = next((each for each in draft.inner if each.around is level and target in each.tasks), None)
     if inside is not None:
         return (
@@ -99,7 +97,7 @@ def _graph_of(level: Level) -> Graph | None:
 
 def _report_cycle(level: Level, cycle: list[TaskId], jumps: dict[tuple[TaskId, TaskId], Jump]) -> None:
     """Report a cycle at a transition that is part of it, or else at the edge that closes it."""
-    shown = cycle if len(cycle) <= _MOST_NAMED else [*cycle[: _MOST_NAMED - 1], "…", cycle[-1]]
+    shown = cycle if len(cycle) <= MOST_NAMED else [*cycle[: MOST_NAMED - 1], "…", cycle[-1]]
     path = " -> ".join([*shown, cycle[0]])
     steps = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
     jump = next((jumps[step] for step in steps if step in jumps), None)

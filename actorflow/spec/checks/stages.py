@@ -10,16 +10,17 @@ from actorflow.spec.order import Before, cycles, not_upstream, topological
 from actorflow.spec.readers.draft import Draft, Graph
 from actorflow.spec.readers.edges import edge_index
 
-__all__ = ["has_good_stages", "staged"]
+__all__ = ["MOST_NAMED", "has_good_stages", "staged"]
 
-_MOST_NAMED: Final = 10
+MOST_NAMED: Final = 10
+"""How many tasks of a path a message shows."""
 
 
 def has_good_stages(draft: Draft) -> bool:
-    """Whether each stage has a name of its own, and tasks that exist and are in no other stage."""
+    """Whether each stage has a name of its own, and tasks that exist and are in no other stage; a stage has tasks."""
     owner: dict[TaskId, str] = {}
     known: set[str] = set()
-    is_good = True
+    is_good = all(stage.tasks for stage in draft.stages)
     for stage, block in zip(draft.stages, draft.stage_blocks, strict=True):
         if stage.name in known:
             is_good = False
@@ -28,6 +29,7 @@ def has_good_stages(draft: Draft) -> bool:
         for item in block.names("tasks"):
             if item.text not in draft.tasks:
                 is_good = False
+                draft.top.missing.add(item.text)
                 hint = draft.report.nearest(item.text, draft.tasks)
                 block.fault("E130", "tasks", f"unknown task {item.text!r}", hint, index=item.index)
             elif item.text in owner:
@@ -125,6 +127,6 @@ def _report_barrier_cycles(draft: Draft, combined: Sequence[Sequence[int]], task
         barrier = next(node for node in cycle if node >= task_count)
         stage = draft.stages[barrier - task_count].name
         shown = [names[node] for node in cycle if node < task_count]
-        path = " -> ".join([*shown[:_MOST_NAMED], *(["…"] if len(shown) > _MOST_NAMED else [])])
+        path = " -> ".join([*shown[:MOST_NAMED], *(["…"] if len(shown) > MOST_NAMED else [])])
         message = f"the tasks {path} lead from stage {stage!r} back to a stage before it"
         draft.stage_blocks[barrier - task_count].fault("E135", "tasks", message)

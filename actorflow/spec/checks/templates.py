@@ -186,14 +186,15 @@ class _Check:
         target = path[1]
         found = scope.level.level_of(target)
         if found is None:
-            _fault(draft, site, path, "E302", *self._unknown_task(site, target))
+            if not scope.level.misses(target):
+                _fault(draft, site, path, "E302", *self._unknown_task(site, target))
             return
         if len(path) > 2:
             self._field(site, path, "tasks", path[2])
         level, container = found
         asks = scope.task if container is None else container
         if not asks:
-            if level is draft.top and target not in self._run:
+            if level is draft.top and level.graph is not None and target not in self._run:
                 _fault(draft, site, path, "E302", f"{target!r} is not part of the run: no stage leads to it")
         elif target != asks:
             self.readings.append(_Reading(site, path, level, asks, target))

@@ -14,6 +14,8 @@ and a text that loses its meaning stays as it is written (W105).
 | `loops`, `conditions`, `edges` | repetition, and conditions with the edges that they need |
 | `notices`, `retries`, `outputs` | what follows an attempt |
 | `spellings` | variables in texts |
+
+`names` chooses names that the file leaves unsaid, and `growth` bounds what subflows may add.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from actorflow.spec.compat.documents import (
     with_secrets,
     without_keys_aside,
 )
+from actorflow.spec.compat.names import AgentNames
 from actorflow.spec.compat.outputs import results_of
 from actorflow.spec.compat.places import File, Place
 from actorflow.spec.compat.steps import with_steps
@@ -41,9 +44,9 @@ __all__ = ["rewrite"]
 def rewrite(root: MapNode, report: Report) -> MapNode:
     """Give the same definition in our own words."""
     aside = SetAside()
-    root = with_steps(with_secrets(as_whole(root)), aside)
+    root = with_steps(with_secrets(as_whole(root)), aside, report)
     file = _file(root, report, aside)
-    root = with_agents(with_subflow_agents(root))
+    root = with_agents(with_subflow_agents(root), aside)
     root = with_outputs(with_limits(without_keys_aside(root, aside), aside), file.states, aside)
     tasks = root.get("tasks")
     changed = rewritten_tasks(tasks, Place(file=file, task="", siblings=frozenset()))
@@ -64,6 +67,7 @@ def _file(root: MapNode, report: Report, aside: SetAside) -> File:
         states=_states(tasks),
         results=results_of(tasks),
         agents=input_defaults(root),
+        library=AgentNames(root),
         subflows={
             name: subflow
             for name, subflow in (subflows.items() if isinstance(subflows, MapNode) else ())

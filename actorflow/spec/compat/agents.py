@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
+from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import each, mark_of
 from actorflow.spec.compat.words import AGENT_DEFAULTS, AGENT_OPTIONS
 from actorflow.spec.text.nodes import MapNode, Node
@@ -15,18 +16,25 @@ _RUNNERS: Final = frozenset({"python", "command", "script", "http"})
 _OF_A_COMMAND: Final = frozenset({"cwd"})
 
 
-def with_agents(root: MapNode) -> MapNode:
+def with_agents(root: MapNode, aside: SetAside) -> MapNode:
     """The definition with each agent's options gathered; keys of the workflow that are for all agents go to each."""
     shared = [key for key in AGENT_DEFAULTS if key in root]
     agents = root.get("agents")
     if not isinstance(agents, MapNode) or not agents:
         return root
+    runners = [agent for agent in agents.values() if isinstance(agent, MapNode) and _has_runner(agent)]
+    lost = [key for key in shared if any(key not in runner for runner in runners)]
+    aside.strip(root, lost, "an agent that says how it runs does not get it")
     root = each(root, "agents", lambda agent: _with_options(agent, root, shared))
     return root.without(shared) if shared else root
 
 
+def _has_runner(agent: MapNode) -> bool:
+    return not agent.keys().isdisjoint(_RUNNERS)
+
+
 def _with_options(agent: MapNode, root: MapNode, shared: list[str]) -> MapNode:
-    if not agent.keys().isdisjoint(_RUNNERS):
+    if _has_runner(agent):
         return with_options(agent, AGENT_OPTIONS - _OF_A_COMMAND)
     whole = agent
     missing = [key for key in shared if key not in agent]

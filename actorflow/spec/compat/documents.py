@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from actorflow.spec.compat.aside import SetAside
+from actorflow.spec.compat.outputs import declared_source
 from actorflow.spec.compat.trees import each, laid_over, listing, mark_of, taken
 from actorflow.spec.compat.words import LIMITS_ASIDE, WORKFLOW_ASIDE
-from actorflow.spec.readers.words import TASK
-from actorflow.spec.text.nodes import MapNode, Node
+from actorflow.spec.readers.words import TASK, TASK_KEYS
+from actorflow.spec.text.nodes import BROKEN, Broken, MapNode, Node
 
 __all__ = ["as_whole", "with_limits", "with_outputs", "with_secrets", "without_keys_aside"]
 
@@ -23,9 +24,6 @@ _OF_THE_WORKFLOW: Final = frozenset(
         "agents",
         "hooks",
         "workflows",
-        "env",
-        "secrets",
-        "defaults",
     }
 )
 _SECRETS: Final = {"env": ("var", "env"), "file": ("path", "file")}
@@ -34,20 +32,29 @@ _SECRETS: Final = {"env": ("var", "env"), "file": ("path", "file")}
 def as_whole(root: MapNode) -> MapNode:
     """A document with an `id` and a `type` or `action`, and no `tasks`, as a workflow of that one task.
 
-    Task keys go to the task, the others stay; the workflow is called by the task's id. Its output may say that it is an
-    error, as that document's tasks do.
+    Task keys go to the task, the others stay: an `env` that is a mapping is the task's, and one that is a list of names the
+    workflow's. The workflow is called by the task's id. Where an agent performs the task, its output may say that it is
+    an error, as that document's tasks do.
     """
     if "id" not in root or "tasks" in root or ("type" not in root and "action" not in root):
         return root
     name = root["id"]
     moved = [key for key in root if key in TASK.words and key not in _OF_THE_WORKFLOW]
+    if not isinstance(root.get("env", BROKEN), MapNode | Broken):
+        moved.remove("env")
+    if root.get("type") == "aggregate" and "outputs" in root:
+        moved.append("outputs")
     task = taken(root, {key: key for key in moved})
-    if "soft_errors" not in task:
+    if "soft_errors" not in task and _may_be_soft(task.get("type", "basic")):
         task.put("soft_errors", root.mark, value=True, mark=root.mark)
     whole = root.without(moved)
     if "name" not in whole and isinstance(name, str):
         whole.put("name", root.key_marks.get("id", root.mark), name, mark_of(root, "id"))
     return whole.with_entry("tasks", listing(root.mark, [task]), root.mark)
+
+
+def _may_be_soft(kind: Node) -> bool:
+    return any("soft_errors" in keys for name, keys in TASK_KEYS.items() if name == kind)
 
 
 def without_keys_aside(root: MapNode, aside: SetAside) -> MapNode:
@@ -84,11 +91,11 @@ def _secret(secret: MapNode) -> MapNode:
 def with_outputs(root: MapNode, states: Mapping[str, str], aside: SetAside) -> MapNode:
     """The definition with its `{source: …}` outputs as templates; those that nothing here gives are set aside."""
     outputs = root.get("outputs")
-    if not isinstance(outputs, MapNode) or not any(_source(value) for value in outputs.values()):
+    if not isinstance(outputs, MapNode) or not any(declared_source(value) for value in outputs.values()):
         return root
     made = MapNode(outputs.mark)
     for name, value in outputs.items():
-        source = _source(value)
+        source = declared_source(value)
         read = None if source is None else _READERS.get(str(source.get("type")))
         text = value if source is None else read(source, states) if read is not None else None
         if text is None:
@@ -98,11 +105,6 @@ def with_outputs(root: MapNode, states: Mapping[str, str], aside: SetAside) -> M
         else:
             made.put(name, outputs.key_marks.get(name, outputs.mark), text, mark_of(outputs, name))
     return laid_over(root, {"outputs": made}, outputs.mark) if made else root.without(("outputs",))
-
-
-def _source(value: Node) -> MapNode | None:
-    source = value.get("source") if isinstance(value, MapNode) else None
-    return source if isinstance(source, MapNode) else None
 
 
 def _of_task(source: MapNode, _states: Mapping[str, str]) -> Node:

@@ -9,11 +9,13 @@ time limit and the condition that ends it early.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import evolve
 
+from actorflow.expression.names import ROOTS
 from actorflow.spec.compat.conditions import expression
 from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.spellings import respelled
@@ -25,9 +27,11 @@ __all__ = ["fetch_of", "with_loop"]
 
 _KEYS: Final = ("loop", "loop_spec")
 _FORMATS: Final = {"json": "json", "json_lines": "jsonl", "jsonl": "jsonl", "csv": "csv", "lines": "lines"}
-_TAKEN_NAMES: Final = frozenset(
-    {"env", "error", "index", "input", "item", "output", "secrets", "signal", "task", "tasks", "workflow"}
-)
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,119}")  # a number's name is longer by `_index`
+_TAKEN_NAMES: Final = ROOTS | {
+    "item", "index", "and", "else", "false", "if", "in", "not", "null", "or", "true", "vars", "now", "none", "None",
+    "True", "False",
+}  # fmt: skip
 _LOST: Final = {"for_each": frozenset({"break_condition"})}
 _CONTROL_ASIDE: Final = frozenset(
     {"checkpoint_interval", "continue_condition", "max_iterations", "result_key"}
@@ -123,7 +127,7 @@ def _for_each(loop: MapNode, control: MapNode, place: Place) -> _Made:
 
 
 def _collection(items: Node, name: str, loop: MapNode, control: MapNode, place: Place) -> _Made:
-    variable = "item" if name in _TAKEN_NAMES or not name.isidentifier() else name
+    variable = name if _VARIABLE.fullmatch(name) and name not in _TAKEN_NAMES else "item"
     is_parallel = loop.get("parallel") is True
     entries: _Entries = {"type": "collection", "items": items}
     if variable != "item":
@@ -239,8 +243,11 @@ def _state(source: MapNode, place: Place) -> Node:
 
 
 def _http(source: MapNode, place: Place) -> Node:
-    place.wish(f"{place.task}_items", source.mark)
-    return "{{ tasks." + place.task + "_items.output }}"
+    fetch = place.fetches.get(place.task)
+    if fetch is None:
+        return None
+    place.wish(fetch, source.mark)
+    return "{{ tasks." + fetch + ".output }}"
 
 
 _SOURCES: Final[Mapping[str, Callable[[MapNode, Place], Node]]] = {

@@ -114,7 +114,9 @@ def _webhook(channel: MapNode, aside: SetAside) -> MapNode:
     made = aside.strip(channel, _OF_ONE_SERVICE).without(("auth",))
     proof = _proof(channel.get("auth"))
     if proof is None:
-        aside.strip(channel, ("auth",))
+        aside.strip(
+            channel, ("auth",), "give a bearer its token, an api_key its header and key, or write headers:"
+        )
         return made
     headers = made.get("headers")
     merged = laid_over(
@@ -127,10 +129,11 @@ def _proof(auth: Node) -> dict[str, Node] | None:
     """The header that proves who sends a request; a user and password do not go into one text with secrets."""
     if not isinstance(auth, MapNode):
         return None
-    if auth.get("type") == "bearer":
-        return {"Authorization": f"Bearer {auth.get('token')}"}
-    if auth.get("type") == "api_key" and isinstance(header := auth.get("header"), str):
-        return {header: auth.get("key")}
+    if auth.get("type") == "bearer" and isinstance(token := auth.get("token"), str):
+        return {"Authorization": f"Bearer {token}"}
+    header, key = auth.get("header"), auth.get("key")
+    if auth.get("type") == "api_key" and isinstance(header, str) and isinstance(key, str):
+        return {header: key}
     own = auth.get("headers")
     return dict(own) if isinstance(own, MapNode) else None
 

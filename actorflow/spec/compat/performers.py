@@ -14,7 +14,6 @@ Their `env` and `timeout_secs` become the task's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -29,7 +28,6 @@ _SCRIPT_KEYS: Final = frozenset({"content", "working_dir", *_RUN_KEYS})
 _COMMAND_KEYS: Final = frozenset(
     {"executable", "args", "working_dir", "capture_stdout", "capture_stderr", *_RUN_KEYS}
 )
-_NOT_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _INPUT_OF_LLM: Final = ("prompt", "system_prompt")
 _PROOFS: Final = {
     "bearer": {"token": "bearer"},
@@ -85,13 +83,13 @@ def _http(task: MapNode, key: str, place: Place) -> MapNode:
         return task
     made = http.without({*theirs, "auth"})
     if isinstance(auth, MapNode):
-        made = _with_auth(made, auth)
+        made = _with_auth(made, auth, place)
     elif "auth" in http:
         made.take(http, "auth")
     return _run(task, key, http, made, place)
 
 
-def _with_auth(http: MapNode, auth: MapNode) -> MapNode:
+def _with_auth(http: MapNode, auth: MapNode, place: Place) -> MapNode:
     """The request with its `auth`; headers of one's own are headers."""
     kind = auth.get("type")
     own = auth.get("headers")
@@ -104,6 +102,12 @@ def _with_auth(http: MapNode, auth: MapNode) -> MapNode:
     proof = _PROOFS.get(kind) if isinstance(kind, str) else None
     if proof is None:
         return http.with_entry("auth", auth, auth.mark)
+    missing = [name for name in proof if name not in auth]
+    for name in missing:
+        message = f"tasks.{place.task}.http.auth: type: {kind} needs {name!r}"
+        place.file.report.add("E122", auth.mark, message, f"add {name}:")
+    if missing:
+        return http
     fields = taken(auth, proof)
     value = fields.get("bearer", fields)
     return http.with_entry("auth", mapping(auth.mark, {str(kind): value}), auth.mark)
@@ -133,11 +137,12 @@ def _joined(task: MapNode, entries: MapNode) -> MapNode:
     return copy
 
 
-def _mcp_tool(task: MapNode, key: str, _place: Place) -> MapNode:
+def _mcp_tool(task: MapNode, key: str, place: Place) -> MapNode:
     tool = task[key]
     if not isinstance(tool, MapNode):
         return task
     given = tool.without({"timeout_secs"})
+    task = _alone(task, key, place)
     return _by_agent(task, key, "mcp", given, taken(tool, {"timeout_secs": "timeout"}))
 
 
@@ -150,8 +155,16 @@ def _llm(task: MapNode, key: str, place: Place) -> MapNode:
     )
     given = taken(llm, {name: name for name in _INPUT_OF_LLM})
     options = llm.without({*_INPUT_OF_LLM, "timeout_secs"})
+    task = _alone(task, key, place)
     made = _by_agent(task, key, "llm", given, taken(llm, {"timeout_secs": "timeout"}))
     return _joined(made, laid_over(MapNode(llm.mark), {"options": options}, llm.mark))
+
+
+def _alone(task: MapNode, key: str, place: Place) -> MapNode:
+    """The task without what says once more who performs it, and what is given."""
+    return place.file.aside.strip(
+        task, ("agent", "with"), f"{key}: says who performs the task, and what is given"
+    )
 
 
 def _by_agent(task: MapNode, key: str, agent: str, given: MapNode, entries: MapNode) -> MapNode:
@@ -159,12 +172,12 @@ def _by_agent(task: MapNode, key: str, agent: str, given: MapNode, entries: MapN
     return _joined(laid_over(task.without((key,)), {"agent": agent, "with": given}, mark), entries)
 
 
-def _uses(task: MapNode, key: str, _place: Place) -> MapNode:
+def _uses(task: MapNode, key: str, place: Place) -> MapNode:
     """A task of a library, `name@version` or `group:name`: the agent of that name. `uses: FILE` is ours."""
     name = task[key]
     if not isinstance(name, str) or "type" in task or (key == "uses" and "@" not in name):
         return task
-    agent = _NOT_NAME.sub("-", name.partition("@")[0]).strip("-")
+    agent = place.file.library.of(name)
     return laid_over(task.without((key,)), {"agent": agent}, mark_of(task, key)) if agent else task
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.edges import Wish
+from actorflow.spec.compat.growth import Growth
+from actorflow.spec.compat.names import AgentNames
 from actorflow.spec.text.nodes import MapNode, Mark, Node
 from actorflow.spec.text.report import Report
 
@@ -28,6 +30,8 @@ class File:
     results: Mapping[str, str]  #: the name of a declared output: the one task that declares it
     agents: Mapping[str, Mapping[str, Node]]  #: an agent's name: the defaults of its inputs
     subflows: Mapping[str, MapNode]
+    library: AgentNames = field(factory=lambda: AgentNames(MapNode()))
+    growth: Growth = Factory(lambda self: Growth(self.report), takes_self=True)
 
 
 @frozen(eq=False)
@@ -42,11 +46,23 @@ class Place:
     names: Mapping[str, str] = _NO_NAMES  #: variables of the loops around it: the expression that each is
     values: Mapping[str, Node] = _NO_VALUES  #: inputs of the subflow that it is part of: what each is
     agent: str | None = None  #: whose inputs `${agent.x}` reads
+    running: tuple[str, ...] = ()  #: the subflows that it is part of, the outermost first
+    levels: int = 0  #: of tasks around it
+    fetches: Mapping[str, str] = _NO_NAMES  #: by task of its level: the one that fetches its items
     last: str = ""  #: of a task that is repeated: the expression for what its last iteration gave
 
-    def level(self, tasks: frozenset[str]) -> Place:
+    def level(self, tasks: frozenset[str], fetches: Mapping[str, str]) -> Place:
         """The place of the tasks inside this one, or of the file's own: they wish among themselves."""
-        return evolve(self, siblings=tasks, around=self.around | self.siblings, wishes=[], last="")
+        around = self.around | self.siblings
+        return evolve(
+            self,
+            siblings=tasks,
+            around=around,
+            wishes=[],
+            levels=self.levels + 1,
+            fetches=fetches,
+            last="",
+        )
 
     def of(self, task: str, agent: Node) -> Place:
         """The place of one task of the level, and who performs it; its wishes join those of the others."""

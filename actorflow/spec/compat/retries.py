@@ -6,10 +6,12 @@ from typing import Final
 
 from actorflow.spec.compat.aside import SetAside
 from actorflow.spec.compat.trees import laid_over, mapping, mark_of
+from actorflow.spec.readers.words import RETRY
 from actorflow.spec.text.nodes import MapNode, Node
 
 __all__ = ["has_plain_retry", "with_plain_retry"]
 
+_SHORTEST: Final = "1ms"  # a delay of ours is never none
 _DELAY_KEYS: Final = ("retry_delay_secs", "exponential_backoff")
 
 
@@ -34,17 +36,38 @@ def with_plain_retry(task: MapNode, aside: SetAside) -> MapNode:
             on_error, ("fallback_agent",), "the task's own agent cannot stand in for itself"
         )
     copy = task.without(())
-    copy["on_error"] = _written_out(on_error, retries, grows=grows)
+    if retries < 0:
+        copy["on_error"] = on_error.without(_DELAY_KEYS)  # the number is the problem to tell
+    elif RETRY.words.isdisjoint(on_error):
+        copy["on_error"] = _written_out(on_error, retries, grows=grows)
+    else:
+        copy["on_error"] = _beside_ours(on_error, grows=grows)
     return copy
 
 
 def _written_out(on_error: MapNode, retries: int, *, grows: bool) -> MapNode:
     mark = mark_of(on_error, "retry")
-    delay = on_error.get("retry_delay_secs")
-    entries: dict[str, Node] = {"max_attempts": retries + 1}
-    if not grows:
-        entries |= {"backoff": "constant", "jitter": "none"}
-    retry = mapping(mark, entries)
-    if delay is not None and delay != 0:
-        retry.put("delay", mark, delay, mark_of(on_error, "retry_delay_secs"))
+    retry = mapping(mark, {"max_attempts": retries + 1} | _pace(grows=grows))
+    for key, value in _delay(on_error).items():
+        retry.put(key, mark, value, mark_of(on_error, "retry_delay_secs"))
     return laid_over(on_error.without(_DELAY_KEYS), {"retry": retry}, mark)
+
+
+def _beside_ours(on_error: MapNode, *, grows: bool) -> MapNode:
+    """The tool's delays beside keys of our retries, which stand right in `on_error` and come first."""
+    entries = _delay(on_error) | _pace(grows=grows)
+    if "delay" in on_error and "delay" in entries:
+        return on_error  # two delays: the loader names the one that it does not know
+    missing = {key: value for key, value in entries.items() if key not in on_error}
+    return laid_over(on_error.without(_DELAY_KEYS), missing, mark_of(on_error, "retry_delay_secs"))
+
+
+def _pace(*, grows: bool) -> dict[str, Node]:
+    return {} if grows else {"backoff": "constant", "jitter": "none"}
+
+
+def _delay(on_error: MapNode) -> dict[str, Node]:
+    delay = on_error.get("retry_delay_secs")
+    if delay is None:
+        return {}
+    return {"delay": _SHORTEST if delay == 0 and not isinstance(delay, bool) else delay}

@@ -15,9 +15,9 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from actorflow.spec.compat.places import Place
-from actorflow.spec.text.nodes import ListNode, MapNode, Mark, Node
+from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode, Mark, Node
 
-__all__ = ["expression_of", "may_be_theirs", "respelled"]
+__all__ = ["OWN_FIELDS", "expression_of", "may_be_theirs", "respelled"]
 
 _NAME: Final = r"[A-Za-z_]\w*(?:\.[A-Za-z_][\w-]*)*"
 _VARIABLE: Final = re.compile(
@@ -25,7 +25,9 @@ _VARIABLE: Final = re.compile(
     rf"|(?<!\$)\$\{{\s*(?P<dollar>{_NAME})\s*\}}|\{{\{{\s*(?P<brace>{_NAME})\s*\}}\}}"
 )
 _FIELDS: Final = frozenset({"output", "status", "error", "attempts"})
-_OWN_FIELDS: Final = frozenset({"id", "type", "status", "attempt", "error", "duration_ms", "input"})
+OWN_FIELDS: Final = frozenset({"id", "type", "status", "attempt", "error", "duration_ms", "input"})
+"""What `task.…` reads of the task itself, in our templates."""
+
 _COUNTERS: Final = frozenset({"iteration", "index"})
 
 
@@ -101,6 +103,8 @@ def expression_of(name: str, mark: Mark, place: Place) -> str | None:
 
 
 def _respelled_text(text: str, mark: Mark, place: Place) -> Node:
+    filling = place.file.growth.filling(mark)
+
     def replaced(found: re.Match[str]) -> str:
         name = found["dollar"] or found["brace"]
         if name is None:
@@ -112,7 +116,7 @@ def _respelled_text(text: str, mark: Mark, place: Place) -> Node:
             case str():
                 return "{{ " + meaning + " }}"
             case _Value(value):
-                return _as_text(value)
+                return _as_text(value) if filling.takes(value) else ""
             case _:
                 return _kept_literal(found[0], mark, place)
 
@@ -120,8 +124,10 @@ def _respelled_text(text: str, mark: Mark, place: Place) -> Node:
     if whole is not None and (name := whole["dollar"] or whole["brace"]):
         meaning = _meaning(tuple(name.split(".")), mark, place, is_dollar=whole["dollar"] is not None)
         if isinstance(meaning, _Value):
-            return meaning.value
+            return meaning.value if filling.takes(meaning.value) else BROKEN
     changed = _VARIABLE.sub(replaced, text)
+    if filling.is_refused:
+        return BROKEN
     return text if changed == text else changed
 
 
@@ -129,7 +135,7 @@ def _as_text(value: Node) -> str:
     """A value as it reads inside a text: a text is a template already, and stays one."""
     if isinstance(value, str):
         return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=lambda _broken: None)
 
 
 def _kept_literal(written: str, mark: Mark, place: Place) -> str:
@@ -171,12 +177,12 @@ def _of_task(path: tuple[str, ...], mark: Mark, place: Place) -> _Meaning:
     if name == "iteration" and place.names:
         return "index"
     if rest:
-        if name in _OWN_FIELDS or rest[0] in _FIELDS or not place.knows(name):
+        if name in OWN_FIELDS or rest[0] in _FIELDS or not place.knows(name):
             return None
         place.wish(name, mark)
         return ".".join(("tasks", name, "output", *rest))
     source = place.file.results.get(name)
-    if source is None or name in _OWN_FIELDS or source == place.task:
+    if source is None or name in OWN_FIELDS or source == place.task:
         return None
     place.wish(source, mark)
     return f"tasks.{source}.output.{name}"

@@ -11,7 +11,7 @@ from attrs import evolve
 from actorflow.spec.compat.places import Place
 from actorflow.spec.compat.spellings import respelled
 from actorflow.spec.compat.trees import laid_over, mark_of
-from actorflow.spec.text.nodes import MapNode, Node
+from actorflow.spec.text.nodes import MapNode, Mark, Node
 
 __all__ = ["with_subflow", "with_subflow_agents"]
 
@@ -29,10 +29,21 @@ def with_subflow(task: MapNode, place: Place) -> tuple[MapNode, Place]:
     if not isinstance(tasks, MapNode):
         place.file.aside.note("subflow", mark, f"nothing fetches it: bind an agent under the name {name}")
         return laid_over(rest, {"agent": name}, mark), place
+    if not _may_run(name, place, mark):
+        return laid_over(rest, {"agent": name}, mark), place
     written = laid_over(rest.without(("inputs",)), {"type": "composite", "tasks": tasks}, mark)
-    return written, evolve(
-        place, siblings=frozenset(), around=frozenset(), values=_values(task, subflow, place)
-    )
+    inner = evolve(place, siblings=frozenset(), around=frozenset(), running=(*place.running, name))
+    return written, evolve(inner, values=_values(task, subflow, place))
+
+
+def _may_run(name: str, place: Place, mark: Mark) -> bool:
+    """Whether a subflow may be written out here; reported where it runs itself, or grows beyond all bounds."""
+    if name in place.running:
+        circle = " -> ".join([*place.running[place.running.index(name) :], name])
+        hint = "use loop: to repeat a task"
+        place.file.report.add("E132", mark, f"subflow: a circle, each runs the next: {circle}", hint)
+        return False
+    return place.file.growth.admits_subflow(place.levels, mark)
 
 
 def _values(task: MapNode, subflow: MapNode, place: Place) -> dict[str, Node]:

@@ -6,13 +6,14 @@ priority, as in that tool, where such a task performs nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from actorflow.spec.compat.agents import with_options
 from actorflow.spec.compat.conditions import expression
 from actorflow.spec.compat.edges import with_edges
 from actorflow.spec.compat.loops import fetch_of, with_loop
+from actorflow.spec.compat.names import FreeNames
 from actorflow.spec.compat.notices import has_notice, with_notice
 from actorflow.spec.compat.outputs import with_task_outputs
 from actorflow.spec.compat.performers import with_performer
@@ -39,8 +40,9 @@ _INHERITED: Final = ("agent", "on_error", "priority", "inject_context")
 def rewritten_tasks(tasks: Node, place: Place) -> Node:
     """A mapping or list of tasks in our words; itself where nothing changes."""
     if isinstance(tasks, MapNode):
-        tasks = _with_fetches(tasks)
-        changed = _level({name: task for name, task in tasks.items() if isinstance(task, MapNode)}, place)
+        tasks, fetches = _with_fetches(tasks)
+        named = {name: task for name, task in tasks.items() if isinstance(task, MapNode)}
+        changed = _level(named, fetches, place)
         if all(tasks[name] is task for name, task in changed.items()):
             return tasks
         copy = tasks.without(())
@@ -53,23 +55,30 @@ def rewritten_tasks(tasks: Node, place: Place) -> Node:
 
 def _rewritten_list(tasks: ListNode, place: Place) -> ListNode:
     """A list of tasks that carry ids; of two with one id, which the loader reports, the second stays as it is."""
-    first: dict[str, int] = {}
-    for index, task in enumerate(tasks):
-        if isinstance(task, MapNode):
-            first.setdefault(str(task.get("id", index)), index)
-    changed = _level(
-        {name: task for name, at in first.items() if isinstance(task := tasks[at], MapNode)}, place
-    )
-    by_index = {first[name]: task for name, task in changed.items()}
+    tasks, fetches = _with_listed_fetches(tasks)
+    named = _by_id(tasks)
+    changed = _level({name: task for name, (_, task) in named.items()}, fetches, place)
+    by_index = {named[name][0]: task for name, task in changed.items()}
     copy = ListNode(tasks.mark)
     for index, (task, mark) in enumerate(zip(tasks, tasks.marks, strict=True)):
         copy.put(by_index.get(index, task), mark)
     return copy
 
 
-def _level(tasks: dict[str, MapNode], place: Place) -> dict[str, MapNode]:
+def _by_id(tasks: ListNode) -> dict[str, tuple[int, MapNode]]:
+    """The first task of each id, and its index; one without is called by its index."""
+    first: dict[str, tuple[int, MapNode]] = {}
+    for index, task in enumerate(tasks):
+        if isinstance(task, MapNode):
+            first.setdefault(str(task.get("id", index)), (index, task))
+    return first
+
+
+def _level(tasks: dict[str, MapNode], fetches: Mapping[str, str], place: Place) -> dict[str, MapNode]:
     """Tasks that stand side by side, with the edges between them that their texts ask for."""
-    level = place.level(frozenset(tasks))
+    if place.running:
+        place.file.growth.add_tasks(len(tasks))
+    level = place.level(frozenset(tasks), fetches)
     changed = {
         name: task if _is_ours(task, level) else _rewritten(task, level.of(name, task.get("agent")))
         for name, task in tasks.items()
@@ -101,22 +110,41 @@ _OURS: Final[Mapping[str, Callable[[Node], bool]]] = {
 """By key that both tools have: whether a value is in a shape that only we read."""
 
 
-def _with_fetches(tasks: MapNode) -> MapNode:
-    """The tasks, and before each that iterates over what a server gives, the task that fetches it."""
-    fetches = {
-        name: made
-        for name, task in tasks.items()
-        if isinstance(task, MapNode) and (made := fetch_of(task, name)) is not None
-    }
-    if not fetches:
-        return tasks
+def _with_fetches(tasks: MapNode) -> tuple[MapNode, dict[str, str]]:
+    """The tasks, before each that iterates over what a server gives the task that fetches it, and the names of those."""
+    made = _fetches({name: task for name, task in tasks.items() if isinstance(task, MapNode)}, tasks)
+    if not made:
+        return tasks, {}
     whole = MapNode(tasks.mark)
     for name in tasks:
-        if name in fetches and f"{name}_items" not in tasks:
-            mark = tasks.key_marks.get(name, tasks.mark)
-            whole.put(f"{name}_items", mark, fetches[name], fetches[name].mark)
+        if name in made:
+            fetch, task = made[name]
+            whole.put(fetch, tasks.key_marks.get(name, tasks.mark), task, task.mark)
         whole.take(tasks, name)
-    return whole
+    return whole, {name: fetch for name, (fetch, _) in made.items()}
+
+
+def _with_listed_fetches(tasks: ListNode) -> tuple[ListNode, dict[str, str]]:
+    """The same for a list."""
+    named = _by_id(tasks)
+    made = _fetches({name: task for name, (_, task) in named.items()}, named)
+    if not made:
+        return tasks, {}
+    before = {named[name][0]: entry for name, entry in made.items()}
+    whole = ListNode(tasks.mark)
+    for index, (item, mark) in enumerate(zip(tasks, tasks.marks, strict=True)):
+        if index in before:
+            fetch, task = before[index]
+            whole.put(laid_over(task, {"id": fetch}, task.mark), mark)
+        whole.put(item, mark)
+    return whole, {name: fetch for name, (fetch, _) in made.items()}
+
+
+def _fetches(tasks: Mapping[str, MapNode], taken: Iterable[str]) -> dict[str, tuple[str, MapNode]]:
+    """By task: the name of the task that fetches its items, which is nobody else's, and that task."""
+    made = {name: fetch for name, task in tasks.items() if (fetch := fetch_of(task, name)) is not None}
+    free = FreeNames(taken if made else ())
+    return {name: (free.take(name, "_items"), fetch) for name, fetch in made.items()}
 
 
 def _rewritten(task: MapNode, place: Place) -> MapNode:

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from actorflow.spec.model import HookAction
 from actorflow.spec.readers.block import Block, Keys
-from actorflow.spec.readers.draft import Draft, Scope, read_data
+from actorflow.spec.readers.draft import ID, Draft, Scope, read_data
 from actorflow.spec.readers.expressions import read_choice
 from actorflow.spec.readers.paths import read_path, refuse_untrusted
 from actorflow.spec.readers.urls import check_headers, check_url, fault_written_secret, read_statuses
@@ -27,7 +27,6 @@ PRIORITIES: Final = ("low", "normal", "high", "urgent")
 CHANNELS: Final = ("slack", "discord", "teams", "ntfy", "webhook", "file")
 
 _METRIC_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:]{0,127}")
-_TARGET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _SECRET: Final = re.compile(
     r"\s*(?:\$\{[A-Z_][A-Z0-9_]*\}|\{\{\s*secrets\.[A-Za-z_][A-Za-z0-9_-]*\s*\}\})\s*"
 )
@@ -179,7 +178,7 @@ def _metric_name(params: Block, key: str) -> None:
 def _target(params: Block, key: str) -> None:
     """The id of a task, or an agent's name: never a template, as it is looked up before a run exists."""
     name = params.name(key)
-    if name is not None and _TARGET.fullmatch(name) is None:
+    if name is not None and ID.fullmatch(name) is None:
         hint = "write the id of a task of this file, or the name of an agent"
         params.fault("E124", key, f"{name!r} cannot be the id of a task", hint)
 

@@ -19,6 +19,7 @@ from actorflow.spec.text.report import Report
 __all__ = ["Block", "Item", "Keys"]
 
 _ABSENT: Final = BROKEN  # a missing value and a reported one are passed over alike
+_NONE: Final[frozenset[str]] = frozenset()
 _Word = TypeVar("_Word", bound=str)
 
 
@@ -90,15 +91,20 @@ class Block:
         """Whether the key is given, be its value good or not."""
         return key in self.node
 
-    def allow(self, keys: Keys) -> None:
-        """Report each key that is unknown."""
+    def allow(self, keys: Keys) -> frozenset[str]:
+        """Report each key that is unknown, and give the known ones that these seem to be meant for."""
         known = keys.words
         if self.node.keys() <= known:
-            return
+            return _NONE
+        words = sorted(known)
+        meant: set[str] = set()
         for key in self.node:
             if key not in known:
-                hint = self.report.nearest(key, sorted(known)) or f"known here: {', '.join(sorted(known))}"
+                close = self.report.close(key, words)
+                hint = f"did you mean {close!r}?" if close else f"known here: {', '.join(words)}"
                 self.key_fault("E120", key, f"unknown key {key!r}", hint)
+                meant.add(close)
+        return frozenset(meant)
 
     def text(self, key: str) -> str | None:
         """A text."""

@@ -8,6 +8,7 @@ from typing import Final
 from actorflow.spec.model import HookLists, InputSpec, InputType, Limits, SecretSpec, WorkflowSpec
 from actorflow.spec.readers.agents import read_agents
 from actorflow.spec.readers.block import Block
+from actorflow.spec.readers.containers import MOST_PARALLEL
 from actorflow.spec.readers.draft import Draft, Scope, as_data, read_data, read_id
 from actorflow.spec.readers.hooks import read_hook_lists, read_hook_sets
 from actorflow.spec.readers.paths import read_path, refuse_untrusted
@@ -18,7 +19,6 @@ from actorflow.spec.text.nodes import BROKEN, kind_of
 
 __all__ = ["build", "read_inputs", "read_outputs"]
 
-_MOST_PARALLEL: Final = 100_000
 _MOST_RETRIES: Final = 1_000_000_000
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*")
@@ -57,7 +57,8 @@ def read_inputs(draft: Draft, holder: Block) -> dict[str, InputSpec] | None:
         return None
     for name in inputs.node:
         read_id(inputs, name, name, "an input")
-    return {name: _read_input(draft, block) for name, block in inputs.children()}
+    unread = {name: InputSpec() for name in inputs.node}
+    return unread | {name: _read_input(draft, block) for name, block in inputs.children()}
 
 
 def _read_input(draft: Draft, block: Block) -> InputSpec:
@@ -120,9 +121,9 @@ def read_outputs(draft: Draft, holder: Block) -> dict[str, object] | None:
 
 
 def _read_env(draft: Draft, root: Block) -> None:
-    """The variables that a run may read, by name."""
-    if root.has("env") and refuse_untrusted(draft, root, "env", "E204", "variables of the environment"):
-        return
+    """The variables that a run may read, by name; those that are refused are known too, and so told of once."""
+    if root.has("env"):
+        refuse_untrusted(draft, root, "env", "E204", "variables of the environment")
     names: dict[str, None] = {}
     for item in root.names("env"):
         if _VARIABLE.fullmatch(item.text) is None:
@@ -145,9 +146,7 @@ def _read_secrets(draft: Draft, root: Block) -> None:
     if secrets is None:
         return
     for name in secrets.node:
-        secret = _read_secret(secrets, name)
-        if secret is not None:
-            draft.secrets[name] = secret
+        draft.secrets[name] = _read_secret(secrets, name) or SecretSpec()
 
 
 def _read_secret(secrets: Block, name: str) -> SecretSpec | None:
@@ -192,7 +191,7 @@ def _read_limits(root: Block) -> Limits:
         message = f"{fields.path}: {durability!r} is kept as full in this version: no less is flushed"
         root.report.warn("W104", fields.mark("durability"), message)
     return Limits(
-        max_parallel=fields.integer("max_parallel", 1, _MOST_PARALLEL) or _DEFAULT_LIMITS.max_parallel,
+        max_parallel=fields.integer("max_parallel", 1, MOST_PARALLEL) or _DEFAULT_LIMITS.max_parallel,
         retry_budget=fields.integer("retry_budget", 0, _MOST_RETRIES),
         deadline=fields.duration("deadline"),
         durability=durability,

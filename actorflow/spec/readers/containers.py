@@ -33,15 +33,20 @@ from actorflow.spec.readers.paths import read_path, refuse_untrusted
 from actorflow.spec.readers.words import CHILD_STRATEGIES, COLLECTION_MODES
 from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode
 
-__all__ = ["Opened", "item_names", "read_container"]
+__all__ = ["MOST_PARALLEL", "Opened", "item_names", "read_container"]
 
-_MOST_PARALLEL: Final = 100_000
+MOST_PARALLEL: Final = 100_000
+"""How many attempts may run side by side at most."""
+
 _MOST_CHILDREN: Final = 1_000_000
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TAKEN: Final = (ROOTS - {"item", "index"}) | {
     "and", "else", "false", "if", "in", "not", "null", "or", "true", "vars", "now", "none", "None", "True", "False",
 }  # fmt: skip
 _SIGNAL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+
+
+_Children: TypeAlias = Callable[[tuple[str, ...]], tuple[TaskSpec, ...]]
 
 
 @frozen(eq=False)
@@ -51,10 +56,9 @@ class Opened:
     draft: Draft
     block: Block
     scope: Scope  #: of the container's own templates
-    children: Callable[
-        [tuple[str, ...]], tuple[TaskSpec, ...]
-    ]  #: reads `tasks:`, given what is known inside only
+    children: _Children  #: reads `tasks:`, given what is known inside only
     has_own_performer: bool = False  #: an agent or runner stands beside: of a collection
+    is_told: bool = False  #: whether an unknown key, or another type's, explains why there is none
 
 
 _Read: TypeAlias = Callable[[Opened], Container]
@@ -82,7 +86,7 @@ def _read_parallel(opened: Opened) -> ParallelSpec:
     return ParallelSpec(
         tasks=tasks,
         strategy=block.choice("strategy", CHILD_STRATEGIES) or "wait_all",
-        max_parallel=block.integer("max_parallel", 1, _MOST_PARALLEL),
+        max_parallel=block.integer("max_parallel", 1, MOST_PARALLEL),
         min_success=block.integer("min_success", 1, _MOST_CHILDREN),
     )
 
@@ -114,7 +118,7 @@ def _read_collection(opened: Opened) -> CollectionSpec:
     names = _checked_item_names(block)
     if block.has("tasks") and opened.has_own_performer:
         block.key_fault("E125", "tasks", "the collection has an agent of its own for each item; keep one")
-    if not block.has("tasks") and not opened.has_own_performer:
+    if not block.has("tasks") and not opened.has_own_performer and not opened.is_told:
         block.own_fault(
             "E122", "nothing says what is done with each item", "add agent: NAME, or command:, or tasks:"
         )
@@ -130,7 +134,7 @@ def _read_collection(opened: Opened) -> CollectionSpec:
         mode=block.choice("mode", COLLECTION_MODES) or "parallel",
         batch=block.integer("batch", 1, _MOST_CHILDREN),
         strategy=block.choice("strategy", CHILD_STRATEGIES) or "wait_all",
-        max_parallel=block.integer("max_parallel", 1, _MOST_PARALLEL),
+        max_parallel=block.integer("max_parallel", 1, MOST_PARALLEL),
         min_success=block.integer("min_success", 1, _MOST_CHILDREN),
     )
 

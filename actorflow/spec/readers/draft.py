@@ -25,9 +25,13 @@ from actorflow.spec.readers.words import RESERVED
 from actorflow.spec.text.nodes import NOWHERE, ListNode, MapNode, Mark, Node
 from actorflow.spec.text.report import Report
 
-__all__ = ["Defaults", "Draft", "Graph", "Jump", "Level", "Scope", "Site", "as_data", "read_data", "read_id"]
+__all__ = [
+    "ID", "Defaults", "Draft", "Graph", "Jump", "Level", "Scope", "Site", "as_data", "read_data", "read_id"
+]  # fmt: skip
 
-_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+"""The id of a task, an input or an agent."""
+
 _NO_RETRY: Final = RetrySpec()
 _PLAIN: Final = frozenset({int, bool, type(None)})  # what is JSON as it stands, wherever it does
 
@@ -62,13 +66,13 @@ class Level:
     blocks: dict[TaskId, Block] = field(factory=dict[TaskId, Block])
     around: Level | None = None  #: the level of the container; None for the file's own tasks
     owner: TaskId = ""  #: the container's id there
-    names: tuple[
-        str, ...
-    ] = ()  #: what templates inside may read besides, those of the levels around it included
+    #: what templates inside may read besides, those of the levels around it included
+    names: tuple[str, ...] = ()
     jumps: list[Jump] = field(factory=list[Jump])
-    graph: Graph | None = (
-        None  #: filled by `check_order`; None also where a cycle leaves no order to speak of
-    )
+    #: filled by `check_order`; None also where a cycle, or a problem of a stage, leaves no order to speak of
+    graph: Graph | None = None
+    #: ids that are named here, and were reported as no task's
+    missing: set[TaskId] = field(factory=set[TaskId])
 
     def level_of(self, task: TaskId) -> tuple[Level, TaskId | None] | None:
         """Where a task's id is looked up from inside: this level first, then the levels around it.
@@ -84,6 +88,10 @@ class Level:
             asks = level.owner
             level = level.around
         return None
+
+    def misses(self, task: TaskId) -> bool:
+        """Whether it was reported, here or around, that there is no such task."""
+        return task in self.missing or (self.around is not None and self.around.misses(task))
 
 
 @frozen(eq=False)
@@ -122,7 +130,11 @@ class Defaults:
 
 @define
 class Draft:
-    """The parts of a definition; what could not be read is missing, or has its default."""
+    """The parts of a definition.
+
+    What could not be read has its default: a name whose value was reported is known all the same, so that nothing more
+    is said where it is used.
+    """
 
     report: Report
     trust: Trust
@@ -162,7 +174,7 @@ class Draft:
 def read_id(block: Block, key: str, name: str, what: str, *, mark: Mark | None = None) -> bool:
     """Whether a name may be an id of a task, input or agent; reports why not at the key, or at `mark`."""
     at = block.key_mark(key) if mark is None else mark
-    if _ID.fullmatch(name) is None:
+    if ID.fullmatch(name) is None:
         shown = repr(name) if len(name) <= 40 else f"{name[:20]!r}… ({len(name)} characters)"
         hint = "letters, digits, _ and -, the first a letter or _, at most 128"
         block.report.add("E124", at, f"{shown} cannot be the id of {what}{_unlike_ascii(name)}", hint)

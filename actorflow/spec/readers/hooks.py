@@ -29,7 +29,7 @@ from actorflow.spec.readers.commands import read_command
 from actorflow.spec.readers.draft import Draft, Level, Scope
 from actorflow.spec.readers.expressions import read_condition
 from actorflow.spec.readers.paths import read_path
-from actorflow.spec.readers.retries import read_breaker, read_retry
+from actorflow.spec.readers.retries import MOST_FAILURES, read_breaker, read_retry
 from actorflow.spec.readers.runners import read_env
 from actorflow.spec.readers.words import (
     BATCH,
@@ -48,6 +48,8 @@ __all__ = ["joined", "read_hook_lists", "read_hook_sets"]
 _EVENTS: Final[dict[str, HookEvent]] = {event: event for event in HOOK_EVENTS}
 _NO_EVENTS: Final = frozenset({"use", "inherit"})
 _COMMAND_KEYS: Final = Keys(HOOK.words | HOOK_COMMAND.words)
+_OF_COMMANDS_ALONE: Final = HOOK_COMMAND.words - HOOK.words
+_NAMES_ITS_DEED: Final = frozenset({"type", "command", "params"})
 _NO_HOOKS: Final = HookLists()
 _DEFAULT: Final = HookSpec()
 _BLOCKING: Final[frozenset[HookEvent]] = frozenset({"pre_workflow", "on_error", "post_workflow"})
@@ -59,7 +61,6 @@ _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0}
 _FASTEST: Final = 1_000_000
 _LARGEST_OUTPUT: Final = 16 * 1024 * 1024
 _LARGEST_BATCH: Final = 1_000
-_MOST_FAILURES: Final = 1_000_000
 
 
 @frozen
@@ -69,9 +70,8 @@ class _Place:
     level: Level
     task: TaskId
     is_of_tasks: bool  #: whether only what happens to tasks can be told of here
-    may_transform: (
-        bool  #: whether a hook may replace the output of the task, or of tasks that say so themselves
-    )
+    #: whether a hook may replace the output of the task, or of tasks that say so themselves
+    may_transform: bool
 
     def scope(self, event: HookEvent, *, has_vars: bool) -> Scope:
         """What the templates of a hook on this event may read."""
@@ -108,6 +108,7 @@ def read_hook_sets(draft: Draft, root: Block) -> None:
         return
     place = _Place(draft.top, "", is_of_tasks=False, may_transform=True)
     blocks = dict(sets.children())
+    draft.hook_sets.update(dict.fromkeys(sets.node, _NO_HOOKS))
     for name, block in blocks.items():
         if block.has("inherit"):
             block.key_fault(
@@ -213,10 +214,10 @@ def _read_hook(draft: Draft, block: Block, event: HookEvent, scope: Scope, place
     action = block.choice("type", HOOK_ACTIONS) if block.has("type") else "command"
     if action is None:
         return None  # its keys are another action's: one problem is enough
-    block.allow(_COMMAND_KEYS if action == "command" else HOOK)
+    meant = block.allow(_COMMAND_KEYS if action == "command" else HOOK)
     hook = _with_delivery(_with_policy(_described(draft, block, action, scope), block, event), block, action)
     if action == "command":
-        return _as_command(draft, block, hook, scope)
+        return None if meant & _NAMES_ITS_DEED else _as_command(draft, block, hook, scope)
     if action == "dispatch_task" and event in RUN_EVENTS:
         block.fault("E142", "type", f"{event} happens to a run: only an event of a task can dispatch another")
     params = read_params(draft, block, action, scope)
@@ -250,7 +251,7 @@ def _with_policy(hook: HookSpec, block: Block, event: HookEvent) -> HookSpec:
     if chosen == "fail":
         _check_may_fail(block, event, mode)
     may_fail: HookErrors = "fail" if event == "pre_workflow" and mode == "blocking" else "continue"
-    failures = block.integer("disable_after", 1, _MOST_FAILURES)
+    failures = block.integer("disable_after", 1, MOST_FAILURES)
     if failures is not None and chosen != "disable":
         block.key_fault(
             "E125", "disable_after", "says when it is disabled, and on_error does not say disable"
@@ -327,6 +328,7 @@ def _as_command(draft: Draft, block: Block, hook: HookSpec, scope: Scope) -> Hoo
     fields = _command_fields(block)
     if fields is None:
         return None
+    timeout = fields.duration("timeout")
     if not fields.has("command"):
         fields.own_fault("E122", "a hook needs a command, or a type", "add command:, or type: webhook")
         return None
@@ -337,22 +339,29 @@ def _as_command(draft: Draft, block: Block, hook: HookSpec, scope: Scope) -> Hoo
     if command is None:
         return None
     return evolve(
-        hook, command=command, env=env, cwd=cwd, max_output=_DEFAULT.max_output if kept is None else kept
+        hook,
+        command=command,
+        env=env,
+        cwd=cwd,
+        max_output=_DEFAULT.max_output if kept is None else kept,
+        timeout=hook.timeout if timeout is None else timeout,
     )
 
 
 def _command_fields(block: Block) -> Block | None:
+    """Where the keys of a command stand; None where that is reported, as it is of two places."""
     if not block.has("params"):
         return block
     fields = block.block("params")
-    both = sorted(HOOK_COMMAND.words & block.node.keys())
-    if both:
-        block.key_fault(
-            "E125", both[0], "stands beside params: keep all that the command needs in one of the two"
-        )
-    if fields is not None:
-        fields.allow(HOOK_COMMAND)
-    return fields
+    if fields is None:
+        return None
+    fields.allow(HOOK_COMMAND)
+    beside = block.node.keys() & (_OF_COMMANDS_ALONE | (fields.node.keys() & {"timeout"}))
+    if not beside:
+        return fields
+    message = "stands beside params: keep all that the command needs in one of the two"
+    block.key_fault("E125", min(beside), message)
+    return None
 
 
 def _check_transform(block: Block, event: HookEvent, mode: HookMode, place: _Place) -> None:

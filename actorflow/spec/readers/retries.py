@@ -11,11 +11,13 @@ from actorflow.spec.readers.block import Block
 from actorflow.spec.readers.words import BACKOFFS, BREAKER, JITTERS, RETRY
 from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode, kind_of
 
-__all__ = ["read_breaker", "read_retry", "read_retry_fields"]
+__all__ = ["MOST_FAILURES", "read_breaker", "read_retry", "read_retry_fields"]
+
+MOST_FAILURES: Final = 1_000_000
+"""How many failures may be counted, before something is no longer tried, at most."""
 
 _MOST_ATTEMPTS: Final = 1_000
 _MOST_GROWTH: Final = 1_000
-_MOST_FAILURES: Final = 1_000_000
 _NO_RETRY: Final = RetrySpec()
 
 
@@ -40,6 +42,7 @@ def read_retry_fields(fields: Block, default: RetrySpec) -> RetrySpec:
         )
     delay, max_delay = _read_delays(fields, default)
     factor = fields.number("factor", 1, _MOST_GROWTH)
+    retry_on, no_retry_on = _read_faults(fields, "retry_on"), _read_faults(fields, "no_retry_on")
     return RetrySpec(
         max_attempts=fields.integer("max_attempts", 1, _MOST_ATTEMPTS) or default.max_attempts,
         delay=delay,
@@ -47,8 +50,8 @@ def read_retry_fields(fields: Block, default: RetrySpec) -> RetrySpec:
         factor=default.factor if factor is None else factor,
         max_delay=max_delay,
         jitter=fields.choice("jitter", JITTERS) or default.jitter,
-        retry_on=_read_faults(fields, "retry_on") or default.retry_on,
-        no_retry_on=_read_faults(fields, "no_retry_on") or default.no_retry_on,
+        retry_on=default.retry_on if retry_on is None else retry_on,
+        no_retry_on=default.no_retry_on if no_retry_on is None else no_retry_on,
     )
 
 
@@ -60,15 +63,15 @@ def _read_delays(fields: Block, default: RetrySpec) -> tuple[float, float]:
     return delay, max(default.max_delay, delay) if longest is None else longest
 
 
-def _read_faults(fields: Block, key: str) -> tuple[str | int, ...]:
-    """Error types by name, exit and HTTP statuses by number: one, or a list."""
+def _read_faults(fields: Block, key: str) -> tuple[str | int, ...] | None:
+    """Error types by name, exit and HTTP statuses by number: one, or a list, be it empty; None where it is not said."""
     value = fields.node.get(key, BROKEN)
     if value is BROKEN:
-        return ()
+        return None
     items = list(enumerate(value)) if isinstance(value, ListNode) else [(None, value)]
     faults: dict[str | int, None] = {}
     for index, item in items:
-        if isinstance(item, str | int) and not isinstance(item, bool) and item != "":
+        if (isinstance(item, str) and item.strip()) or (isinstance(item, int) and not isinstance(item, bool)):
             faults[item] = None
         elif item is not BROKEN:
             message = f"must be an error type's name or a status, not {kind_of(item)}"
@@ -84,7 +87,7 @@ def read_breaker(block: Block) -> BreakerSpec | None:
     fields.allow(BREAKER)
     default = BreakerSpec()
     return BreakerSpec(
-        threshold=fields.integer("threshold", 1, _MOST_FAILURES) or default.threshold,
+        threshold=fields.integer("threshold", 1, MOST_FAILURES) or default.threshold,
         window=fields.duration("window") or default.window,
         cooldown=fields.duration("cooldown") or default.cooldown,
         key=fields.name("key") if fields.has("key") else None,

@@ -45,12 +45,16 @@ def read_tasks(draft: Draft, root: Block) -> None:
 
 
 def _read_level(draft: Draft, holder: Block, level: Level) -> None:
-    level.blocks.update(_entries(holder, holder.node.get("tasks", BROKEN)))
-    for name, block in level.blocks.items():
-        level.tasks[name] = _read_task(draft, block, Scope("task", level, name))
+    entries = dict(_entries(holder, holder.node.get("tasks", BROKEN)))
+    for name, block in entries.items():
+        level.blocks[name] = holder if block is None else block
+    for name, block in entries.items():
+        scope = Scope("task", level, name)
+        level.tasks[name] = TaskSpec(id=name) if block is None else _read_task(draft, block, scope)
 
 
-def _entries(holder: Block, value: Node) -> Iterator[tuple[str, Block]]:
+def _entries(holder: Block, value: Node) -> Iterator[tuple[str, Block | None]]:
+    """The tasks by id, None for what is no mapping; it is reported, and so is an id that is none."""
     if isinstance(value, MapNode):
         yield from _named(holder, value)
     elif isinstance(value, ListNode):
@@ -59,14 +63,14 @@ def _entries(holder: Block, value: Node) -> Iterator[tuple[str, Block]]:
         holder.fault("E121", "tasks", f"must be a mapping of tasks, or a list of them, not {kind_of(value)}")
 
 
-def _named(holder: Block, value: MapNode) -> Iterator[tuple[str, Block]]:
+def _named(holder: Block, value: MapNode) -> Iterator[tuple[str, Block | None]]:
     tasks = Block(value, holder.path_of("tasks"), holder.report)
     for name in value:
         block = tasks.block(name)
-        if read_id(tasks, name, name, "a task") and block is not None:
-            if block.has("id"):
-                block.key_fault("E120", "id", "unknown key 'id'", "a task in a mapping is called by its key")
-            yield name, block
+        read_id(tasks, name, name, "a task")
+        if block is not None and block.has("id"):
+            block.key_fault("E120", "id", "unknown key 'id'", "a task in a mapping is called by its key")
+        yield name, block
 
 
 def _listed(holder: Block, value: ListNode) -> Iterator[tuple[str, Block]]:
@@ -78,8 +82,9 @@ def _listed(holder: Block, value: ListNode) -> Iterator[tuple[str, Block]]:
         if not block.has("id"):
             block.own_fault("E122", "a task in a list needs an id", "add id: NAME")
         name = block.text("id")
-        if name is None or not read_id(block, "id", name, "a task", mark=block.mark("id")):
+        if name is None:
             continue
+        read_id(block, "id", name, "a task", mark=block.mark("id"))
         if name in seen:
             block.fault(
                 "E133", "id", f"the task {name!r} is there twice; the first is in line {seen[name][0]}"
@@ -93,9 +98,9 @@ def _read_task(draft: Draft, block: Block, scope: Scope) -> TaskSpec:
     kind: TaskType | None = block.choice("type", TASK_TYPES) if block.has("type") else "basic"
     if kind is None:
         return TaskSpec(id=scope.task)  # its keys may be any type's: one problem is enough
-    has_stray_keys = _check_keys(block, kind)
+    is_told = _check_keys(block, kind)
     has_performer = not block.node.keys().isdisjoint(_PERFORMERS)
-    if kind == "basic" and not has_performer and not has_stray_keys:
+    if kind == "basic" and not has_performer and not is_told:
         block.own_fault(
             "E122", "nothing says who performs this task", "add agent: NAME, or command: or python:"
         )
@@ -106,7 +111,9 @@ def _read_task(draft: Draft, block: Block, scope: Scope) -> TaskSpec:
     elif kind == "collection":
         _refuse_keys_of_a_performer(block)
     if kind != "basic":
-        values["container"] = _read_container(draft, block, scopes, has_performer=has_performer)
+        values["container"] = _read_container(
+            draft, block, scopes, has_performer=has_performer, is_told=is_told
+        )
     if block.has("depends_on"):
         values["depends_on"], values["on_failure_of"], values["on_end_of"] = read_edges(block)
     who = Performer(kind != "basic", kind == "basic" or has_performer, values.get("agent"))
@@ -121,11 +128,11 @@ def _read_task(draft: Draft, block: Block, scope: Scope) -> TaskSpec:
 
 
 def _check_keys(block: Block, kind: TaskType) -> bool:
-    """Report keys that are unknown, or another type's; whether there is one of the latter."""
+    """Report keys that are unknown, or another type's; whether they explain why nobody seems to perform the task."""
     keys = TASK_KEYS[kind]
     if block.node.keys() <= keys:
         return False
-    block.allow(TASK)
+    meant = block.allow(TASK)
     stray = [key for key in block.node if key in TASK.words and key not in keys]
     for key in stray:
         types = [name for name in TASK_TYPES if key in TASK_KEYS[name]]
@@ -136,7 +143,7 @@ def _check_keys(block: Block, kind: TaskType) -> bool:
             else f"this one is of type {kind}"
         )
         block.key_fault("E137", key, f"{key!r} belongs to a task of type {shown}", hint)
-    return bool(stray)
+    return bool(stray) or not meant.isdisjoint(_PERFORMERS)
 
 
 def _work_scope(block: Block, scope: Scope, kind: TaskType) -> Scope:
@@ -162,7 +169,9 @@ def _refuse_keys_of_a_performer(block: Block) -> None:
             block.key_fault("E137", key, f"{key!r} is for tasks with an agent", "say it of the tasks inside")
 
 
-def _read_container(draft: Draft, block: Block, scopes: Scopes, *, has_performer: bool) -> object:
+def _read_container(
+    draft: Draft, block: Block, scopes: Scopes, *, has_performer: bool, is_told: bool
+) -> object:
     def children(names: tuple[str, ...]) -> tuple[TaskSpec, ...]:
         level = scopes.task.level
         known = dict.fromkeys((*level.names, *scopes.work.names, *names))
@@ -171,4 +180,5 @@ def _read_container(draft: Draft, block: Block, scopes: Scopes, *, has_performer
         _read_level(draft, block, inner)
         return tuple(inner.tasks.values())
 
-    return read_container(scopes.type, Opened(draft, block, scopes.task, children, has_performer))
+    opened = Opened(draft, block, scopes.task, children, has_performer, is_told)
+    return read_container(scopes.type, opened)

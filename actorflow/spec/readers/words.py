@@ -27,7 +27,7 @@ __all__ = [
     "EDGE", "ENTRY", "HOOK", "HOOK_ACTIONS", "HOOK_COMMAND", "HOOK_ERRORS", "HOOK_EVENTS", "HOOK_MODES", "HTTP",
     "HTTP_METHODS", "INPUT", "INPUT_TYPES", "ITEMS_FILE", "JITTERS", "LANGUAGES", "LIMITS", "LOOP",
     "ON_COMPLETE", "ON_ERROR", "RESERVED", "RETRY", "RUN_EVENTS", "SCRIPT", "SECRET", "STAGE_MODES", "STEP",
-    "STRATEGIES", "TASK", "TASK_KEYS", "TASK_TYPES", "TOOL_KEYS", "TRANSITION", "WORKFLOW",
+    "STRATEGIES", "TASK", "TASK_KEYS", "TASK_TYPES", "TRANSITION", "WORKFLOW",
 ]  # fmt: skip
 
 WORKFLOW: Final = Keys.of(
@@ -81,13 +81,8 @@ HOOK: Final = Keys.of(
     "type name description params timeout when enabled environments on_error disable_after mode retry rate_limit batch"
     " circuit_breaker ordered max_age"
 )
-HOOK_COMMAND: Final = Keys.of("command env cwd max_output")
+HOOK_COMMAND: Final = Keys.of("command env cwd timeout max_output")
 BATCH: Final = Keys.of("max window")
-
-TOOL_KEYS: Final = Keys.of(
-    "dsl_version tools permissions model max_turns provider system_prompt mcp_servers communication task_groups group"
-    " parallel_with"
-).words
 
 INPUT_TYPES: Final[tuple[InputType, ...]] = ("string", "number", "integer", "boolean", "object", "array")
 DURABILITIES: Final[tuple[Durability, ...]] = ("full", "normal", "lazy", "memory")

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from actorflow.spec.model import Durability, InputType
 from actorflow.spec.surface.agents import Agent
 from actorflow.spec.surface.forms import (
+    AgentId,
+    Budget,
     Data,
     Duration,
     Form,
     Id,
     Name,
     Names,
-    Natural,
     Parallel,
     Retries,
     SecretId,
     Text,
+    Variable,
     VariableName,
+    VariablesOfRun,
     key,
     mapping,
 )
-from actorflow.spec.surface.hooks import Hooks, HookSet
+from actorflow.spec.surface.hooks import Hooks, HookSet, TaskHooks
 from actorflow.spec.surface.recovery import Retry
 from actorflow.spec.surface.tasks import ListedTask, Tasks
 
@@ -58,7 +61,7 @@ class Limits:
     """What a run may use at most."""
 
     max_parallel: Parallel = key("Attempts that run side by side; 100 if not given.")
-    retry_budget: Natural = key("Retries that the whole run may spend.")
+    retry_budget: Budget = key("Retries that the whole run may spend.")
     deadline: Duration = key("For the whole run.")
     durability: Durability = key("How soon a step is safe on disk; full if not given.")
     keep: Duration = key("How long an ended run stays in the store.")
@@ -70,7 +73,7 @@ class Defaults:
 
     timeout: Duration = key("Of each attempt of a task that has an agent.")
     retry: Retries | Retry = key("Of a task that has an agent.")
-    hooks: Hooks = key("After those of the task and of the workflow.")
+    hooks: TaskHooks = key("After those of the task and of the workflow.")
 
 
 @mapping
@@ -94,6 +97,9 @@ class Entry:
     steps: Annotated[list[Stage], Form({"minItems": 1})] = key("Its stages; all tasks if not given.")
 
 
+Entries: TypeAlias = Annotated[dict[Name, Entry | None], Form({"minProperties": 1})]
+
+
 @mapping
 class WorkflowFile:
     """A workflow: tasks in dependency order, each performed by an agent, with recovery and hooks."""
@@ -103,17 +109,17 @@ class WorkflowFile:
     description: Text = key("What it is for.")
     inputs: dict[Id, Input | None] = key("Checked before anything runs; any input is accepted if not given.")
     outputs: dict[str, Data] = key("What a run gives: templates over its tasks.")
-    env: list[VariableName] = key("Variables that are read once, at the start; `env.NAME` in templates.")
+    env: VariablesOfRun = key("Variables that are read once, at the start; `env.NAME` in templates.")
     secrets: dict[SecretId, Secret] = key(
         "Read when they are used, never recorded; `secrets.name` in templates."
     )
     defaults: Defaults = key("For tasks that do not say otherwise.")
     limits: Limits = key("What a run may use at most.")
-    agents: dict[Id, Agent | None] = key("Who performs attempts.")
+    agents: dict[AgentId, Agent | None] = key("Who performs attempts.")
     tasks: Tasks = key("A mapping of tasks, or a list of tasks that have an id.")
     hooks: Hooks = key("Hooks on the run's events, and on those of all tasks.")
     hook_sets: dict[Text, HookSet | None] = key("Named hooks, for `use` in hooks.")
-    workflows: dict[Name, Entry | None] = key("Named workflows over the same tasks.")
+    workflows: Entries = key("Named workflows over the same tasks.")
 
 
 @mapping
@@ -124,7 +130,18 @@ class OneTask(ListedTask):
     version: Text = key("Any text; quote a number.")
     inputs: dict[Id, Input | None] = key("Checked before anything runs; any input is accepted if not given.")
     outputs: dict[str, Data] = key("What a run gives: templates over its tasks.")
+    # the run's variables or the task's, told apart by their form
+    env: VariablesOfRun | dict[VariableName, Variable] = key(  # type: ignore[assignment]
+        "Names of variables that are read once, at the start; or the variables for the task's attempts."
+    )
+    secrets: dict[SecretId, Secret] = key(
+        "Read when they are used, never recorded; `secrets.name` in templates."
+    )
+    defaults: Defaults = key("For a task that does not say otherwise.")
     limits: Limits = key("What a run may use at most.")
-    agents: dict[Id, Agent | None] = key("Who performs attempts.")
-    hooks: Hooks = key("Hooks on the run's events, and on the task's.")
-    workflows: dict[Name, Entry | None] = key("Named workflows over the same task.")
+    agents: dict[AgentId, Agent | None] = key("Who performs attempts.")
+    hooks: Hooks = key(  # type: ignore[assignment, unused-ignore]
+        "Hooks on the run's events, and on the task's."
+    )
+    hook_sets: dict[Text, HookSet | None] = key("Named hooks, for `use` in hooks.")
+    workflows: Entries = key("Named workflows over the same task.")

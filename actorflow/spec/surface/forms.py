@@ -10,11 +10,14 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 from attrs import Attribute, define, field, fields, frozen
 
+from actorflow.spec.readers.words import RESERVED
+
 __all__ = [
-    "Command", "Condition", "Count", "Data", "Duration", "Expression", "Factor", "Form", "Id", "ImportPath",
-    "MetricName", "Name", "Names", "Natural", "Parallel", "Rate", "Retries", "ScriptText", "SecretId",
-    "SignalName", "Statuses", "Template", "Text", "Url", "Variable", "VariableName", "VariableOfItem",
-    "key", "keys_of", "mapping", "types_of",
+    "AgentId", "Attempts", "Budget", "Command", "Condition", "Count", "Data", "Duration", "Expression",
+    "Factor", "Form", "Id", "ImportPath", "MetricName", "Name", "Names", "Parallel", "Rate", "Retries",
+    "ScriptText", "SecretId", "SignalName", "Statuses", "Template", "Text", "Url", "Variable",
+    "VariableName", "VariableOfItem", "VariableOfRun", "VariablesOfRun", "key", "keys_of", "mapping",
+    "types_of",
 ]  # fmt: skip
 
 
@@ -55,13 +58,26 @@ _UNITS: Final = ("d|days?", "h|hours?", "m|mins?|minutes?", "s|secs?|seconds?", 
 _PARTS: Final = "".join(f"(?:{_NUMBER} ?(?:{unit}) ?)?" for unit in _UNITS)
 _DURATION: Final = rf"^\s*(?:{_NUMBER}|(?=[0-9]){_PARTS})\s*$"
 
+_END: Final = r"$(?!\n)"  # in some dialects `$` stands before a last line break too
+_ID: Final = rf"^[A-Za-z_][A-Za-z0-9_-]{{0,127}}{_END}"
+
 Text: TypeAlias = str
 Data: TypeAlias = Any
 """Any value; its texts may hold templates."""
 
+AgentId: TypeAlias = Annotated[
+    str, Form({"pattern": _ID, "description": "letters, digits, _ and -"}, "agent_id")
+]
 Id: TypeAlias = Annotated[
     str,
-    Form({"pattern": "^[A-Za-z_][A-Za-z0-9_-]{0,127}$", "description": "letters, digits, _ and -"}, "id"),
+    Form(
+        {
+            "pattern": _ID,
+            "not": {"enum": sorted(RESERVED)},
+            "description": "letters, digits, _ and -; no word of workflow.…",
+        },
+        "id",
+    ),
 ]
 Name: TypeAlias = Annotated[str, Form({"pattern": r"\S"})]
 """A text that names something: not empty."""
@@ -77,16 +93,18 @@ Template: TypeAlias = Annotated[str, Form({"pattern": "{{"})]
 Url: TypeAlias = Annotated[
     str, Form({"pattern": "^(?:[hH][tT][tT][pP][sS]?:|[^:]*[{$])", "maxLength": 8_192})
 ]
-MetricName: TypeAlias = Annotated[str, Form({"pattern": "^[A-Za-z_][A-Za-z0-9_.:]{0,127}$"})]
-SecretId: TypeAlias = Annotated[
-    str, Form({"pattern": "^[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*$", "maxLength": 128})
-]
-SignalName: TypeAlias = Annotated[str, Form({"pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"})]
-VariableOfItem: TypeAlias = Annotated[str, Form({"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$"})]
+MetricName: TypeAlias = Annotated[str, Form({"pattern": rf"^[A-Za-z_][A-Za-z0-9_.:]{{0,127}}{_END}"})]
+SecretId: TypeAlias = Annotated[str, Form({"pattern": rf"^[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*{_END}"})]
+SignalName: TypeAlias = Annotated[str, Form({"pattern": rf"^[A-Za-z_][A-Za-z0-9_.-]{{0,127}}{_END}"})]
+VariableOfItem: TypeAlias = Annotated[str, Form({"pattern": rf"^[A-Za-z_][A-Za-z0-9_]{{0,127}}{_END}"})]
 ScriptText: TypeAlias = Annotated[
     str, Form({"pattern": r"\S", "title": "a script's text, opaque to actorflow"})
 ]
 VariableName: TypeAlias = Annotated[str, Form({"pattern": "^[^=\\u0000]+$"})]
+VariableOfRun: TypeAlias = Annotated[str, Form({"pattern": rf"^[A-Za-z_][A-Za-z0-9_]*{_END}"})]
+"""A variable that a run reads: its name is written in expressions."""
+
+VariablesOfRun: TypeAlias = VariableOfRun | Annotated[list[VariableOfRun], Form({"uniqueItems": True})]
 Variable: TypeAlias = str | bool | int | float
 """The value of a variable of the environment; a text may hold templates."""
 
@@ -129,7 +147,8 @@ Duration: TypeAlias = Annotated[
 ]
 
 Count: TypeAlias = Annotated[int, Form({"minimum": 1})]
-Natural: TypeAlias = Annotated[int, Form({"minimum": 0})]
+Attempts: TypeAlias = Annotated[int, Form({"minimum": 1, "maximum": 1_000})]
+Budget: TypeAlias = Annotated[int, Form({"minimum": 0, "maximum": 1_000_000_000})]
 Parallel: TypeAlias = Annotated[int, Form({"minimum": 1, "maximum": 100_000})]
 Retries: TypeAlias = Annotated[int, Form({"minimum": 0, "maximum": 999})]
 Factor: TypeAlias = Annotated[float, Form({"minimum": 1, "maximum": 1_000})]

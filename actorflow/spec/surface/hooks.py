@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from actorflow.spec.model import HookAction, HookErrors, HookMode
 from actorflow.spec.surface.forms import (
+    AgentId,
     Command,
     Condition,
     Count,
     Data,
     Duration,
     Form,
-    Id,
     MetricName,
     Name,
     Names,
@@ -32,17 +32,9 @@ from actorflow.spec.surface.recovery import Breaker, Retry
 
 
 @mapping
-class HookSet:
-    """Hooks for reuse, each list in the order in which it runs."""
+class TaskHookSet:
+    """Actions on what happens to a task, each list in the order in which it runs."""
 
-    pre_workflow: HookList = key("Before the first task; blocking. If one fails, the run does.")
-    post_workflow: HookList = key("At the end of a run, whatever it was; blocking.")
-    on_error: HookList = key("When a run has failed; blocking.")
-    on_stage_complete: HookList = key("When all tasks of a stage have ended.")
-    workflow_started: HookList = key("When a run starts.")
-    workflow_finished: HookList = key("When a run has ended.")
-    workflow_paused: HookList = key("When a run is paused.")
-    workflow_resumed: HookList = key("When a run goes on.")
     task_started: HookList = key("Before a task's first attempt.")
     task_finished: HookList = key("After a task's last attempt: status is success, failed or canceled.")
     task_retrying: HookList = key("When a task will be tried again.")
@@ -62,10 +54,29 @@ class HookSet:
 
 
 @mapping
-class Hooks(HookSet):
-    """Actions on lifecycle events, each list in the order in which it runs."""
+class TaskHooks(TaskHookSet):
+    """Actions on what happens to a task, inside of other lists."""
 
     inherit: bool = key("Whether the lists around these come after them; true if not given.")
+
+
+@mapping
+class HookSet(TaskHookSet):
+    """Hooks for reuse, each list in the order in which it runs."""
+
+    pre_workflow: HookList = key("Before the first task; blocking. If one fails, the run does.")
+    post_workflow: HookList = key("At the end of a run, whatever it was; blocking.")
+    on_error: HookList = key("When a run has failed; blocking.")
+    on_stage_complete: HookList = key("When all tasks of a stage have ended.")
+    workflow_started: HookList = key("When a run starts.")
+    workflow_finished: HookList = key("When a run has ended.")
+    workflow_paused: HookList = key("When a run is paused.")
+    workflow_resumed: HookList = key("When a run goes on.")
+
+
+@mapping
+class Hooks(HookSet, TaskHooks):
+    """Actions on lifecycle events, each list in the order in which it runs."""
 
 
 @mapping
@@ -81,6 +92,8 @@ class Hook:
     """An action on a lifecycle event."""
 
     USUAL_TYPE: ClassVar = "command"
+    AT_LEAST_ONE: ClassVar = ("command", "params")
+    APART: ClassVar = (("params", "command"), ("params", "env"), ("params", "cwd"), ("params", "max_output"))
 
     type: HookAction = key("What it does; command if not given.")
     name: Name = key("What it is called in records and by ACTORFLOW_HOOKS.")
@@ -134,9 +147,10 @@ class Notice:
 class CommandParams:
     """A command of the shell, or an argv."""
 
-    command: Command = key("What runs.")
+    command: Command = key("What runs.", must=True)
     env: dict[VariableName, Variable] = key("Variables; may hold templates and ${NAME}.")
     cwd: Name = key("Where it runs, relative to the workflow file.")
+    timeout: Duration = key("Of each try, as beside params.")
     max_output: Count = key("Bytes of each stream that are kept.")
 
 
@@ -182,13 +196,15 @@ class MetricParams:
 class DispatchParams:
     """Starts a task, or an agent, as a run of its own."""
 
-    task_id: Id = key("A task of the file, or an agent bound under that name.", must=True)
+    task_id: AgentId = key("A task of the file, or an agent bound under that name.", must=True)
     input: dict[str, Data] = key("What it gets; may hold templates.")
 
 
 @mapping
 class TransformParams:
     """Computes values that later hooks of its list read as `vars.name`."""
+
+    AT_LEAST_ONE: ClassVar = ("set", "output")
 
     set: Annotated[dict[str, Data], Form({"minProperties": 1})] = key("Expressions by name.")
     output: Data = key("Replaces the task's output, if the task says allow_transform.")

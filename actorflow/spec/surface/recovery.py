@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from actorflow.spec.model import Backoff, Jitter, Strategy
-from actorflow.spec.surface.forms import Count, Data, Duration, Factor, Id, Name, Names, Retries, key, mapping
+from actorflow.spec.surface.forms import (
+    Attempts,
+    Count,
+    Data,
+    Duration,
+    Factor,
+    Id,
+    Name,
+    Names,
+    Retries,
+    key,
+    mapping,
+)
 
 Fault: TypeAlias = Name | int
 Faults: TypeAlias = Fault | list[Fault]
@@ -15,7 +27,7 @@ Faults: TypeAlias = Fault | list[Fault]
 class Retry:
     """How often, and after what delay, an attempt is tried again; for each agent by itself."""
 
-    max_attempts: Count = key("All attempts counted.")
+    max_attempts: Attempts = key("All attempts counted.")
     delay: Duration = key("Before the second attempt; 1s if not given.")
     backoff: Backoff = key("How the delay grows; exponential if not given.")
     factor: Factor = key("By what it grows; 2 if not given.")
@@ -57,7 +69,7 @@ class OnError:
     max_losses: Count = key("Attempts that crashes may cut off; 5 if not given.")
     timeout: Duration = key("As the task's own.")
     deadline: Duration = key("As the task's own.")
-    max_attempts: Count = key("As in `retry`.")
+    max_attempts: Attempts = key("As in `retry`.")
     delay: Duration = key("As in `retry`.")
     backoff: Backoff = key("As in `retry`.")
     factor: Factor = key("As in `retry`.")

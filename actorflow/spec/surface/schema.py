@@ -161,12 +161,18 @@ def _required_each(keys: Iterable[str]) -> list[Schema]:
 
 
 def _choices(surface: type[Any]) -> Iterable[Schema]:
-    """Of some keys exactly one, or at most one."""
+    """Which keys exclude each other, and of which there must be one."""
     if hasattr(surface, "ONE_OF"):
         yield {"oneOf": _required_each(surface.ONE_OF)}
     if hasattr(surface, "AT_MOST_ONE"):
         ways = _required_each(surface.AT_MOST_ONE)
         yield {"oneOf": [*ways, {"not": {"anyOf": ways}}]}
+    if hasattr(surface, "AT_LEAST_ONE"):
+        yield {"anyOf": _required_each(surface.AT_LEAST_ONE)}
+    for keys in getattr(surface, "APART", ()):
+        yield {"not": {"required": list(keys)}}
+    if hasattr(surface, "BRINGS"):
+        yield {"dependentRequired": {key: list(others) for key, others in surface.BRINGS.items()}}
 
 
 def _typed(surface: type[Any], words: Iterable[str]) -> Schema:

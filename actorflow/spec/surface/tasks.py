@@ -28,7 +28,7 @@ from actorflow.spec.surface.forms import (
     key,
     mapping,
 )
-from actorflow.spec.surface.hooks import Hooks, Notice
+from actorflow.spec.surface.hooks import Notice, TaskHooks
 from actorflow.spec.surface.recovery import OnError, Retry, Transition
 
 
@@ -45,6 +45,8 @@ class Loop:
     """Repeats a task: a number of times, or while or until an expression holds."""
 
     ONE_OF: ClassVar = ("repeat", "while", "until")
+    BRINGS: ClassVar = {"while": ("max_iterations",), "until": ("max_iterations",)}
+    APART: ClassVar = (("repeat", "max_iterations"),)
 
     repeat: Count = key("How many times.")
     while_: Condition = key("Before each iteration: whether there is another.")
@@ -87,6 +89,8 @@ class Task:
     }
     """By type of task, the keys of which at least one must be given."""
 
+    APART: ClassVar = (("tasks", "uses"), *(("tasks", way) for way in AT_MOST_ONE))
+
     type: TaskType = key("What the task does; basic if not given.")
     agent: Name = key("Who performs it: one of agents, or bound by the caller.", of="basic collection")
     action: Name = key("The same as agent.", of="basic collection")
@@ -111,7 +115,7 @@ class Task:
     on_error: OnError = key("What happens when it fails.")
     on_success: Id | Transition = key("The task that its success leads to.")
     on_complete: OnComplete = key("What follows its success.")
-    hooks: Hooks = key("Hooks on its events.")
+    hooks: TaskHooks = key("Hooks on its events.")
     outputs: dict[str, Data] = key("Its output, as templates over `output`.")
     loop: Loop = key("Repeats it.")
     priority: int = key("Of tasks that are ready together the lower start first; 0 if not given.")
@@ -126,7 +130,7 @@ class Task:
     )
     allow_transform: bool = key("Whether a transform hook may replace its output.")
 
-    tasks: Tasks = key("The tasks inside it.", of="parallel collection composite")
+    tasks: InnerTasks = key("The tasks inside it.", of="parallel collection composite")
     strategy: ChildStrategy = key("When it ends; wait_all if not given.", of="parallel collection")
     max_parallel: Parallel = key("How many of its children run side by side.", of="parallel collection")
     min_success: Count = key("Of best_effort: how many must succeed.", of="parallel collection")
@@ -160,5 +164,8 @@ class ListedTask(Task):
     id: Id = key("Its name.", must=True)
 
 
-Edges: TypeAlias = Id | Edge | list[Id | Edge]
+Edges: TypeAlias = Id | Edge | Annotated[list[Id | Edge], Form({"uniqueItems": True})]
 Tasks: TypeAlias = dict[Id, Task] | list[ListedTask]
+InnerTasks: TypeAlias = (
+    Annotated[dict[Id, Task], Form({"minProperties": 1})] | Annotated[list[ListedTask], Form({"minItems": 1})]
+)

@@ -73,12 +73,16 @@ class Report:
             problems.append(Problem("E199", f"and {self._unlisted_count} more problems", file=self.file))
         raise SpecError(tuple(problems))
 
-    def nearest(self, word: str, known: Iterable[str]) -> str:
-        """Say `did you mean 'x'?` where one of the known words is close, else nothing."""
+    def close(self, word: str, known: Iterable[str]) -> str:
+        """The closest of the known words, or nothing; after many such questions nothing is looked up any more."""
         if self._lookup_count >= _MOST_LOOKUPS:
             return ""
         self._lookup_count += 1
-        close = nearest(word, known)
+        return nearest(word, known)
+
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """Say `did you mean 'x'?` where one of the known words is close, else nothing."""
+        close = self.close(word, known)
         return f"did you mean {close!r}?" if close else ""
 
     def choices(self, word: str, known: Iterable[str]) -> str:
