@@ -162,24 +162,9 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
     tasks = tuple(sorted(spec.tasks, key=lambda task: task.priority))
     index = {task.id: number for number, task in enumerate(tasks)}
     joins = _joins(tasks, index)
-    downstream: list[list[int]] = [[] for _ in tasks]
-    joins_of: dict[int, list[int]] = {}
-    for number, join in enumerate(joins):
-        for upstream in join.upstream:
-            downstream[upstream].append(number)
-        for waiting in join.waiting:
-            joins_of.setdefault(waiting, []).append(number)
     leads = {number: found for number, task in enumerate(tasks) if (found := _leads(task, index))}
-    sources: dict[int, list[int]] = {}
-    for number, found in leads.items():
-        for lead in found:
-            sources.setdefault(lead.target, []).append(number)
-    failure_leads = {lead.target for found in leads.values() for lead in found if lead.on == "failure"}
-    stages = _stages(spec, index)
-    stage_of = [-1] * len(tasks)
-    for number, stage in enumerate(stages):
-        for task in stage.tasks:
-            stage_of[task] = number
+    sources = _grouped((lead.target, number) for number, found in leads.items() for lead in found)
+    counts_in = _grouped((task, number) for number, join in enumerate(joins) for task in join.upstream)
     templates = tuple(_task_templates(task) for task in tasks)
     runners = tuple(_runner_templates(task.runner, task.env) for task in tasks)
     agents = {
@@ -187,22 +172,24 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
         for name in spec.agent_names
         if name in spec.agents
     }
+    performers = (*runners, *agents.values())
     outputs = compile_template(dict(spec.outputs))
     laid_over = [lead.with_ for found in leads.values() for lead in found if lead.with_ is not None]
+    stages = _stages(spec, index)
     return Plan(
         spec=spec,
         tasks=tasks,
         index=index,
         joins=joins,
-        downstream=tuple(map(tuple, downstream)),
-        joins_of={task: tuple(numbers) for task, numbers in joins_of.items()},
+        downstream=tuple(counts_in.get(number, ()) for number in range(len(tasks))),
+        joins_of=_grouped((task, number) for number, join in enumerate(joins) for task in join.waiting),
         leads=leads,
-        sources={target: tuple(found) for target, found in sources.items()},
+        sources=sources,
         is_handled=frozenset(_handled(joins, leads)),
-        handlers=frozenset(_waiting(joins, "failure", "always") | failure_leads),
+        handlers=frozenset(_handlers(joins, leads)),
         may_be_unreached=bool(sources) or any(join.on == "failure" for join in joins),
         stages=stages,
-        stage_of=tuple(stage_of),
+        stage_of=_stage_of(stages, len(tasks)),
         order=_order(joins, leads, len(tasks)),
         templates=templates,
         runners=runners,
@@ -211,11 +198,25 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
         outputs=outputs,
         notifies=any(each is not None and each.notify is not None for each in templates),
         maps_outputs=any(each is not None and each.outputs is not None for each in templates),
-        secret_names=_secret_names((*runners, *agents.values())),
-        is_read=_is_read(
-            (outputs, *laid_over, *_parts(templates), *_parts((*runners, *agents.values()))), index
-        ),
+        secret_names=_secret_names(performers),
+        is_read=_is_read((outputs, *laid_over, *_parts(templates), *_parts(performers)), index),
     )
+
+
+def _grouped(pairs: Iterable[tuple[int, int]]) -> dict[int, tuple[int, ...]]:
+    """The second numbers by the first, each group in the order of the pairs."""
+    groups: dict[int, list[int]] = {}
+    for key, number in pairs:
+        groups.setdefault(key, []).append(number)
+    return {key: tuple(numbers) for key, numbers in groups.items()}
+
+
+def _stage_of(stages: Sequence[Stage], count: int) -> tuple[int, ...]:
+    stage_of = [-1] * count
+    for number, stage in enumerate(stages):
+        for task in stage.tasks:
+            stage_of[task] = number
+    return tuple(stage_of)
 
 
 def _joins(tasks: Sequence[TaskSpec], index: dict[str, int]) -> tuple[Join, ...]:
@@ -233,8 +234,12 @@ def _joins(tasks: Sequence[TaskSpec], index: dict[str, int]) -> tuple[Join, ...]
     )
 
 
-def _waiting(joins: Sequence[Join], *kinds: On) -> set[int]:
-    return {task for join in joins if join.on in kinds for task in join.waiting}
+def _handlers(joins: Sequence[Join], leads: Mapping[int, Sequence[Lead]]) -> Iterator[int]:
+    for join in joins:
+        if join.on != "success":
+            yield from join.waiting
+    for found in leads.values():
+        yield from (lead.target for lead in found if lead.on == "failure")
 
 
 def _handled(joins: Sequence[Join], leads: Mapping[int, Sequence[Lead]]) -> Iterator[int]:
