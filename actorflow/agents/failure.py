@@ -48,15 +48,18 @@ def failure_of(exc: BaseException, told: Callable[[str], str] = str) -> Failure:
     """
     if isinstance(exc, AgentFailed):
         name, message = told(exc.type), told(exc.message)
-        facts: object = exc.detail  # an agent's author may have given anything
-        detail = cast("Mapping[str, Any]", facts) if isinstance(facts, Mapping) else {}
-        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), detail)
+        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), _facts(exc.detail))
     if isinstance(exc, BaseExceptionGroup):
         return _of_group(cast("BaseExceptionGroup[BaseException]", exc), told)
     if type(exc) is RuntimeError and isinstance(exc.__cause__, StopIteration | StopAsyncIteration):
         # Python's own wrapping of one that leaves a coroutine (PEP 479)
         return failure_of(exc.__cause__, told)
     return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), _message(exc, told))
+
+
+def _facts(detail: object) -> Mapping[str, Any]:
+    """What an agent's author gave as facts, if it is any."""
+    return cast("Mapping[str, Any]", detail) if isinstance(detail, Mapping) else {}
 
 
 def _of_group(group: BaseExceptionGroup[BaseException], told: Callable[[str], str]) -> Failure:
