@@ -32,6 +32,7 @@ from actorflow.spec.compat.documents import (
 from actorflow.spec.compat.names import AgentNames
 from actorflow.spec.compat.outputs import results_of
 from actorflow.spec.compat.places import File, Place
+from actorflow.spec.compat.retries import with_paced_retry
 from actorflow.spec.compat.steps import with_steps
 from actorflow.spec.compat.subflows import with_subflow_agents
 from actorflow.spec.compat.tasks import rewritten_tasks
@@ -53,6 +54,11 @@ def rewrite(root: MapNode, report: Report) -> MapNode:
     if changed is not tasks:
         copy = root.without(())
         copy["tasks"] = changed
+        root = copy
+    defaults = root.get("defaults")
+    if isinstance(defaults, MapNode) and (paced := with_paced_retry(defaults)) is not defaults:
+        copy = root.without(())
+        copy["defaults"] = paced
         root = copy
     aside.warn(report)
     return root

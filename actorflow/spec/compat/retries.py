@@ -9,15 +9,30 @@ from actorflow.spec.compat.trees import laid_over, mapping, mark_of
 from actorflow.spec.readers.words import RETRY
 from actorflow.spec.text.nodes import MapNode, Node
 
-__all__ = ["has_plain_retry", "with_plain_retry"]
+__all__ = ["has_plain_retry", "with_paced_retry", "with_plain_retry"]
 
 _SHORTEST: Final = "1ms"  # a delay of ours is never none
 _DELAY_KEYS: Final = ("retry_delay_secs", "exponential_backoff")
 
 
-def has_plain_retry(on_error: Node) -> bool:
-    """Whether an `on_error` is written as that tool's."""
-    return isinstance(on_error, MapNode) and not on_error.keys().isdisjoint(_DELAY_KEYS)
+def has_plain_retry(holder: Node) -> bool:
+    """Whether an `on_error`, or a `retry`, is written as that tool's."""
+    if not isinstance(holder, MapNode):
+        return False
+    return not holder.keys().isdisjoint(_DELAY_KEYS) or has_plain_retry(holder.get("retry"))
+
+
+def with_paced_retry(holder: MapNode) -> MapNode:
+    """What has a `retry:` mapping (a task, its `on_error`, `defaults`), with our words in it for the tool's delays."""
+    retry = holder.get("retry")
+    if not isinstance(retry, MapNode) or retry.keys().isdisjoint(_DELAY_KEYS):
+        return holder
+    grows = retry.get("exponential_backoff", False)
+    if not isinstance(grows, bool):
+        return holder  # read as it stands, those keys are unknown: that is the message to give
+    copy = holder.without(())
+    copy["retry"] = _beside_ours(retry, grows=grows)
+    return copy
 
 
 def with_plain_retry(task: MapNode, aside: SetAside) -> MapNode:
@@ -25,9 +40,14 @@ def with_plain_retry(task: MapNode, aside: SetAside) -> MapNode:
 
     A fallback to the task's own agent, which that tool allows there, is set aside.
     """
+    task = with_paced_retry(task)
     on_error = task.get("on_error")
     if not isinstance(on_error, MapNode) or not has_plain_retry(on_error):
         return task
+    if on_error.keys().isdisjoint(_DELAY_KEYS):
+        copy = task.without(())
+        copy["on_error"] = with_paced_retry(on_error)
+        return copy
     retries, grows = on_error.get("retry", 0), on_error.get("exponential_backoff", False)
     if isinstance(retries, bool) or not isinstance(retries, int) or not isinstance(grows, bool):
         return task  # read as it stands, those keys are unknown: that is the message to give

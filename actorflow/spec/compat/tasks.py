@@ -106,6 +106,7 @@ _OURS: Final[Mapping[str, Callable[[Node], bool]]] = {
     "script": _is_no_mapping,
     "on_complete": lambda on_complete: not has_notice(on_complete),
     "on_error": lambda on_error: not has_plain_retry(on_error),
+    "retry": lambda retry: not has_plain_retry(retry),
 }
 """By key that both tools have: whether a value is in a shape that only we read."""
 

@@ -62,7 +62,7 @@ TASK_WORDS: Final = (
     TASK_ASIDE
     | TASK_OPTIONS
     | _words(
-        "subflow uses embed uses_workflow script command http mcp_tool llm inputs outputs subtasks on_error condition"
+        "subflow uses embed uses_workflow script command http mcp_tool llm inputs outputs subtasks on_error retry condition"
         " loop loop_spec loop_control on_complete tasks"
     )
 )
