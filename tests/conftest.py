@@ -1,8 +1,19 @@
-"""What every test shares: both back ends."""
+"""What every test shares: both back ends, and examples that are the same in each run.
+
+A default run says whether a change is good, so it draws the same examples each time; a search for what nobody thought of
+is a run of its own, with new examples each time: `ACTORFLOW_FUZZ=10 pytest` draws ten times as many of them.
+"""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile("search" if "ACTORFLOW_FUZZ" in os.environ else "repeatable")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

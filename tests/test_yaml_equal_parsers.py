@@ -61,6 +61,7 @@ KNOWN_TO_DIFFER = [
     ("a:\tb\n", {"a": "b"}),  # space to YAML 1.2
     ("a: [b\tc]\n", {"a": ["b\tc"]}),
     ("a: &x b\n*x: c\n", {"a": "b", "b": "c"}),  # `x:` is the name to YAML 1.2
+    ("a: |# why\n  b\n", {"a": "b\n"}),  # a comment needs a space before it
 ]
 
 
