@@ -13,19 +13,27 @@ __all__ = [
     "ActorflowError",
     "BadInputError",
     "BindError",
+    "ChangeRefusedError",
+    "DeadLetterNotFoundError",
+    "DeliveriesOwedError",
     "ExpressionError",
+    "FencedError",
     "IllegalTransitionError",
     "MissingVariablesError",
     "Problem",
+    "RunEndedError",
     "RunExistsError",
     "RunFailedError",
+    "RunNotEndedError",
     "RunNotFoundError",
     "RunOwnedElsewhereError",
     "SpecError",
     "StoreDamagedError",
     "StoreFailed",
     "StoreUnusableError",
+    "SurvivorsError",
     "UnboundAgentsError",
+    "WorkflowRunningError",
 ]
 
 
@@ -190,7 +198,87 @@ class RunOwnedElsewhereError(ActorflowError):
         self.run_id = run_id
         self.pid = pid
         self.heartbeat_age_s = heartbeat_age_s
-        super().__init__(f"run {run_id!r} is run by process {pid}; wait for it, or end it first")
+        stale = f" and has said nothing for {heartbeat_age_s:.0f} s" if heartbeat_age_s > 30 else ""
+        mend = "end it, or take its runs over with --take-over" if stale else "wait for it, or end it first"
+        super().__init__(f"run {run_id!r} is run by process {pid}{stale}; {mend}")
+
+
+class WorkflowRunningError(ActorflowError):
+    """Raised when a run is to be the only one of its workflow, and another is under way."""
+
+    code = "E431"
+
+    def __init__(self, workflow: str, run_id: str, pid: int) -> None:
+        self.workflow = workflow
+        self.run_id = run_id
+        self.pid = pid
+        super().__init__(f"workflow {workflow!r} is running already: run {run_id!r} in process {pid}")
+
+
+class SurvivorsError(ActorflowError):
+    """Raised when a run cannot go on because processes that its last owner left behind cannot be ended."""
+
+    code = "E424"
+
+    def __init__(self, run_id: str, pids: tuple[int, ...]) -> None:
+        self.run_id = run_id
+        self.pids = pids
+        listed = ", ".join(map(str, pids))
+        super().__init__(f"run {run_id!r} has processes of its last owner that do not end ({listed}); end them first")
+
+
+class DeliveriesOwedError(ActorflowError):
+    """Raised when a run cannot be deleted because its async hooks have not had what they are owed."""
+
+    code = "E425"
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"the hooks of run {run_id!r} are owed deliveries; resume it first, or delete it by force")
+
+
+class DeadLetterNotFoundError(ActorflowError):
+    """Raised when no dead letter, or more than one, has the id or beginning that was given."""
+
+    code = "E426"
+
+    def __init__(self, letter: str, *, nearest: tuple[str, ...] = ()) -> None:
+        self.letter = letter
+        self.nearest = nearest
+        what = f"no dead letter {letter!r} in this store"
+        super().__init__(f"{what}; did you mean {', '.join(nearest)}?" if nearest else what)
+
+
+class ChangeRefusedError(ActorflowError):
+    """Raised when a run cannot go on by a changed definition; `problems` holds a clause for each reason."""
+
+    code = "E427"
+
+    def __init__(self, run_id: str, problems: tuple[str, ...]) -> None:
+        self.run_id = run_id
+        self.problems = problems
+        super().__init__(f"run {run_id!r} cannot take these changes: {'; '.join(problems)}")
+
+
+class RunNotEndedError(ActorflowError):
+    """Raised when something is asked of a run that only one that has ended can do."""
+
+    code = "E428"
+
+    def __init__(self, run_id: str, what: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id!r} has not ended: {what}")
+
+
+class RunEndedError(ActorflowError):
+    """Raised when something is asked of a run that has ended."""
+
+    code = "E429"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id = run_id
+        self.status = status
+        super().__init__(f"run {run_id!r} has ended: {status}")
 
 
 class RunFailedError(ActorflowError):
@@ -213,6 +301,15 @@ class StoreFailed(ActorflowError):  # noqa: N818 - a fact about the store, as th
     """
 
     code = "E500"
+
+
+class FencedError(StoreFailed):
+    """Raised when another process has taken over the runs of this one, which was stopped or hung meanwhile.
+
+    Nothing of this process is kept from here on; what it was running goes on over there.
+    """
+
+    code = "E503"
 
 
 class StoreUnusableError(ActorflowError):

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 
 from attrs import astuple, fields, frozen
 
+from actorflow.core.breaker import BreakerReport
+from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.events import Failure, RunEnding, RunStarted
 from actorflow.core.frontier import AT_ONCE, StageState
 from actorflow.core.plan import Plan
@@ -34,7 +36,8 @@ class Frozen:
 
 RUN_FIELDS: Final = (
     "phase", "generation", "ended_at", "last_at", "is_pausing", "had_errors", "hooks_ok_count", "hooks_failed_count",
-    "stages_completed_count", "is_canceled", "stage", "closing", "spares_handlers",
+    "stages_completed_count", "is_canceled", "stage", "closing", "spares_handlers", "alive_at", "definition", "bindings",
+    "retries_spent", "is_budget_noted", "deadline_at", "is_out_of_time",
 )  # fmt: skip
 """Fields of a RunState that are JSON as they stand; the others are told one by one below."""
 
@@ -69,6 +72,10 @@ def freeze(state: RunState) -> Frozen:
         "running": list(state.running),
         "undecided": [(index, _flat_failure(failure)) for index, failure in state.undecided.items()],
         "to_fail": [(index, _flat_failure(failure)) for index, failure in state.to_fail.items()],
+        "to_bury": list(state.to_bury),
+        "signals": [(name, list(payloads)) for name, payloads in state.signals.items()],
+        "signal_ids": list(state.signal_ids),
+        "breakers": _flat_breakers(state.breakers),
         "open_count": state.frontier.open_count,
         "stages": [astuple(stage) for stage in frontier["_stages"]],
         "lists": [list(frontier[name]) for name in FRONTIER_LISTS],
@@ -108,6 +115,10 @@ def thaw(plan: Plan, body: Mapping[str, Any], rows: Iterable[Row]) -> RunState |
     state.running = dict.fromkeys(body["running"])
     state.undecided = {index: Failure(*failure) for index, failure in body["undecided"]}
     state.to_fail = {index: Failure(*failure) for index, failure in body["to_fail"]}
+    state.to_bury = dict.fromkeys(body["to_bury"])
+    state.signals = {name: list(payloads) for name, payloads in body["signals"]}
+    state.signal_ids = dict.fromkeys(body["signal_ids"])
+    _thaw_breakers(state.breakers, plan, body["breakers"])
     _thaw_tasks(state.tasks, tasks)
     for task, is_read in zip(state.tasks, plan.is_read, strict=True):
         if is_read and task.status in ENDED:
@@ -167,6 +178,31 @@ def _thaw_tasks(tasks: Sequence[TaskState], rows: Iterable[Row]) -> None:
         if len(row) > _USUAL_WIDTH:
             for name, value in zip(_RARE, _with_failure(row, _FAILURE)[_USUAL_WIDTH:], strict=True):
                 setattr(task, name, value)
+
+
+def _flat_breakers(book: BreakerBook) -> Mapping[str, Any]:
+    """A report's spec is the task's, and so left out."""
+    return {
+        "allowed": list(book.allowed),
+        "probes": list(book.probes),
+        "refused": list(book.refused.items()),
+        "to_fall_back": list(book.to_fall_back),
+        "untold": [
+            (index, told.key, told.run_id, told.task, told.attempt, told.at, told.outcome)
+            for index, told in book.untold.items()
+        ],
+    }
+
+
+def _thaw_breakers(book: BreakerBook, plan: Plan, body: Mapping[str, Any]) -> None:
+    book.allowed = dict.fromkeys(body["allowed"])
+    book.probes = dict.fromkeys(body["probes"])
+    book.refused = dict(body["refused"])
+    book.to_fall_back = dict.fromkeys(body["to_fall_back"])
+    for index, key, *rest in body["untold"]:
+        spec = plan.tasks[index].on_error.breaker
+        assert spec is not None
+        book.untold[index] = BreakerReport(key, spec, *rest)
 
 
 def _thaw_hooks(state: RunState, places: Sequence[Row], position: int, is_running: bool) -> None:

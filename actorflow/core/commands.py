@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from actorflow.core.breaker import BreakerAsk, BreakerReport
 from actorflow.core.events import (
     AttemptStarted,
     BlockingHookEvent,
@@ -37,8 +38,9 @@ class StartAttempt:
     input: Any
     env: Mapping[str, Text]
     argv: tuple[Text, ...] | None  #: the rendered items of a list command, or of a script's arguments
-    timeout: float | None
+    timeout: float | None  #: seconds; what is left of the deadline, if that is less
     idempotency_key: str
+    deadline: float | None = None  #: the task's, in seconds, where it is what ends the attempt
 
     def started(self, now: float) -> AttemptStarted:
         """The fact to commit before it is done."""
@@ -65,7 +67,27 @@ class Decide:
     agent_attempts: int  #: attempts of this agent in this generation, the failed one included
     failure: Failure
     effect: Effect  #: what it means for the run if nobody is left to try
-    fallback_value: Any = None  #: rendered, where the task has one and this was the last agent
+    fallback_value: Any = None  #: rendered, where the task has one and it may be wanted now
+    fallback_fault: str = ""  #: why it cannot be rendered
+    remaining_s: float | None = None  #: until the task's deadline; None: it has none
+    budget_left: int | None = None  #: retries that the run may still spend; None: no bound
+    is_budget_noted: bool = False  #: that there are none left has been recorded
+
+
+@frozen
+class AskBreaker:
+    """Ask whether an attempt may start; answered by BreakerAllowed or BreakerRefused. Saying it twice changes nothing."""
+
+    task: str
+    ask: BreakerAsk
+
+
+@frozen
+class TellBreaker:
+    """Tell how an attempt ended; answered by BreakerCounted, -Opened or -Closed. Saying it twice changes nothing."""
+
+    task: str
+    report: BreakerReport
 
 
 @frozen
@@ -109,4 +131,6 @@ class Finish:
         return RunFinished(now, self.outcome)
 
 
-Command: TypeAlias = StartAttempt | CancelAttempt | Decide | RunHook | CancelHook | Record | Finish
+Command: TypeAlias = (
+    StartAttempt | CancelAttempt | Decide | AskBreaker | TellBreaker | RunHook | CancelHook | Record | Finish
+)

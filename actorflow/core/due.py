@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from actorflow.core.commands import CancelAttempt, CancelHook, Command, Decide, Finish, Record
-from actorflow.core.events import Failure, RunOutcome, StageCompleted, TaskCanceled, TaskFailed, TaskSkipped
-from actorflow.core.rendering import effect_on_run, fallback_value, hook_command, run_ending, start_task
+from attrs import evolve
+
+from actorflow.core.commands import (
+    CancelAttempt,
+    CancelHook,
+    Command,
+    Decide,
+    Finish,
+    Record,
+    TellBreaker,
+)
+from actorflow.core.events import (
+    Event,
+    Failure,
+    FallbackChosen,
+    RunDeadlinePassed,
+    RunOutcome,
+    StageCompleted,
+    TaskCanceled,
+    TaskFailed,
+    TaskSkipped,
+)
+from actorflow.core.recovery import FINAL, is_past_deadline
+from actorflow.core.rendering import (
+    dead_letter,
+    effect_on_run,
+    fallback_value,
+    hook_command,
+    run_ending,
+    start_task,
+)
 from actorflow.errors import ExpressionError
 
 if TYPE_CHECKING:
@@ -16,7 +45,9 @@ if TYPE_CHECKING:
 def due_commands(state: RunState, now: float) -> list[Command]:
     """All commands due at `now`: verdicts first, then facts, then what ends or starts work."""
     if state.undecided:
-        return [_decision(state, index, failure, now) for index, failure in state.undecided.items()]
+        return _decisions(state, now)
+    if state.deadline_at is not None and now >= state.deadline_at and state.is_timed:
+        return [Record(RunDeadlinePassed(now))]
     match state.phase:
         case "tasks":
             return _task_commands(state, now)
@@ -26,20 +57,19 @@ def due_commands(state: RunState, now: float) -> list[Command]:
             return []
 
 
+def _decisions(state: RunState, now: float) -> list[Command]:
+    """Where retries are counted, one at a time: two verdicts must not spend the same retry."""
+    undecided = islice(state.undecided.items(), None if state.budget_left is None else 1)
+    return [_decision(state, index, failure, now) for index, failure in undecided]
+
+
 def _decision(state: RunState, index: int, failure: Failure, now: float) -> Command:
     task = state.tasks[index]
     spec = state.plan.tasks[index]
     effect = effect_on_run(state, index)
     if state.is_barred(index):
         return Record(TaskFailed(now, task.id, effect, failure))
-    value = None
-    if spec.on_error.has_fallback_value and task.agent_index + 1 == len(spec.agents):
-        try:
-            value = fallback_value(state, index, now)
-        except ExpressionError as error:
-            message = f"{failure.message}; and its fallback_value cannot be rendered: {error}"
-            return Record(TaskFailed(now, task.id, effect, Failure("expression", message)))
-    return Decide(
+    asked = Decide(
         task.id,
         spec,
         state.run_id,
@@ -48,15 +78,25 @@ def _decision(state: RunState, index: int, failure: Failure, now: float) -> Comm
         task.agent_attempts,
         failure,
         effect,
-        value,
+        remaining_s=None if task.deadline_at is None else task.deadline_at - now,
+        budget_left=state.budget_left,
+        is_budget_noted=state.is_budget_noted,
     )
+    is_last = task.agent_index + 1 == len(spec.agents) or failure.type in FINAL or is_past_deadline(asked)
+    if not spec.on_error.has_fallback_value or not is_last:
+        return asked
+    try:
+        return evolve(asked, fallback_value=fallback_value(state, index, now))
+    except ExpressionError as error:
+        return evolve(asked, fallback_fault=str(error))
 
 
 def _task_commands(state: RunState, now: float) -> list[Command]:
     frontier = state.frontier
-    if state.to_fail or frontier.to_skip or frontier.stages_to_complete:
-        return _facts(state, now)
-    due: list[Command] = []
+    facts = _facts(state, now)
+    if facts:
+        return [Record(fact) for fact in facts]
+    due: list[Command] = [TellBreaker(report.task, report) for report in state.breakers.untold.values()]
     if state.closing is not None:
         due.extend(
             CancelAttempt(state.tasks[i].id, state.tasks[i].attempt)
@@ -76,17 +116,23 @@ def _outcome(state: RunState) -> RunOutcome:
     return "success" if state.fatal is None else "failed"
 
 
-def _facts(state: RunState, now: float) -> list[Command]:
-    facts: list[Command] = []
+def _facts(state: RunState, now: float) -> list[Event]:
+    """What follows from the state alone."""
+    facts: list[Event] = []
+    tasks, frontier = state.tasks, state.frontier
     for index, failure in state.to_fail.items():
-        task = state.tasks[index]
-        facts.append(Record(TaskFailed(now, task.id, effect_on_run(state, index), failure)))
-    for index, reason in state.frontier.to_skip.items():
-        task = state.tasks[index]
+        facts.append(TaskFailed(now, tasks[index].id, effect_on_run(state, index), failure))
+    facts.extend(dead_letter(state, index, now) for index in state.to_bury)
+    for index in state.breakers.to_fall_back:
+        if index not in frontier.to_skip:
+            agents = state.plan.agents_of[index]
+            facts.append(FallbackChosen(now, tasks[index].id, agents[tasks[index].agent_index + 1]))
+    for index, reason in frontier.to_skip.items():
+        task = tasks[index]
         was_tried = task.status == "waiting" and task.agent is not None
-        facts.append(Record(TaskCanceled(now, task.id) if was_tried else TaskSkipped(now, task.id, reason)))
-    for number, status in state.frontier.stages_to_complete.items():
-        facts.append(Record(StageCompleted(now, state.plan.stages[number].name, status)))
+        facts.append(TaskCanceled(now, task.id) if was_tried else TaskSkipped(now, task.id, reason))
+    for number, status in frontier.stages_to_complete.items():
+        facts.append(StageCompleted(now, state.plan.stages[number].name, status))
     return facts
 
 

@@ -51,7 +51,10 @@ class GenerationStarted:
 
     at: float
     generation: int  #: from 1
-    cause: Literal["start", "resume"]
+    cause: Literal["start", "resume", "retry"]
+    tasks: tuple[
+        str, ...
+    ] = ()  #: of a retry: what is opened again, with what is below it; empty: all that has not succeeded
 
 
 @frozen
@@ -134,6 +137,118 @@ class FallbackChosen:
     at: float
     task: str
     agent: str
+
+
+@frozen
+class RetriesExhausted:
+    """All attempts that the task has with an agent are used up; a verdict follows in the same batch."""
+
+    at: float
+    task: str
+    agent: str
+    attempts: int  #: of this agent, in this generation
+
+
+@frozen
+class BudgetExhausted:
+    """A task would be retried, and the run has spent all of its retries; once per generation."""
+
+    at: float
+    task: str
+
+
+@frozen
+class BreakerAllowed:
+    """A circuit breaker lets the task's next attempt start."""
+
+    at: float
+    task: str
+    key: str
+    is_probe: bool  #: the breaker is half-open, and this attempt shows whether it may close
+
+
+@frozen
+class BreakerRefused:
+    """A circuit breaker is open: the next agent's turn, or a wait."""
+
+    at: float
+    task: str
+    key: str
+    until: float  #: when it is worth asking again
+
+
+@frozen
+class BreakerCounted:
+    """The outcome of the task's last attempt is known to its breaker, which is as it was."""
+
+    at: float
+    task: str
+    key: str
+
+
+@frozen
+class BreakerOpened:
+    """The outcome of the task's last attempt has opened its breaker."""
+
+    at: float
+    task: str
+    key: str
+    until: float  #: when it lets a probe through
+
+
+@frozen
+class BreakerClosed:
+    """A probe has succeeded: that of the task, or that of another run, whose end this one waited for."""
+
+    at: float
+    task: str | None
+    key: str
+
+
+@frozen
+class TaskDeadlinePassed:
+    """The task waited, for a retry or a breaker, until its deadline; a verdict follows in the same batch."""
+
+    at: float
+    task: str
+
+
+@frozen
+class RunDeadlinePassed:
+    """The run has used up its time: nothing new starts, what runs is canceled, and it fails."""
+
+    at: float
+
+
+@frozen
+class DeadLettered:
+    """The task's failure is nobody's business but an operator's, who may have it tried again."""
+
+    at: float
+    task: str
+    letter: str  #: its id
+    input: Any  #: what its last attempt was given; None where that can't be rendered
+    failure: Failure
+    attempts: int
+
+
+@frozen
+class SignalReceived:
+    """Somebody sent the run a named message; the same one twice is received once."""
+
+    at: float
+    name: str
+    payload: Any
+    signal_id: str
+
+
+@frozen
+class DefinitionChanged:
+    """The run goes on by another definition, in which only tasks that had not begun are other ones."""
+
+    at: float
+    definition: str  #: as in `RunStarted`
+    bindings: Mapping[str, str]  #: as in `RunStarted`, in place of what it says
 
 
 @frozen
@@ -270,10 +385,18 @@ TaskEvent: TypeAlias = (
     | RetryScheduled
     | FallbackChosen
     | FallbackValueUsed
+    | RetriesExhausted
+    | BudgetExhausted
+    | BreakerAllowed
+    | BreakerRefused
+    | BreakerCounted
+    | BreakerOpened
     | SleepStarted
+    | TaskDeadlinePassed
     | TaskFailed
     | TaskCanceled
     | TaskSkipped
+    | DeadLettered
 )
 """About one task."""
 
@@ -289,10 +412,19 @@ Event: TypeAlias = (
     | RetryScheduled
     | FallbackChosen
     | FallbackValueUsed
+    | RetriesExhausted
+    | BudgetExhausted
+    | BreakerAllowed
+    | BreakerRefused
+    | BreakerCounted
+    | BreakerOpened
+    | BreakerClosed
     | SleepStarted
+    | TaskDeadlinePassed
     | TaskFailed
     | TaskCanceled
     | TaskSkipped
+    | DeadLettered
     | StageCompleted
     | HookStarted
     | HookFinished
@@ -300,6 +432,9 @@ Event: TypeAlias = (
     | PauseRequested
     | Resumed
     | CancelRequested
+    | SignalReceived
+    | DefinitionChanged
+    | RunDeadlinePassed
     | RunEnding
     | RunFinished
 )

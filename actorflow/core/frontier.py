@@ -74,7 +74,7 @@ class Frontier:
         ]
         for number, stage in enumerate(plan.stages):
             if not stage.after and not self._stages[number].open_count:
-                self._leave_stage(number, is_passed=True)
+                self._leave_stage(number, is_passed=self._status_of_stage(number) == "success")
         self._bar_what_closed_tasks_rule_out()
 
     def startable(self, now: float, count: int) -> list[int]:

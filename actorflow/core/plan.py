@@ -124,6 +124,8 @@ class Plan:
     outputs: Template
     notifies: bool  #: whether some task has an `on_complete.notify`
     maps_outputs: bool  #: whether some task has `outputs` of its own
+    has_deadlines: bool  #: whether some task has a deadline
+    has_breakers: bool  #: whether some task has a circuit breaker
     secret_names: tuple[SecretName, ...]  #: what agents are given of the environment and of declared secrets
     is_read: tuple[bool, ...]  #: whether some template reads the task: only then is its end kept for them
 
@@ -198,6 +200,8 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
         outputs=outputs,
         notifies=any(each is not None and each.notify is not None for each in templates),
         maps_outputs=any(each is not None and each.outputs is not None for each in templates),
+        has_deadlines=any(task.deadline is not None for task in tasks),
+        has_breakers=any(task.on_error.breaker is not None for task in tasks),
         secret_names=_secret_names(performers),
         is_read=_is_read((outputs, *laid_over, *_parts(templates), *_parts(performers)), index),
     )

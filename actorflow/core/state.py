@@ -9,9 +9,11 @@ tasks, a heap of due times. The naive model in the tests computes the same from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from actorflow.core.breaker import Outcome as BreakerOutcome
+from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.commands import Command
 from actorflow.core.due import due_commands
 from actorflow.core.events import (
@@ -22,7 +24,15 @@ from actorflow.core.events import (
     AttemptStarted,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerRefused,
+    BudgetExhausted,
     CancelRequested,
+    DeadLettered,
+    DefinitionChanged,
     Event,
     Failure,
     FallbackChosen,
@@ -33,14 +43,18 @@ from actorflow.core.events import (
     HookStarted,
     PauseRequested,
     Resumed,
+    RetriesExhausted,
     RetryScheduled,
+    RunDeadlinePassed,
     RunEnding,
     RunFinished,
     RunStarted,
+    SignalReceived,
     SkipReason,
     SleepStarted,
     StageCompleted,
     TaskCanceled,
+    TaskDeadlinePassed,
     TaskEvent,
     TaskFailed,
     TaskSkipped,
@@ -49,12 +63,18 @@ from actorflow.core.frontier import Frontier
 from actorflow.core.hook_line import HookLine, HookPlace
 from actorflow.core.plan import Plan
 from actorflow.core.rendering import error_behind
-from actorflow.core.task_state import TaskState, known_of, reopen
+from actorflow.core.reopening import reopen_tasks
+from actorflow.core.task_state import TaskState, known_of
 from actorflow.core.transitions import RUN_TRANSITIONS, TASK_TRANSITIONS, RunPhase, TaskStatus
 from actorflow.errors import IllegalTransitionError
 
-CORE_VERSION = 2
+CORE_VERSION = 3
 """Recorded in RunStarted: which rules the events of a run were made by."""
+
+_HAPPENS_UNOWNED: frozenset[type[Event]] = frozenset(
+    {AttemptLost, HookLost, DefinitionChanged, SignalReceived}
+)
+"""What is recorded when a process takes a run up, or without taking it up: the time before it is nobody's."""
 
 
 class RunState:
@@ -68,6 +88,9 @@ class RunState:
         self.ending: RunEnding | None = None
         self.ended_at: float | None = None
         self.last_at = 0.0
+        self.alive_at = 0.0  #: as `last_at`, but for what may happen to a run that nobody owns
+        self.definition = ""  #: the hash under which the journal keeps it
+        self.bindings: Mapping[str, str] = {}
         self.is_pausing = False
         self.had_errors = False
         self.hooks_ok_count = 0  #: blocking hooks, over all generations
@@ -87,6 +110,14 @@ class RunState:
         )
         self.undecided: dict[int, Failure] = {}  #: failed attempts without a verdict
         self.to_fail: dict[int, Failure] = {}  #: what was lost too often
+        self.to_bury: dict[int, None] = {}  #: fatal failures that are not dead letters yet
+        self.breakers = BreakerBook(plan, self.tasks)
+        self.retries_spent = 0  #: in this generation, of `limits.retry_budget`
+        self.is_budget_noted = False
+        self.deadline_at: float | None = None  #: of the whole run
+        self.is_out_of_time = False
+        self.signals: dict[str, list[Any]] = {}  #: payloads by name, oldest first
+        self.signal_ids: dict[str, None] = {}
 
     def apply(self, event: Event) -> None:
         """Fold one event into the state.
@@ -99,6 +130,8 @@ class RunState:
             raise IllegalTransitionError("the run", self.phase, kind.__name__)
         self._appliers[kind](self, event)
         self.last_at = event.at
+        if kind not in _HAPPENS_UNOWNED:
+            self.alive_at = event.at
 
     @property
     def run_id(self) -> str:
@@ -123,16 +156,26 @@ class RunState:
 
     def _run_started(self, event: RunStarted) -> None:
         self.started = event
+        self.definition, self.bindings = event.definition, event.bindings
         self.phase = "idle"
 
     def _generation_started(self, event: GenerationStarted) -> None:
         if event.generation != self.generation + 1:
             raise IllegalTransitionError("the run", f"in generation {self.generation}", "GenerationStarted")
-        if self.generation:
-            self._reopen_tasks()
-        self.generation = event.generation
+        for name in event.tasks:
+            found = self.plan.index.get(name)
+            status = "unknown" if found is None else self.tasks[found].status
+            if status in ("unknown", "success"):
+                raise IllegalTransitionError(f"task {name!r}", status, "GenerationStarted")
         self.ending = self.ended_at = self.fatal = self.closing = None
         self.is_pausing = self.had_errors = self.is_canceled = self.spares_handlers = False
+        if self.generation:
+            self._reopen(event.tasks)
+        self.generation = event.generation
+        self.retries_spent = 0
+        self.is_budget_noted = self.is_out_of_time = False
+        deadline = self.plan.spec.limits.deadline
+        self.deadline_at = None if deadline is None else event.at + deadline
         self.stage = ""
         self.phase = "setup"
         self.hooks = HookLine(("pre_workflow", i) for i in range(len(self.plan.hooks.of("pre_workflow"))))
@@ -147,6 +190,8 @@ class RunState:
         number = task.attempt if task.loss else task.attempt + 1
         if event.attempt != number or event.loss != task.loss:
             raise IllegalTransitionError(f"task {task.id!r}", f"at attempt {task.attempt}", "AttemptStarted")
+        if self.plan.has_breakers:
+            self.breakers.start(index)
         if task.started_at is None:
             task.started_at = event.at
             if index in self.plan.handlers:
@@ -155,6 +200,7 @@ class RunState:
             task.restarted_at = event.at
         if not task.loss:
             task.agent_attempts += 1
+        self._begin_deadline(index, event.at)
         task.status = status
         task.attempt = number
         task.agent = event.agent
@@ -164,6 +210,7 @@ class RunState:
     def _attempt_succeeded(self, event: AttemptSucceeded) -> None:
         index, task, _ = self._next_running(event)
         task.output = event.output
+        self._note_end(index, "success", event.at)
         self._end(index, "success", event.at)
 
     def _attempt_failed(self, event: AttemptFailed | AttemptTimedOut) -> None:
@@ -173,9 +220,11 @@ class RunState:
         task.failure = event.failure
         del self.running[index]
         self.undecided[index] = event.failure
+        self._note_end(index, "failure", event.at)
 
     def _attempt_canceled(self, event: AttemptCanceled) -> None:
         index, _, _ = self._next_running(event)
+        self._note_end(index, "released", event.at)
         self._end(index, "canceled", event.at)
 
     def _attempt_lost(self, event: AttemptLost) -> None:
@@ -196,6 +245,7 @@ class RunState:
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         index, task, status = self._next(event)
         task.status = status
+        self.retries_spent += 1
         del self.undecided[index]
         self._wait_until(index, event.due_at)
 
@@ -205,11 +255,53 @@ class RunState:
             raise IllegalTransitionError(
                 f"task {task.id!r}", f"without {event.agent!r} next", "FallbackChosen"
             )
+        if task.status == "waiting" and index not in self.breakers.to_fall_back:
+            raise IllegalTransitionError(f"task {task.id!r}", "not refused", "FallbackChosen")
         task.status = status
         task.agent_index += 1
-        task.agent_attempts = 0
-        del self.undecided[index]
+        task.agent_attempts = task.loss = 0
+        self.undecided.pop(index, None)
+        self.breakers.to_fall_back.pop(index, None)
         self._wait_until(index, event.at)
+
+    def _used_up(self, event: RetriesExhausted | BudgetExhausted) -> None:
+        self._next(event)
+        if isinstance(event, BudgetExhausted):
+            self.is_budget_noted = True
+
+    def _breaker_allowed(self, event: BreakerAllowed) -> None:
+        index, _, _ = self._next(event)
+        self.breakers.allow(index, is_probe=event.is_probe)
+
+    def _breaker_refused(self, event: BreakerRefused) -> None:
+        index, task, status = self._next(event)
+        task.status = status
+        self._begin_deadline(index, event.at)
+        self.breakers.refuse(index, event.key)
+        until = event.at if index in self.breakers.to_fall_back else event.until
+        self._wait_until(index, until if task.deadline_at is None else min(until, task.deadline_at))
+
+    def _breaker_told(self, event: BreakerCounted | BreakerOpened) -> None:
+        index = self.plan.index.get(event.task, -1)
+        if index not in self.breakers.untold:
+            raise IllegalTransitionError(f"task {event.task!r}", "not counted", type(event).__name__)
+        del self.breakers.untold[index]
+
+    def _breaker_closed(self, event: BreakerClosed) -> None:
+        if event.task is not None:
+            self._breaker_told(BreakerCounted(event.at, event.task, event.key))
+        for index in self.breakers.waiting_for(event.key):
+            self._wait_until(index, event.at)
+
+    def _task_deadline_passed(self, event: TaskDeadlinePassed) -> None:
+        index, task, status = self._next(event)
+        if task.deadline_at is None or event.at < task.deadline_at:
+            raise IllegalTransitionError(f"task {task.id!r}", "within its deadline", "TaskDeadlinePassed")
+        task.status = status
+        task.loss = 0
+        self.breakers.drop(self.run_id, index, event.at)
+        deadline = self.plan.tasks[index].deadline
+        self.undecided[index] = Failure("timeout", f"not done within its deadline of {deadline:g} s")
 
     def _fallback_value_used(self, event: FallbackValueUsed) -> None:
         index, task, _ = self._next(event)
@@ -236,6 +328,14 @@ class RunState:
                 self.fatal = (task.id, event.failure)
             if self.plan.tasks[index].on_error.strategy == "abort":
                 self._close("aborted", spares_handlers=True)
+            if not self.is_canceled:
+                self.to_bury[index] = None
+
+    def _dead_lettered(self, event: DeadLettered) -> None:
+        index, _, _ = self._next(event)
+        if index not in self.to_bury:
+            raise IllegalTransitionError(f"task {event.task!r}", "no dead letter to be", "DeadLettered")
+        del self.to_bury[index]
 
     def _task_canceled(self, event: TaskCanceled) -> None:
         index, _, _ = self._next(event)
@@ -279,8 +379,10 @@ class RunState:
     def _pause_requested(self, _: PauseRequested) -> None:
         self.is_pausing = True
 
-    def _resumed(self, _: Resumed) -> None:
+    def _resumed(self, event: Resumed) -> None:
         self.is_pausing = False
+        self.breakers.allowed.clear()  # long ago: they are asked again
+        self._prolong(max(0.0, event.at - self.alive_at))
 
     def _cancel_requested(self, _: CancelRequested) -> None:
         if self.phase == "ending":
@@ -288,6 +390,31 @@ class RunState:
         self.is_canceled = True
         self.is_pausing = False  # it is to end, not to wait
         self._close("canceled", spares_handlers=False)
+        self._enter_tasks_when_set_up()
+
+    def _signal_received(self, event: SignalReceived) -> None:
+        if event.signal_id in self.signal_ids:
+            raise IllegalTransitionError(
+                "the run", f"told signal {event.signal_id!r} before", "SignalReceived"
+            )
+        self.signal_ids[event.signal_id] = None
+        self.signals.setdefault(event.name, []).append(event.payload)
+
+    def _definition_changed(self, event: DefinitionChanged) -> None:
+        """The plan is that of the last definition from the first event on: whoever reads a run sees to that."""
+        self.definition, self.bindings = event.definition, event.bindings
+
+    def _run_deadline_passed(self, event: RunDeadlinePassed) -> None:
+        if self.deadline_at is None or self.is_out_of_time or event.at < self.deadline_at:
+            raise IllegalTransitionError("the run", "within its deadline", "RunDeadlinePassed")
+        self.is_out_of_time = True
+        if self.fatal is None:
+            deadline = self.plan.spec.limits.deadline
+            self.fatal = (
+                None,
+                Failure("timeout", f"the run was not done within its deadline of {deadline:g} s"),
+            )
+        self._close("aborted", spares_handlers=False)
         self._enter_tasks_when_set_up()
 
     def _run_ending(self, event: RunEnding) -> None:
@@ -315,12 +442,29 @@ class RunState:
         return due_commands(self, now)
 
     def next_due_at(self) -> float | None:
-        """When the next waiting task is due, if time alone can start one."""
+        """When time alone changes something: a waiting task is due, or the run's deadline has come."""
+        ends_at = self.deadline_at if self.is_timed else None
         if self.phase != "tasks" or self.is_pausing or not self.free_slots:
-            return None
+            return ends_at
         if self.closing and not self.spares_handlers:
-            return None
-        return self.frontier.next_due_at()
+            return ends_at
+        due_at = self.frontier.next_due_at()
+        return due_at if ends_at is None else ends_at if due_at is None else min(due_at, ends_at)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the run's deadline can still end it."""
+        has_work = self.phase == "setup" or (self.phase == "tasks" and self.frontier.open_count > 0)
+        is_counting = has_work and not self.is_pausing
+        return (
+            self.deadline_at is not None and is_counting and not self.is_out_of_time and not self.is_canceled
+        )
+
+    @property
+    def budget_left(self) -> int | None:
+        """Retries that the run may still spend in this generation; None: no bound."""
+        budget = self.plan.spec.limits.retry_budget
+        return None if budget is None else max(0, budget - self.retries_spent)
 
     @property
     def free_slots(self) -> int:
@@ -355,9 +499,15 @@ class RunState:
         task.status = status
         task.ended_at = at
         self.running.pop(index, None)
+        if self.plan.has_breakers:
+            self.breakers.drop(self.run_id, index, at)
         if self.plan.is_read[index]:
             self.known[task.id] = known_of(task)
         self.frontier.end(index)
+
+    def _note_end(self, index: int, outcome: BreakerOutcome, at: float) -> None:
+        if self.plan.has_breakers:
+            self.breakers.note_end(self.run_id, index, outcome, at)
 
     def _wait_until(self, index: int, due_at: float) -> None:
         self.frontier.wait_until(index, due_at)
@@ -384,21 +534,33 @@ class RunState:
         if self.phase == "setup" and not self.hooks.is_running and (self.hooks.is_done or self.closing):
             self.phase = "tasks"
 
-    def _reopen_tasks(self) -> None:
-        """Reopen what did not succeed, what was skipped because of it, and `when` skips below any of these."""
-        again: set[int] = set()
-        for index in self.plan.order:
-            task = self.tasks[index]
-            was_for_itself = task.status == "success" or task.reason == "when"
-            is_below = task.reason == "when" and not again.isdisjoint(self.plan.before(index))
-            if not was_for_itself or is_below:
-                again.add(index)
-                first = task.reached_by
-                reopen(task)
-                task.reached_by = first if first not in again else None
-                self.known.pop(task.id, None)
+    def _reopen(self, only: Sequence[str]) -> None:
+        """Open tasks again for another generation; what failed and is left as it is fails that one too."""
+        for index in reopen_tasks(self.plan, self.tasks, only):
+            self.known.pop(self.tasks[index].id, None)
         self.to_fail.clear()
+        self.to_bury.clear()
+        self.breakers = BreakerBook(self.plan, self.tasks)
+        left = [task for task in self.tasks if task.status == "failed"] if only else []
+        self.had_errors = bool(left)
+        for task in left:
+            if task.effect == "fatal" and task.failure is not None and self.fatal is None:
+                self.fatal = (task.id, task.failure)
         self.frontier = Frontier(self.plan, self.tasks)
+
+    def _begin_deadline(self, index: int, at: float) -> None:
+        task, deadline = self.tasks[index], self.plan.tasks[index].deadline
+        if deadline is not None and task.deadline_at is None:
+            task.deadline_at = at + deadline
+
+    def _prolong(self, gap_s: float) -> None:
+        """Deadlines do not count the time in which nobody owned the run."""
+        if self.deadline_at is not None:
+            self.deadline_at += gap_s
+        if self.plan.has_deadlines:
+            for task in self.tasks:
+                if task.deadline_at is not None and task.ended_at is None:
+                    task.deadline_at += gap_s
 
     _appliers: ClassVar[dict[type[Event], Callable[[RunState, Any], None]]] = {
         RunStarted: _run_started,
@@ -412,8 +574,17 @@ class RunState:
         RetryScheduled: _retry_scheduled,
         FallbackChosen: _fallback_chosen,
         FallbackValueUsed: _fallback_value_used,
+        RetriesExhausted: _used_up,
+        BudgetExhausted: _used_up,
+        BreakerAllowed: _breaker_allowed,
+        BreakerRefused: _breaker_refused,
+        BreakerCounted: _breaker_told,
+        BreakerOpened: _breaker_told,
+        BreakerClosed: _breaker_closed,
         SleepStarted: _sleep_started,
+        TaskDeadlinePassed: _task_deadline_passed,
         TaskFailed: _task_failed,
+        DeadLettered: _dead_lettered,
         TaskCanceled: _task_canceled,
         TaskSkipped: _task_skipped,
         StageCompleted: _stage_completed,
@@ -423,6 +594,9 @@ class RunState:
         PauseRequested: _pause_requested,
         Resumed: _resumed,
         CancelRequested: _cancel_requested,
+        SignalReceived: _signal_received,
+        DefinitionChanged: _definition_changed,
+        RunDeadlinePassed: _run_deadline_passed,
         RunEnding: _run_ending,
         RunFinished: _run_finished,
     }

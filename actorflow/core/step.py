@@ -7,12 +7,13 @@ and go on after a crash.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
 
 from actorflow.core.commands import (
+    AskBreaker,
     CancelAttempt,
     CancelHook,
     Decide,
@@ -20,6 +21,7 @@ from actorflow.core.commands import (
     Record,
     RunHook,
     StartAttempt,
+    TellBreaker,
 )
 from actorflow.core.events import (
     AttemptLost,
@@ -30,7 +32,7 @@ from actorflow.core.events import (
 )
 from actorflow.core.state import RunState
 
-Action: TypeAlias = StartAttempt | CancelAttempt | RunHook | CancelHook | Finish
+Action: TypeAlias = StartAttempt | CancelAttempt | AskBreaker | TellBreaker | RunHook | CancelHook | Finish
 """A command that a driver performs; the others have become events."""
 
 
@@ -42,7 +44,7 @@ class Step:
     actions: list[Action]
 
 
-def settle(state: RunState, now: float, decide: Callable[[Decide], Event]) -> Step:
+def settle(state: RunState, now: float, decide: Callable[[Decide], Sequence[Event]]) -> Step:
     """Ask for commands and apply the events that they imply, until nothing more follows.
 
     Only facts and verdicts have consequences within a step: what starts or ends work has none before it is done.
@@ -56,23 +58,32 @@ def settle(state: RunState, now: float, decide: Callable[[Decide], Event]) -> St
             match command:
                 case StartAttempt() | RunHook() | Finish():
                     actions.append(command)
-                    event: Event = command.started(now)
+                    implied: Sequence[Event] = (command.started(now),)
                 case Record():
                     has_consequences = True
-                    event = command.event
+                    implied = (command.event,)
                 case Decide():
                     has_consequences = True
-                    event = decide(command)
-                case CancelAttempt() | CancelHook():
+                    implied = decide(command)
+                case CancelAttempt() | CancelHook() | AskBreaker() | TellBreaker():
                     actions.append(command)
                     continue
-            state.apply(event)
-            events.append(event)
+            for event in implied:
+                state.apply(event)
+                events.append(event)
     return Step(events, actions)
 
 
-def next_generation(state: RunState, now: float) -> GenerationStarted:
-    """The event that starts the first pass of a run, or the next one after an end."""
+def next_generation(state: RunState, now: float, retried: Sequence[str] = ()) -> GenerationStarted:
+    """The event that starts the first pass of a run, or the next one after an end.
+
+    Args:
+        state: new, or ended.
+        now: the time.
+        retried: the only tasks that an operator wants tried again; none: all that has not succeeded.
+    """
+    if retried:
+        return GenerationStarted(now, state.generation + 1, "retry", tuple(retried))
     return GenerationStarted(now, state.generation + 1, "resume" if state.generation else "start")
 
 

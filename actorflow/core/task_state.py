@@ -25,6 +25,7 @@ class TaskState:
     agent_attempts: int = 0  #: attempts of that agent in this generation
     agent: str | None = None  #: the last one that was tried
     due_at: float = 0.0  #: of a waiting task
+    deadline_at: float | None = None  #: when it has used up its deadline, from its first attempt on
     output: Any = None
     failure: Failure | None = None
     effect: Effect | None = None  #: of a failed task
@@ -60,4 +61,4 @@ def reopen(task: TaskState) -> None:
     task.reason = task.failure = task.agent = task.output = None
     task.started_at = task.restarted_at = task.ended_at = None
     task.loss = task.losses = task.agent_index = task.agent_attempts = 0
-    task.effect = task.reached_by = task.led_by = None
+    task.effect = task.reached_by = task.led_by = task.deadline_at = None

@@ -14,7 +14,15 @@ from actorflow.core.events import (
     AttemptStarted,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerRefused,
+    BudgetExhausted,
     CancelRequested,
+    DeadLettered,
+    DefinitionChanged,
     Event,
     FallbackChosen,
     FallbackValueUsed,
@@ -24,13 +32,17 @@ from actorflow.core.events import (
     HookStarted,
     PauseRequested,
     Resumed,
+    RetriesExhausted,
     RetryScheduled,
+    RunDeadlinePassed,
     RunEnding,
     RunFinished,
     RunStarted,
+    SignalReceived,
     SleepStarted,
     StageCompleted,
     TaskCanceled,
+    TaskDeadlinePassed,
     TaskFailed,
     TaskSkipped,
 )
@@ -45,6 +57,8 @@ post_workflow hooks."""
 TASK_TRANSITIONS: dict[tuple[TaskStatus, type[Event]], TaskStatus] = {
     ("pending", AttemptStarted): "running",
     ("pending", SleepStarted): "waiting",
+    ("pending", BreakerAllowed): "pending",
+    ("pending", BreakerRefused): "waiting",
     ("pending", TaskSkipped): "skipped",
     ("pending", TaskFailed): "failed",  # its input could not be rendered
     ("running", AttemptSucceeded): "success",
@@ -52,15 +66,23 @@ TASK_TRANSITIONS: dict[tuple[TaskStatus, type[Event]], TaskStatus] = {
     ("running", AttemptTimedOut): "deciding",
     ("running", AttemptCanceled): "canceled",
     ("running", AttemptLost): "waiting",
+    ("deciding", RetriesExhausted): "deciding",
+    ("deciding", BudgetExhausted): "deciding",
     ("deciding", RetryScheduled): "waiting",
     ("deciding", FallbackChosen): "waiting",
     ("deciding", FallbackValueUsed): "success",
     ("deciding", TaskFailed): "failed",
+    ("waiting", BreakerAllowed): "waiting",
+    ("waiting", BreakerRefused): "waiting",
+    ("waiting", FallbackChosen): "waiting",  # its agent's breaker is open
+    ("waiting", TaskDeadlinePassed): "deciding",
     ("waiting", AttemptStarted): "running",
     ("waiting", TaskCanceled): "canceled",
     ("waiting", TaskSkipped): "skipped",  # before its first attempt
     ("waiting", TaskFailed): "failed",  # lost too often, or its input could not be rendered
+    ("failed", DeadLettered): "failed",
 }
+"""What a breaker is told of an outcome (BreakerCounted, -Opened, -Closed) changes no status, and comes when it comes."""
 
 _TASK_EVENTS: tuple[type[Event], ...] = (
     AttemptSucceeded,
@@ -71,10 +93,19 @@ _TASK_EVENTS: tuple[type[Event], ...] = (
     RetryScheduled,
     FallbackChosen,
     FallbackValueUsed,
+    RetriesExhausted,
+    BudgetExhausted,
+    BreakerAllowed,
+    BreakerRefused,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerClosed,
     SleepStarted,
+    TaskDeadlinePassed,
     TaskFailed,
     TaskCanceled,
     TaskSkipped,
+    DeadLettered,
     StageCompleted,
 )
 
@@ -95,8 +126,11 @@ RUN_TRANSITIONS: dict[tuple[RunPhase, type[Event]], RunPhase] = {
     **{
         (phase, event): phase
         for phase in ("setup", "tasks", "ending")
-        for event in (PauseRequested, Resumed, CancelRequested)
+        for event in (PauseRequested, Resumed, CancelRequested, SignalReceived, DefinitionChanged)
     },
+    ("ended", DefinitionChanged): "ended",
+    ("setup", RunDeadlinePassed): "setup",
+    ("tasks", RunDeadlinePassed): "tasks",
 }
 """The step from `setup` to `tasks` is not an event of its own: it is the end of the last pre_workflow hook."""
 

@@ -18,7 +18,6 @@ from actorflow.spec.model import (
     HookLists,
     HookSpec,
     HttpRunner,
-    Limits,
     TaskSpec,
     WorkflowSpec,
     shell_item,
@@ -37,7 +36,6 @@ def unsupported(spec: WorkflowSpec) -> tuple[Problem, ...]:
         spec: a workflow that could run: one with several entries must have been `chosen`.
     """
     found = (
-        *_of_limits(spec.limits),
         *_of_agents(spec),
         *(row for task in spec.tasks for row in _of_task(task)),
         *_of_hooks("hooks", spec.hooks),
@@ -47,20 +45,9 @@ def unsupported(spec: WorkflowSpec) -> tuple[Problem, ...]:
     return tuple(Problem("E190", f"{place}: {what} cannot run yet", file=file) for place, what in found)
 
 
-_LIMITS: Final[tuple[tuple[str, Callable[[Limits], bool]], ...]] = (
-    ("retry_budget", lambda limits: limits.retry_budget is not None),
-    ("deadline", lambda limits: limits.deadline is not None),
-)
-
 _TASK: Final[tuple[tuple[str, str, Callable[[TaskSpec], bool]], ...]] = (
     ("loop", "a task in a loop", lambda task: task.loop is not None),
     ("http", "an HTTP request", lambda task: isinstance(task.runner, HttpRunner)),
-    ("deadline", "a task with a deadline", lambda task: task.deadline is not None),
-    (
-        "on_error.circuit_breaker",
-        "a task with a circuit breaker",
-        lambda task: task.on_error.breaker is not None,
-    ),
 )
 """By key: what of a task cannot run, and how it is told that a task has it."""
 
@@ -71,12 +58,6 @@ _RUN_EVENTS: Final[dict[HookEvent, HookSpec]] = {
     "on_stage_complete": HookSpec(mode="async"),
 }
 """The events that are told of, and what a command on each says where it says no more than it must."""
-
-
-def _of_limits(limits: Limits) -> Iterator[_Found]:
-    for key, is_given in _LIMITS:
-        if is_given(limits):
-            yield f"limits.{key}", "a workflow with this limit"
 
 
 def _of_agents(spec: WorkflowSpec) -> Iterator[_Found]:

@@ -1,0 +1,162 @@
+"""The circuit breaker: one state machine for each key of a store, shared by all runs there.
+
+```
+closed ──threshold failures within window──► open ──cooldown──► half-open: one probe is let through
+   ▲                                          ▲                     │
+   └───────────── it succeeds ────────────────┼─────────────────────┤
+                                              └───── it fails ──────┘
+```
+
+It is pure: the journal reads a breaker, asks here, and writes what comes of it within one transaction, so that no two
+processes can both have the probe. Who reports an outcome twice (because it was killed before it was told the answer) is
+given the same answer, and nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from attrs import evolve, frozen
+
+from actorflow.spec.model import BreakerSpec
+
+Outcome: TypeAlias = Literal["success", "failure", "released"]
+"""How what was let through has ended; `released`: it came to no end of its own."""
+
+
+@frozen
+class Breaker:
+    """What is kept under a key; times are epoch seconds of the runs' clocks."""
+
+    failures: tuple[
+        tuple[float, str], ...
+    ] = ()  #: when, and of which attempt; those within a window, oldest first
+    until: float | None = (
+        None  #: None: closed; else no attempt before then, and one probe at a time from then on
+    )
+    probe: str | None = None  #: who has been let through to try: see `BreakerAsk.holder`
+    changed_by: str = ""  #: the attempt whose outcome opened or closed it last
+
+
+CLOSED = Breaker()
+
+
+@frozen
+class BreakerAsk:
+    """May this task start an attempt?"""
+
+    key: str
+    spec: BreakerSpec
+    run_id: str
+    task: str
+
+    @property
+    def holder(self) -> str:
+        """Who it is for: asked again, the same one has the probe still."""
+        return f"{self.run_id}/{self.task}"
+
+
+@frozen
+class BreakerReport:
+    """How an attempt ended that a breaker had let through."""
+
+    key: str
+    spec: BreakerSpec
+    run_id: str
+    task: str
+    attempt: int
+    at: float
+    outcome: Outcome
+
+    @property
+    def holder(self) -> str:
+        """As in `BreakerAsk`."""
+        return f"{self.run_id}/{self.task}"
+
+    @property
+    def id(self) -> str:
+        """Names the outcome, whoever reports it and how often."""
+        return f"{self.run_id}/{self.task}/{self.attempt}"
+
+
+@frozen
+class Allowed:
+    """The attempt may start."""
+
+    is_probe: bool
+
+
+@frozen
+class Refused:
+    """Not before `until`; and then, should somebody else have the probe, not before another time."""
+
+    until: float
+
+
+@frozen
+class Counted:
+    """The outcome is noted."""
+
+    change: Literal["opened", "closed"] | None
+    until: float | None = None  #: where it opened: as in `Refused`
+
+
+BreakerAnswer: TypeAlias = Allowed | Refused | Counted
+
+
+def ask(
+    breaker: Breaker, question: BreakerAsk, now: float, *, is_probe_held: bool
+) -> tuple[Breaker, Allowed | Refused]:
+    """Say whether an attempt may start, and what the breaker is afterwards.
+
+    Args:
+        breaker: as it is kept.
+        question: who wants to start.
+        now: the time.
+        is_probe_held: whether the run of `breaker.probe` is still somebody's; a probe of nobody's is free again.
+    """
+    if breaker.until is None:
+        return breaker, Allowed(is_probe=False)
+    cooldown = question.spec.cooldown
+    if breaker.probe == question.holder:
+        return breaker, Allowed(is_probe=True)
+    if now < breaker.until:
+        # never longer than a cooldown from now, also where the clock that opened it was ahead of ours
+        until = min(breaker.until, now + cooldown)
+        return evolve(breaker, until=until), Refused(until)
+    if breaker.probe is not None and is_probe_held:
+        return breaker, Refused(now + cooldown)
+    return evolve(breaker, probe=question.holder), Allowed(is_probe=True)
+
+
+def report(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
+    """Count an outcome; say whether it opened or closed the breaker, and what the breaker is afterwards."""
+    if breaker.changed_by == told.id and told.outcome != "released":  # told before
+        change: Literal["opened", "closed"] = "closed" if breaker.until is None else "opened"
+        return breaker, Counted(change, breaker.until)
+    if breaker.until is None:
+        return _count(breaker, told) if told.outcome == "failure" else (breaker, Counted(None))
+    if breaker.probe != told.holder:
+        return breaker, Counted(None)  # it began before the breaker opened, and changes nothing
+    match told.outcome:
+        case "success":
+            return Breaker(changed_by=told.id), Counted("closed")
+        case "failure":
+            return _opened(breaker, told)
+        case "released":
+            return evolve(breaker, probe=None), Counted(None)
+
+
+def _count(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
+    recent = [each for each in breaker.failures if abs(told.at - each[0]) < told.spec.window]
+    if all(each[1] != told.id for each in recent):
+        recent.append((told.at, told.id))
+    counted = evolve(breaker, failures=tuple(recent))
+    if len(recent) >= told.spec.threshold:
+        return _opened(counted, told)
+    return counted, Counted(None)
+
+
+def _opened(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
+    until = told.at + told.spec.cooldown
+    return Breaker(breaker.failures, until, None, told.id), Counted("opened", until)
