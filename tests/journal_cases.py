@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from actorflow.core.breaker import BreakerAsk, BreakerReport
 from actorflow.core.events import (
     AttemptFailed,
     AttemptStarted,
@@ -21,6 +22,7 @@ from actorflow.core.events import (
 from actorflow.journal import (
     Append,
     CreateRun,
+    DeadLetter,
     Delivery,
     Journal,
     RecordDeliveries,
@@ -28,6 +30,7 @@ from actorflow.journal import (
     RunSummary,
     SaveCheckpoint,
 )
+from actorflow.spec.model import BreakerSpec
 
 RUNNING = RunSummary("running", 1, 1000.0, None)
 ENDED = RunSummary("success", 1, 1000.0, 2000.5)
@@ -82,6 +85,24 @@ def finished(number: int, output: object) -> list[Event]:
 
 def save(run_id: str, seq: int, rows: Sequence[Sequence[Any]] = ((1, "a"), (2, None))) -> SaveCheckpoint:
     return SaveCheckpoint(run_id, seq, 1, {"phase": "tasks"}, rows)
+
+
+def letter(run_id: str, task: str, at: float = 5.0, generation: int = 1) -> DeadLetter:
+    return DeadLetter(f"{run_id}/{generation}/{task}", "task", run_id, task, "ValueError: näh", at, 7)
+
+
+#: two failures within a minute open it for half a minute
+BREAKER = BreakerSpec(threshold=2, window=60.0, cooldown=30.0)
+
+
+def ask(run_id: str, task: str = "t", key: str = "bank") -> BreakerAsk:
+    return BreakerAsk(key, BREAKER, run_id, task)
+
+
+def told(
+    run_id: str, attempt: int, at: float, outcome: Any = "failure", task: str = "t", key: str = "bank"
+) -> BreakerReport:
+    return BreakerReport(key, BREAKER, run_id, task, attempt, at, outcome)
 
 
 def ok(journal: Journal, *writes: Any) -> None:

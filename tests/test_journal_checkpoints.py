@@ -9,10 +9,23 @@ from random import Random
 
 import apsw
 import pytest
-from journal_cases import BODY, Append, beginning, contents, create, ok, save, spawn, step, write_history
+from journal_cases import (
+    BODY,
+    Append,
+    beginning,
+    contents,
+    create,
+    letter,
+    ok,
+    save,
+    spawn,
+    step,
+    write_history,
+)
 
 from actorflow.errors import StoreDamagedError
-from actorflow.journal import KeepDefinition
+from actorflow.journal import KeepDeadLetter, KeepDefinition
+from actorflow.journal.schema import SCHEMA_VERSION
 from actorflow.journal.sqlite import SqliteJournal
 
 ROWS = [[number, "success", {"n": number}] for number in range(600)]
@@ -175,13 +188,17 @@ journal.commit([Append("r", 3, step(0)), save("r", 4)])
     journal.close()
 
 
-# Stores of schema 1
+# Stores of earlier schemas
+
+OLD = {"0.1-spine": 1, "0.2-format": 2}
 
 
-@pytest.fixture
-def old(tmp_path):
-    golden = Path(__file__).parent / "golden" / "0.1-spine.db"
-    return shutil.copy(golden, tmp_path / "old.db")
+@pytest.fixture(params=OLD)
+def old(request, tmp_path):
+    golden = Path(__file__).parent / "golden" / f"{request.param}.db"
+    path = shutil.copy(golden, tmp_path / f"{request.param}.db")
+    assert version(path) == OLD[request.param]
+    return path
 
 
 def version(path: Path) -> int:
@@ -195,14 +212,14 @@ def test_a_store_of_an_older_schema_gets_what_it_lacks_and_keeps_what_it_has(old
     db = apsw.Connection(str(old), flags=apsw.SQLITE_OPEN_READONLY)
     before = [db.execute(f"SELECT * FROM {table}").fetchall() for table in ("batches", "runs", "deliveries")]
     db.close()
-    assert version(old) == 1
     journal = SqliteJournal(str(old))
     write_history(journal)
-    ok(journal, save("run-a", 14), KeepDefinition("k", "d1", BODY))
+    ok(journal, save("run-a", 14), KeepDefinition("k", "d1", BODY), KeepDeadLetter(letter("run-a", "t")))
     assert journal.checkpoint("run-a").seq == 14
+    assert journal.dead_letters() == [letter("run-a", "t")]
     said = contents(journal)
     journal.close()
-    assert version(old) == 2
+    assert version(old) == SCHEMA_VERSION
     again = SqliteJournal(str(old))
     assert contents(again) == said
     again.close()
@@ -222,6 +239,6 @@ SqliteJournal(sys.argv[1])
     process = spawn(script, old)
     process.communicate()
     assert process.returncode == 9
-    assert version(old) == 1
+    assert version(old) == OLD[old.stem]
     SqliteJournal(str(old)).close()
-    assert version(old) == 2
+    assert version(old) == SCHEMA_VERSION

@@ -10,14 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorflow.core import events
-from actorflow.core.events import AttemptStarted, AttemptSucceeded, Event, Failure, Resumed, RunEnding
+from actorflow.core.events import (
+    AttemptStarted,
+    AttemptSucceeded,
+    Event,
+    Failure,
+    GenerationStarted,
+    Resumed,
+    RunEnding,
+)
 from actorflow.errors import StoreDamagedError
-from actorflow.journal.codec import REGISTRY, decode_events, encode_events
+from actorflow.journal.codec import EARLIER, REGISTRY, decode_events, encode_events
 
 #: the format of every store that was ever written: lines are added here, never changed
 FROZEN_TAGS = {
     "run_started": (1, "at run_id workflow definition inputs env bindings flags core_version"),
-    "generation_started": (1, "at generation cause"),
+    "generation_started": (2, "at generation cause tasks"),
     "attempt_started": (1, "at task attempt loss agent"),
     "attempt_succeeded": (1, "at task attempt output record"),
     "attempt_failed": (1, "at task attempt failure"),
@@ -40,6 +48,24 @@ FROZEN_TAGS = {
     "cancel_requested": (1, "at cause"),
     "run_ending": (1, "at outcome outputs failure task"),
     "run_finished": (1, "at outcome"),
+    "retries_exhausted": (1, "at task agent attempts"),
+    "budget_exhausted": (1, "at task"),
+    "breaker_allowed": (1, "at task key is_probe"),
+    "breaker_refused": (1, "at task key until"),
+    "breaker_counted": (1, "at task key"),
+    "breaker_opened": (1, "at task key until"),
+    "breaker_closed": (1, "at task key"),
+    "task_deadline_passed": (1, "at task"),
+    "dead_lettered": (1, "at task letter input failure attempts"),
+    "signal_received": (1, "at name payload signal_id"),
+    "definition_changed": (1, "at definition bindings"),
+    "run_deadline_passed": (1, "at"),
+}
+
+#: what earlier versions wrote, and what it is read as
+FROZEN_ROWS = {
+    '["generation_started",1,1.5,2,"resume"]': GenerationStarted(1.5, 2, "resume"),
+    '["generation_started",2,1.5,2,"retry",["a","b"]]': GenerationStarted(1.5, 2, "retry", ("a", "b")),
 }
 
 KINDS: tuple[type, ...] = typing.get_args(Event)
@@ -62,11 +88,14 @@ def strategy_of(hint: object) -> st.SearchStrategy[object]:
         return json_values
     if typing.get_origin(hint) is typing.Literal:
         return st.sampled_from(typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return st.lists(st.text(), max_size=3).map(tuple)
     options = typing.get_args(hint) if "|" in str(hint) else (hint,)
     known = {
         str: st.text(),
         int: st.integers(0, 2**62),
         float: st.floats(allow_nan=False, allow_infinity=False),
+        bool: st.booleans(),
         Failure: failures,
         type(None): st.none(),
     }
@@ -104,6 +133,16 @@ def test_every_member_of_the_union_has_exactly_one_tag():
 def test_tags_versions_and_fields_are_those_of_every_store_ever_written():
     found = {tag: (version, " ".join(one.name for one in fields(kind))) for tag, version, kind in REGISTRY}
     assert found == FROZEN_TAGS
+
+
+@pytest.mark.parametrize("row", FROZEN_ROWS)
+def test_what_any_version_wrote_is_read_with_defaults_for_what_it_lacked(row):
+    assert decode_events(f"[{row}]".encode(), "run", 1) == [FROZEN_ROWS[row]]
+
+
+def test_every_version_below_the_current_one_is_still_read():
+    below = {(tag, older) for tag, version, _ in REGISTRY for older in range(1, version)}
+    assert set(EARLIER) == below
 
 
 def test_an_event_is_a_short_array_that_people_can_read():

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import apsw
 import pytest
-from journal_cases import beginning, create, delivery, ok, step
+from journal_cases import beginning, create, delivery, letter, ok, step, told
 
 from actorflow.errors import ActorflowError, StoreFailed, StoreUnusableError
-from actorflow.journal import Append, RecordDeliveries
+from actorflow.journal import Append, KeepDeadLetter, RecordDeliveries, Release
 from actorflow.journal.sqlite import SqliteJournal
 
 STEPS = 3
@@ -86,6 +86,12 @@ def work(path: str, acknowledged: list[int]) -> SqliteJournal:
             acknowledged.append(4 + 2 * number)
             journal.maintain()
         assert journal.commit([RecordDeliveries("r", [delivery(1)], 2)]) == [None]
+        journal.post("r", "pause", {})
+        journal.commit(
+            [create("gone"), Release("gone"), told("r", 1, 990.0), KeepDeadLetter(letter("r", "t"))]
+        )
+        journal.delete("gone")
+        journal.save_snapshot("s", {})
     except ActorflowError:
         refuses_everything(journal)
         raise
@@ -96,6 +102,11 @@ def refuses_everything(journal: SqliteJournal) -> None:
     for call in (
         lambda: journal.commit([create("s")]),
         lambda: journal.claim("r"),
+        lambda: journal.post("r", "pause", {}),
+        lambda: journal.delete("r"),
+        lambda: journal.save_snapshot("s", {}),
+        journal.requests,
+        journal.dead_letters,
         journal.maintain,
         journal.runs,
         lambda: journal.events("r"),

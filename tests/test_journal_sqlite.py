@@ -118,7 +118,7 @@ def test_the_view_shows_events_one_by_one(path):
     ok(journal, RecordDeliveries("r", [delivery(1)], 1))
     assert sqlite_rows(path, "SELECT run_id, seq, type, version, at FROM events ORDER BY seq") == [
         ("r", 1, "run_started", 1, 1.5),
-        ("r", 2, "generation_started", 1, 1.5),
+        ("r", 2, "generation_started", 2, 1.5),
         ("r", 3, "attempt_succeeded", 1, 2.5),
         ("r", 4, "attempt_started", 1, 2.5),
     ]
@@ -333,7 +333,7 @@ def test_growing_the_log_leaves_nothing_in_the_store(path):
     assert Path(f"{path}-wal").stat().st_size > 2_000_000
     assert journal.definition("d1") == BODY
     journal.close()
-    assert Path(path).stat().st_size < 100_000
+    assert Path(path).stat().st_size < 200_000
 
 
 def test_a_slow_reader_does_not_keep_the_log_from_being_emptied(path):

@@ -95,6 +95,11 @@ def check_release(write: Release, last_seq: int) -> None:
         raise ValueError(msg)
 
 
+def run_of_probe(holder: str) -> str:
+    """The run of who has a breaker's probe: no run's id has a slash, as a task's path may."""
+    return holder.partition("/")[0]
+
+
 def not_owned(run_id: str) -> ValueError:
     """What a write gets whose run is not this journal's."""
     return ValueError(f"run {run_id!r} is not owned by this journal: create it or claim it first")

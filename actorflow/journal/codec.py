@@ -2,7 +2,7 @@
 
 An event is an array `[tag, version, at, …]`: its fields in the order of its class, a `Failure` as an array of its own.
 Tags and versions are the format of every store that was ever written: a class may be renamed, its tag may not, and a
-class whose fields change gets the next version. Values are JSON as orjson gives it back (string keys, integers of 64
+class that gets more fields, at its end and with defaults, gets the next version. Values are JSON as orjson gives it back (string keys, integers of 64
 bits, no NaN): whoever makes an event sees to that.
 
 Where values are kept apart (see `blobs`), the array has one item more than its class has fields, a mark
@@ -25,7 +25,15 @@ from actorflow.core.events import (
     AttemptStarted,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerRefused,
+    BudgetExhausted,
     CancelRequested,
+    DeadLettered,
+    DefinitionChanged,
     Event,
     Failure,
     FallbackChosen,
@@ -36,13 +44,17 @@ from actorflow.core.events import (
     HookStarted,
     PauseRequested,
     Resumed,
+    RetriesExhausted,
     RetryScheduled,
+    RunDeadlinePassed,
     RunEnding,
     RunFinished,
     RunStarted,
+    SignalReceived,
     SleepStarted,
     StageCompleted,
     TaskCanceled,
+    TaskDeadlinePassed,
     TaskFailed,
     TaskSkipped,
 )
@@ -53,7 +65,7 @@ from actorflow.journal.plain import encode
 #: tag, version, class: every member of `Event`, once
 REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
     ("run_started", 1, RunStarted),
-    ("generation_started", 1, GenerationStarted),
+    ("generation_started", 2, GenerationStarted),
     ("attempt_started", 1, AttemptStarted),
     ("attempt_succeeded", 1, AttemptSucceeded),
     ("attempt_failed", 1, AttemptFailed),
@@ -63,10 +75,19 @@ REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
     ("retry_scheduled", 1, RetryScheduled),
     ("fallback_chosen", 1, FallbackChosen),
     ("fallback_value_used", 1, FallbackValueUsed),
+    ("retries_exhausted", 1, RetriesExhausted),
+    ("budget_exhausted", 1, BudgetExhausted),
+    ("breaker_allowed", 1, BreakerAllowed),
+    ("breaker_refused", 1, BreakerRefused),
+    ("breaker_counted", 1, BreakerCounted),
+    ("breaker_opened", 1, BreakerOpened),
+    ("breaker_closed", 1, BreakerClosed),
     ("sleep_started", 1, SleepStarted),
+    ("task_deadline_passed", 1, TaskDeadlinePassed),
     ("task_failed", 1, TaskFailed),
     ("task_canceled", 1, TaskCanceled),
     ("task_skipped", 1, TaskSkipped),
+    ("dead_lettered", 1, DeadLettered),
     ("stage_completed", 1, StageCompleted),
     ("hook_started", 1, HookStarted),
     ("hook_finished", 1, HookFinished),
@@ -74,9 +95,15 @@ REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
     ("pause_requested", 1, PauseRequested),
     ("resumed", 1, Resumed),
     ("cancel_requested", 1, CancelRequested),
+    ("signal_received", 1, SignalReceived),
+    ("definition_changed", 1, DefinitionChanged),
+    ("run_deadline_passed", 1, RunDeadlinePassed),
     ("run_ending", 1, RunEnding),
     ("run_finished", 1, RunFinished),
 )
+
+#: tag and version of what is not written any more, and how many fields it has
+EARLIER: dict[tuple[str, int], int] = {("generation_started", 1): 3}
 
 #: a batch is large because it is long, more often than not: so many events are looked at together
 _ROWS_IN_PART = 64
@@ -126,6 +153,8 @@ def decode_events(payload: bytes, run_id: str, first_seq: int, fetch: Fetch = no
         for seq, row in enumerate(orjson.loads(payload), first_seq):
             form = _BY_TAG.get(row[0])
             if form is None or form.version != row[1]:
+                form = _BY_EARLIER.get((row[0], row[1]))
+            if form is None:
                 raise _unknown(run_id, seq, row[0], row[1])
             if len(row) > form.width:
                 put_back(row, row.pop(), fetch)
@@ -177,28 +206,49 @@ class _Form:
     build: Callable[[list[Any]], Event]
 
 
-def _form(tag: str, version: int, kind: type[Event]) -> _Form:
-    names = [name.name for name in fields(kind)]
+def _form(tag: str, version: int, kind: type[Event], count: int | None = None) -> _Form:
+    """The form of a class, or that of an earlier version of it, which had only the first `count` fields."""
+    known = fields(kind)[:count]
+    names = [one.name for one in known]
     getter = attrgetter(*names) if len(names) > 1 else _single(names[0])
-    width = len(names) + 2
-    if "failure" not in names:
-        return _Form(version, width, (tag, version), getter, lambda row: kind(*row[2:]))
-    at = names.index("failure")
+    restored = [(at, _RESTORED[str(one.type)]) for at, one in enumerate(known) if str(one.type) in _RESTORED]
+    width, prefix = len(names) + 2, (tag, version)
+    if not restored:
+        return _Form(version, width, prefix, getter, lambda row: kind(*row[2:]))
+
+    def build(row: list[Any]) -> Event:
+        found = row[2:]
+        for at, restore in restored:
+            found[at] = restore(found[at])
+        return kind(*found)
+
+    values = _flattening(getter, names.index("failure")) if "failure" in names else getter
+    return _Form(version, width, prefix, values, build)
+
+
+def _flattening(getter: Callable[[Event], tuple[Any, ...]], at: int) -> Callable[[Event], tuple[Any, ...]]:
+    """A failure is flattened here, and not by orjson's hook, which would also take one inside an output."""
 
     def values(event: Event) -> tuple[Any, ...]:
-        """A failure is flattened here, and not by orjson's hook, which would also take one inside an output."""
         found = getter(event)
         failure: Failure | None = found[at]
         flat = None if failure is None else (failure.type, failure.message, failure.detail)
         return (*found[:at], flat, *found[at + 1 :])
 
-    def build(row: list[Any]) -> Event:
-        found = row[2:]
-        if found[at] is not None:
-            found[at] = Failure(*found[at])
-        return kind(*found)
+    return values
 
-    return _Form(version, width, (tag, version), values, build)
+
+def _failure(flat: Sequence[Any] | None) -> Failure | None:
+    """Undo the flattening."""
+    return None if flat is None else Failure(*flat)
+
+
+#: what JSON does not give back as it went, by the annotation of its field
+_RESTORED: dict[str, Callable[[Any], Any]] = {
+    "Failure": _failure,
+    "Failure | None": _failure,
+    "tuple[str, ...]": tuple,
+}
 
 
 def _single(name: str) -> Callable[[Event], tuple[Any, ...]]:
@@ -216,3 +266,9 @@ def _unknown(run_id: str, seq: int, tag: object, version: object) -> StoreDamage
 
 _BY_CLASS: dict[type, _Form] = {kind: _form(tag, version, kind) for tag, version, kind in REGISTRY}
 _BY_TAG = {tag: _BY_CLASS[kind] for tag, _, kind in REGISTRY}
+_BY_EARLIER = {
+    (tag, version): _form(tag, version, kind, count)
+    for (tag, version), count in EARLIER.items()
+    for current, _, kind in REGISTRY
+    if current == tag
+}

@@ -19,6 +19,15 @@ def encode(value: object) -> bytes:
     return orjson.dumps(value, _plain, _OPTIONS)
 
 
+def is_storable(name: str) -> bool:
+    """Whether a store can hold a text at all: one with a lone surrogate, such as a shell may give, is in none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _plain(value: object) -> object:
     """Take mappings that are not dicts, and refuse the rest."""
     if isinstance(value, Mapping):

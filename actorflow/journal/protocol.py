@@ -7,15 +7,17 @@ when it returns, all of its writes are kept, or the store has failed for good.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from actorflow.core.breaker import Breaker, BreakerAnswer, BreakerAsk, BreakerReport
 from actorflow.core.events import Event
 
 RunStatus = Literal["running", "paused", "success", "failed", "canceled"]
 DeliveryStatus = Literal["delivered", "failed"]
+RequestKind = Literal["cancel", "pause", "resume", "signal"]
 
 
 @frozen
@@ -37,6 +39,7 @@ class CreateRun:
     definition: str  #: content hash of `body`
     body: bytes  #: the definition as canonical JSON; stored once for each hash
     summary: RunSummary
+    is_alone: bool = False  #: refused with WorkflowRunningError while a live owner has a run of this workflow
 
 
 @frozen
@@ -58,6 +61,31 @@ class Delivery:
     seq: int  #: of the event that owed it
     status: DeliveryStatus
     record: Mapping[str, Any] = field(factory=dict[str, Any])
+
+
+@frozen
+class DeadLetter:
+    """What used up its tries, and waits for an operator."""
+
+    id: str  #: stable, from run, generation and task
+    kind: Literal["task", "delivery"]
+    run_id: str
+    task: str
+    reason: str  #: `type: message` of the failure
+    at: float
+    seq: int  #: of the event that says more
+
+
+@frozen
+class Request:
+    """What somebody else wants of a run; see `Journal.post`."""
+
+    id: int
+    run_id: str
+    kind: RequestKind
+    body: Mapping[str, Any]  #: JSON
+    at: float
+    pid: int  #: of who asks
 
 
 @frozen
@@ -107,7 +135,57 @@ class KeepDefinition:
     warnings: Sequence[Mapping[str, Any]] = ()  #: what is to be told again, as JSON
 
 
-Write: TypeAlias = CreateRun | Append | RecordDeliveries | Release | SaveCheckpoint | KeepDefinition
+@frozen
+class ChangeDefinition:
+    """From here on the run is one of another definition; its checkpoint, if it has one, holds for the old one only."""
+
+    run_id: str
+    definition: str  #: content hash of `body`
+    body: bytes
+
+
+@frozen
+class KeepDeadLetter:
+    """A task's failure that nobody handled, for `dead_letters`."""
+
+    letter: DeadLetter
+
+
+@frozen
+class DropDeadLetters:
+    """These tasks of a run are tried again: their dead letters are none any more."""
+
+    run_id: str
+    tasks: Sequence[str]
+
+
+@frozen
+class Answered:
+    """Requests that have been seen to, or are nobody's any more: their rows go."""
+
+    requests: Sequence[int]
+
+
+Write: TypeAlias = (
+    CreateRun
+    | Append
+    | RecordDeliveries
+    | Release
+    | SaveCheckpoint
+    | KeepDefinition
+    | ChangeDefinition
+    | KeepDeadLetter
+    | DropDeadLetters
+    | Answered
+    | BreakerAsk
+    | BreakerReport
+)
+
+Outcome: TypeAlias = Exception | BreakerAnswer | None
+"""What became of a write: what stood in its way, the answer of a breaker, or nothing more to say."""
+
+STALE_S = 30.0
+"""An owner that holds its lock and has said nothing for so long is stopped, or hangs: it may be taken over."""
 
 CHECKED_KEPT = 256
 """Keys of checked definitions that a journal remembers, the latest."""
@@ -155,20 +233,96 @@ class Journal(Protocol):
         """Whether `commit` flushes, and so may block: then it is called in a thread."""
         ...
 
-    def commit(self, writes: Sequence[Write]) -> list[Exception | None]:
-        """Keep all writes in one transaction, and say for each what stood in its way.
+    @property
+    def cookie(self) -> str:
+        """Begins the cookie of every process that this owner starts, and of no other's; ends in a slash.
+
+        It is made from the store's path and the owner's number, so that a copy of the store knows nobody's processes.
+        """
+        ...
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Keep all writes in one transaction, and say for each what stood in its way, or what the answer is.
 
         A write that cannot be (a run id that exists, a sequence number that does not follow, a run that another owner
         has) gets its exception and leaves the others alone. An I/O error raises `StoreFailed` and poisons the journal.
         """
         ...
 
-    def claim(self, run_id: str) -> RunRow:
+    def claim(
+        self, run_id: str, *, take_over: bool = False, end_survivors: Callable[[str], None] | None = None
+    ) -> RunRow:
         """Become the owner of a run that nobody alive owns.
+
+        An owner that is dead, or fenced off, may have left processes behind. `end_survivors` is called, outside of any
+        transaction, with the beginning of their cookies (the owner's and the run's), after that owner cannot start any
+        more and before the run is ours: killed in between, the next one who claims the run sees to them again.
+
+        Args:
+            run_id: the run's whole id.
+            take_over: fence off an owner that holds its lock and has given no sign of life for `STALE_S` seconds. It
+                loses all of its runs: its next write fails with FencedError.
+            end_survivors: what to do about processes of the owner before. It may block; what it raises ends the claim.
 
         Raises:
             RunNotFoundError: there is no such run.
             RunOwnedElsewhereError: a live process has it, or a stopped one that still holds its lock.
+        """
+        ...
+
+    def post(self, run_id: str, kind: RequestKind, body: Mapping[str, Any]) -> int:
+        """Ask something of a run that any process may own; the number of the request. Owns nothing, now or later.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        ...
+
+    def requests(self) -> list[Request]:
+        """What is asked of the runs that this journal owns and is not answered yet, oldest first; the same until then.
+
+        For the thread that writes, ten times a second: costs next to nothing while nobody else has written.
+
+        Raises:
+            FencedError: another process has taken over the runs of this one.
+        """
+        ...
+
+    def is_asked(self, request: int) -> bool:
+        """Whether a request is still there, unanswered."""
+        ...
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """All of the store, oldest first."""
+        ...
+
+    def purge_dead_letters(self, ids: Sequence[str]) -> int:
+        """Forget dead letters; how many there were. Their runs stay as they are. Owns nothing."""
+        ...
+
+    def breaker(self, key: str) -> Breaker:
+        """What is kept of a circuit breaker; a closed one where nothing is."""
+        ...
+
+    def save_snapshot(self, name: str, body: Mapping[str, Any]) -> None:
+        """Keep a JSON document under a name, in place of the one before. Owns nothing."""
+        ...
+
+    def snapshots(self) -> Mapping[str, Mapping[str, Any]]:
+        """All of those documents by name."""
+        ...
+
+    def delete(self, run_id: str) -> bool:
+        """Remove a run and all that is only its own, in one transaction, and the snapshot of that name; whether any was.
+
+        What its hooks are owed goes with it, and so do requests to it: a journal does not know what is owed by which
+        event, so who asks for this looks first.
+
+        Args:
+            run_id: the run's whole id, or a snapshot's name.
+
+        Raises:
+            RunOwnedElsewhereError: a live process has it; this journal too.
         """
         ...
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import orjson
 
+from actorflow.core.breaker import Breaker
 from actorflow.core.events import Event
-from actorflow.errors import ActorflowError, RunNotFoundError, StoreDamagedError
-from actorflow.journal.admission import choose, nearest
+from actorflow.errors import ActorflowError, StoreDamagedError
+from actorflow.journal.admission import choose
 from actorflow.journal.blobs import Fetch, checked_blob
+from actorflow.journal.breakers import find_breaker
 from actorflow.journal.codec import decode_events, decode_record
 from actorflow.journal.driver import Cursor, Database
+from actorflow.journal.inbox import is_request
+from actorflow.journal.letters import all_letters
 from actorflow.journal.owners import is_alive
-from actorflow.journal.protocol import CachedDefinition, Checkpoint, Delivery, RunRow
+from actorflow.journal.protocol import CachedDefinition, Checkpoint, DeadLetter, Delivery, RunRow
 from actorflow.journal.records import (
     RunRecord,
     all_runs,
     check_tail,
     damaged,
+    existing_run,
     find_run,
     seal,
     seal_batch,
@@ -28,6 +34,7 @@ from actorflow.journal.records import (
     seal_delivery,
 )
 from actorflow.journal.shortcuts import decode_checkpoint, decode_definition
+from actorflow.journal.snapshots import all_snapshots
 from actorflow.journal.store import StoreFile, patiently
 
 #: batches in a snapshot: who reads slowly keeps no snapshot open, so the WAL can be used again
@@ -36,9 +43,10 @@ _SLICE = 64
 #: connections kept for the next reader; opening one costs 0.2 ms
 _IDLE_READERS = 4
 
-# payloads are read as bytes: a flipped bit may leave no UTF-8, and that is for the checksum to say
+# payloads are read as bytes: a flipped bit may leave no UTF-8, and that is for the checksum to say. A run may be deleted
+# while it is read, and its key given to another: a slice is of a row with its id too
 _SELECT_SLICE = """SELECT id, first_seq, count, coalesce(CAST(events AS BLOB), x''), sum FROM batches
-WHERE run = ? AND first_seq >= ? ORDER BY first_seq LIMIT ?"""
+WHERE run = (SELECT id FROM runs WHERE id = ? AND run_id = ?) AND first_seq >= ? ORDER BY first_seq LIMIT ?"""
 _SELECT_START = "SELECT max(first_seq) FROM batches WHERE run = ? AND first_seq <= ?"
 _SELECT_PREVIOUS = "SELECT sum FROM batches WHERE run = ? AND first_seq < ? ORDER BY first_seq DESC LIMIT 1"
 _SELECT_DELIVERIES = """SELECT delivery_id, hook, seq, status, CAST(record AS BLOB), sum FROM deliveries
@@ -98,7 +106,7 @@ class StoreReader:
         """See `Journal.checkpoint`."""
         try:
             with self._snapshot() as cursor:
-                record = self._existing(cursor, run_id)
+                record = existing_run(cursor, run_id)
                 found = cursor.execute(_SELECT_CHECKPOINT, (record.key,)).fetchall()
                 for seq, core_version, payload, written, batch_sum in found:
                     if seal_checkpoint(batch_sum, record, seq, core_version, payload) == written:
@@ -111,7 +119,7 @@ class StoreReader:
         """See `Journal.events`."""
         at_least = self._known_last(run_id)
         with self._snapshot() as cursor:
-            record = self._existing(cursor, run_id)
+            record = existing_run(cursor, run_id)
             start, previous = _start(cursor, record.key, after)
         return self._read_on(record, after, start, previous, at_least)
 
@@ -119,7 +127,7 @@ class StoreReader:
         """See `Journal.deliveries`."""
         found: list[Delivery] = []
         with self._snapshot() as cursor:
-            record = self._existing(cursor, run_id)
+            record = existing_run(cursor, run_id)
             end = b""
             rows = cursor.execute(_SELECT_DELIVERIES, (record.key,)).fetchall()
             for delivery_id, hook, seq, status, payload, written in rows:
@@ -132,6 +140,26 @@ class StoreReader:
                 raise _lost_deliveries(run_id)
         return found
 
+    def is_asked(self, request: int) -> bool:
+        """See `Journal.is_asked`."""
+        with self._snapshot() as cursor:
+            return is_request(cursor, request)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """See `Journal.dead_letters`."""
+        with self._snapshot() as cursor:
+            return all_letters(cursor)
+
+    def breaker(self, key: str) -> Breaker:
+        """See `Journal.breaker`."""
+        with self._snapshot() as cursor:
+            return find_breaker(cursor, key)
+
+    def snapshots(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Journal.snapshots`."""
+        with self._snapshot() as cursor:
+            return all_snapshots(cursor)
+
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed by who uses it."""
         while self._idle:
@@ -143,7 +171,7 @@ class StoreReader:
         batch, is_last = 0, False
         while not is_last:
             with self._snapshot() as cursor:
-                rows = cursor.execute(_SELECT_SLICE, (record.key, start, _SLICE)).fetchall()
+                rows = cursor.execute(_SELECT_SLICE, (record.key, record.run_id, start, _SLICE)).fetchall()
                 is_last = len(rows) < _SLICE
                 if is_last:
                     end = rows[-1] if rows else (batch, start, 0)
@@ -179,8 +207,9 @@ class StoreReader:
     ) -> None:
         """See that nothing is missing after the last batch; the row is read anew, in the snapshot of that batch."""
         if at_least is None:
-            check_tail(cursor, self._existing(cursor, run_id), batch, last_seq)
+            check_tail(cursor, existing_run(cursor, run_id), batch, last_seq)
         elif last_seq < at_least:
+            existing_run(cursor, run_id)
             raise damaged(run_id, last_seq + 1, "what follows is missing")
 
     def _rows(self, cursor: Cursor) -> list[RunRow]:
@@ -188,17 +217,9 @@ class StoreReader:
         return [record.row(live.get(record.owner)) for record in all_runs(cursor)]
 
     def _live_owners(self, cursor: Cursor) -> dict[int | None, int]:
-        """The pid of each owner that is alive."""
-        owners = cursor.execute("SELECT id, pid FROM owners").fetchall()
+        """The pid of each owner that is alive and not fenced off."""
+        owners = cursor.execute("SELECT id, pid FROM owners WHERE fenced = 0").fetchall()
         return {owner: pid for owner, pid in owners if is_alive(self._store.path, owner)}
-
-    def _existing(self, cursor: Cursor, run_id: str) -> RunRecord:
-        record = find_run(cursor, run_id)
-        if record is None:
-            raise RunNotFoundError(
-                run_id, nearest=nearest(run_id, [known.run_id for known in all_runs(cursor)])
-            )
-        return record
 
     @contextmanager
     def _snapshot(self) -> Generator[Cursor]:

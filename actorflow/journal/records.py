@@ -12,8 +12,10 @@ from typing import Any
 import orjson
 from attrs import define, evolve
 
-from actorflow.errors import StoreDamagedError
+from actorflow.errors import RunNotFoundError, StoreDamagedError
+from actorflow.journal.admission import nearest
 from actorflow.journal.driver import Cursor
+from actorflow.journal.plain import is_storable
 from actorflow.journal.protocol import Delivery, RunRow, RunSummary
 
 _SEAL_BYTES = 16
@@ -30,6 +32,8 @@ _FIND_RUN = """SELECT id, run_id, workflow, definition, owner, status, generatio
 cursor, delivery_sum, sum FROM runs WHERE run_id = ?"""
 _ALL_RUNS = """SELECT id, run_id, workflow, definition, owner, status, generation, started_at, ended_at, last_seq,
 cursor, delivery_sum, sum FROM runs NOT INDEXED ORDER BY started_at DESC, id DESC"""
+_RUNNING = """SELECT id, run_id, workflow, definition, owner, status, generation, started_at, ended_at, last_seq,
+cursor, delivery_sum, sum FROM runs WHERE owner IS NOT NULL AND workflow = ?"""
 _SELECT_TAIL = (
     "SELECT id, first_seq + count - 1, sum FROM batches WHERE run = ? ORDER BY first_seq DESC LIMIT 1"
 )
@@ -111,8 +115,25 @@ def seal_checked(key: str, definition: str, warnings: bytes) -> bytes:
 
 def find_run(cursor: Cursor, run_id: str) -> RunRecord | None:
     """The row of a run by its exact id."""
-    rows = cursor.execute(_FIND_RUN, (run_id,)).fetchall()
+    rows = cursor.execute(_FIND_RUN, (run_id,)).fetchall() if is_storable(run_id) else []
     return _opened(rows[0]) if rows else None
+
+
+def existing_run(cursor: Cursor, run_id: str) -> RunRecord:
+    """The row of a run that must be there.
+
+    Raises:
+        RunNotFoundError: it is not; the error names the nearest ids.
+    """
+    record = find_run(cursor, run_id)
+    if record is None:
+        raise RunNotFoundError(run_id, nearest=nearest(run_id, [known.run_id for known in all_runs(cursor)]))
+    return record
+
+
+def owned_runs(cursor: Cursor, workflow: str) -> list[RunRecord]:
+    """The runs of a workflow that somebody owns, dead or alive."""
+    return [_opened(row) for row in cursor.execute(_RUNNING, (workflow,)).fetchall()]
 
 
 def all_runs(cursor: Cursor) -> list[RunRecord]:

@@ -8,6 +8,10 @@ view `events` is for people.
 `blobs` has the large values by the SHA-256 of their JSON, and `blob_uses` says which runs they are of: who removes a run
 can see which of its blobs are nobody else's. `checkpoints` and `checked_definitions` are shortcuts that may be emptied at
 any time. The rows of `definitions` are those of runs and of checked definitions.
+
+`breakers` and `snapshots` are of the store, `dead_letters` and `inbox` of runs, which they name by their ids: they can be
+read whatever has become of the run's row. A request's number is never used again, so that who waits for an answer cannot
+take a later request for its own.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from actorflow.journal.driver import Database
 
 #: "aflw": tells SQLite's file type, and `file(1)`, whose database this is
 APPLICATION_ID = 0x61666C77
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA_1 = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -108,7 +112,34 @@ _SCHEMA_2 = (
 ) STRICT""",
 )
 
-ADDED: tuple[tuple[str, ...], ...] = (_SCHEMA_1, _SCHEMA_2)
+_SCHEMA_3 = (
+    "CREATE TABLE breakers (key TEXT PRIMARY KEY, body TEXT NOT NULL, sum BLOB NOT NULL) STRICT",
+    """CREATE TABLE dead_letters (
+  id INTEGER PRIMARY KEY,
+  letter_id TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  task TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at REAL NOT NULL,
+  seq INTEGER NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    "CREATE INDEX dead_letters_by_run_id ON dead_letters (run_id)",
+    """CREATE TABLE inbox (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  run_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  body TEXT NOT NULL,
+  at REAL NOT NULL,
+  pid INTEGER NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    "CREATE INDEX inbox_by_run_id ON inbox (run_id)",
+    "CREATE TABLE snapshots (name TEXT PRIMARY KEY, body TEXT NOT NULL, sum BLOB NOT NULL) STRICT",
+)
+
+ADDED: tuple[tuple[str, ...], ...] = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)
 """What each version of the schema added, from the first on. Nothing that was ever added is changed."""
 
 

@@ -2,7 +2,7 @@
 
 One connection writes, for one thread at a time; readers have their own (see `reading`). Every write transaction begins by
 seeing that this owner was not fenced off, and ends in `_commit`: the one line where a crash before differs from a crash
-after. What goes wrong in a transaction poisons the journal, because a row whose commit failed may be there all the same:
+after. What is written for no run of ours (a request, a snapshot, a removal) makes no owner of who writes it. What goes wrong in a transaction poisons the journal, because a row whose commit failed may be there all the same:
 only a fresh process can tell.
 """
 
@@ -10,22 +10,39 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import RLock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
+from actorflow.core.breaker import Breaker
 from actorflow.core.events import Event
-from actorflow.errors import ActorflowError, RunNotFoundError, RunOwnedElsewhereError, StoreFailed
-from actorflow.journal.admission import nearest
-from actorflow.journal.owners import OwnerLock, is_alive, register, sweep
-from actorflow.journal.protocol import CachedDefinition, Checkpoint, Delivery, Release, RunRow, Write
+from actorflow.errors import ActorflowError, RunOwnedElsewhereError, StoreFailed
+from actorflow.journal.claims import cut_off, refuse_if_live, take
+from actorflow.journal.inbox import Inbox, put_request
+from actorflow.journal.letters import purge_letters
+from actorflow.journal.owners import OwnerLock, cookie_of, new_owner, register
+from actorflow.journal.plain import encode, is_storable
+from actorflow.journal.protocol import (
+    CachedDefinition,
+    Checkpoint,
+    DeadLetter,
+    Delivery,
+    Outcome,
+    Release,
+    Request,
+    RequestKind,
+    RunRow,
+    Write,
+)
 from actorflow.journal.reading import StoreReader
-from actorflow.journal.records import UPDATE_RUN, HeldRun, RunRecord, all_runs, find_run, find_tail
+from actorflow.journal.records import HeldRun, existing_run, find_run
+from actorflow.journal.removal import remove_run
+from actorflow.journal.snapshots import drop_snapshot, replace_snapshot
 from actorflow.journal.store import PATIENCE_S, open_store, patiently
-from actorflow.journal.transaction import Transaction
+from actorflow.journal.transaction import Transaction, insert_no_events
 from actorflow.journal.wal import WalKeeper
 
 T = TypeVar("T")
@@ -57,6 +74,8 @@ class SqliteJournal:
         self._wal = WalKeeper(self._db)
         self._reader = StoreReader(self._store, self._last_seq)
         self._held: dict[str, HeldRun] = {}
+        self._inbox = Inbox(self._cursor)
+        self._owner = new_owner()
         self._office: OwnerLock | None = None  # taken with the first write: who only reads leaves no trace
         self._is_registered = False
         self._heartbeat_at = 0.0
@@ -68,37 +87,109 @@ class SqliteJournal:
         """Always: `commit` flushes."""
         return True
 
-    def commit(self, writes: Sequence[Write]) -> list[Exception | None]:
-        """Keep the writes, and say for each what stood in its way; see `Journal.commit`."""
+    @property
+    def cookie(self) -> str:
+        """Begins the cookie of every process that this owner starts; see `Journal.cookie`."""
+        return cookie_of(self._store.path, self._owner)
 
-        def keep(owner: int, now: float) -> list[Exception | None]:
-            transaction = Transaction(self._db, self._cursor, self._held, owner, now)
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Keep the writes, and say for each what stood in its way or what the answer is; see `Journal.commit`."""
+
+        def keep(now: float) -> list[Outcome]:
+            transaction = self._transaction(now)
             outcomes = [transaction.admit(write) for write in writes]
             self._batch = transaction.execute()
             return outcomes
 
         return self._write(keep)
 
-    def claim(self, run_id: str) -> RunRow:
+    def claim(
+        self, run_id: str, *, take_over: bool = False, end_survivors: Callable[[str], None] | None = None
+    ) -> RunRow:
         """Become the owner of a run; see `Journal.claim`."""
+        path = self._store.path
 
-        def take(owner: int, now: float) -> HeldRun:
-            held = self._held.get(run_id)
-            if held is None:
-                held = find_tail(self._cursor, self._claimable(run_id, now))
-                held.record.owner = owner
-                self._cursor.execute(UPDATE_RUN, (*held.record.columns(), held.record.key))
-                sweep(self._cursor, self._store.path)
+        def fence_off(now: float) -> int | None:
+            if run_id in self._held:
+                return self._owner
+            return cut_off(self._cursor, path, run_id, now, take_over=take_over)
+
+        def take_on(_now: float) -> HeldRun | None:
+            held = self._held.get(run_id) or take(self._cursor, path, run_id, self._owner, before)
+            if held is not None:
                 self._held[run_id] = held
+                self._inbox.look_anew()
             return held
 
-        return self._write(take).record.row(os.getpid())
+        held: HeldRun | None = None
+        while held is None:
+            before = self._write(fence_off)
+            if before not in (None, self._owner) and end_survivors is not None:
+                end_survivors(f"{cookie_of(path, before)}{run_id}/")
+            held = self._write(take_on)
+        return held.record.row(os.getpid())
+
+    def post(self, run_id: str, kind: RequestKind, body: Mapping[str, Any]) -> int:
+        """Ask something of a run; see `Journal.post`. A `TypeError` says that the body is not JSON."""
+        payload = encode(body)
+
+        def put(now: float) -> int:
+            record = existing_run(self._cursor, run_id)
+            self._inbox.look_anew()
+            self._mark(now)
+            return put_request(self._cursor, record.run_id, kind, payload, now)
+
+        return self._write_unowned(put)
+
+    def requests(self) -> list[Request]:
+        """What is asked of our runs; see `Journal.requests`."""
+        return self._guarded(self._look)
+
+    def purge_dead_letters(self, ids: Sequence[str]) -> int:
+        """Forget dead letters; see `Journal.purge_dead_letters`."""
+        possible = [each for each in ids if is_storable(each)]
+
+        def purge(now: float) -> int:
+            count = purge_letters(self._cursor, possible)
+            if count:
+                self._mark(now)
+            return count
+
+        return self._write_unowned(purge)
+
+    def save_snapshot(self, name: str, body: Mapping[str, Any]) -> None:
+        """Keep a document; see `Journal.save_snapshot`. A `TypeError` says that it or its name is not JSON."""
+        payload, _ = encode(body), encode(name)
+
+        def save(now: float) -> None:
+            replace_snapshot(self._cursor, name, payload)
+            self._mark(now)
+
+        self._write_unowned(save)
+
+    def delete(self, run_id: str) -> bool:
+        """Remove a run and the snapshot of that name; see `Journal.delete`."""
+
+        def remove(now: float) -> bool:
+            if run_id in self._held:
+                raise RunOwnedElsewhereError(run_id, pid=os.getpid())
+            record = find_run(self._cursor, run_id)
+            if record is not None:
+                refuse_if_live(self._cursor, self._store.path, record, now)
+                self._mark(now)
+                remove_run(self._cursor, self._store.path, record)
+            has_dropped = is_storable(run_id) and drop_snapshot(self._cursor, run_id)
+            if has_dropped and record is None:
+                self._mark(now)
+            return has_dropped or record is not None
+
+        return self._write_unowned(remove)
 
     def heartbeat(self) -> None:
         """Say that this owner is alive, if no commit has said so in the last 5 s."""
         self._store.refuse_if_failed()
         if self._is_registered and self._is_heartbeat_due(self._clock()):
-            self._write(lambda _owner, _now: None)
+            self._write(lambda _now: None)
 
     def maintain(self) -> None:
         """Empty the WAL into the database when it is long; see `Journal.maintain`.
@@ -136,6 +227,22 @@ class SqliteJournal:
     def deliveries(self, run_id: str) -> list[Delivery]:
         """See `Journal.deliveries`."""
         return self._reader.deliveries(run_id)
+
+    def is_asked(self, request: int) -> bool:
+        """See `Journal.is_asked`."""
+        return self._reader.is_asked(request)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """See `Journal.dead_letters`."""
+        return self._reader.dead_letters()
+
+    def breaker(self, key: str) -> Breaker:
+        """See `Journal.breaker`."""
+        return self._reader.breaker(key)
+
+    def snapshots(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Journal.snapshots`."""
+        return self._reader.snapshots()
 
     def close(self) -> None:
         """Release what is owned and close; a store that has failed is only let go of.
@@ -184,18 +291,23 @@ class SqliteJournal:
         with suppress(apsw.Error):
             self._db.close(True)
 
-    def _write(self, body: Callable[[int, float], T]) -> T:
-        """Do something in one write transaction; it is told our number as an owner, and the time."""
-        return self._guarded(lambda: self._transact(body))
+    def _write(self, body: Callable[[float], T]) -> T:
+        """Do something as an owner, in one write transaction; it is told the time."""
+        return self._guarded(lambda: self._transact(self._enter_office, body))
 
-    def _transact(self, body: Callable[[int, float], T]) -> T:
+    def _write_unowned(self, body: Callable[[float], T]) -> T:
+        """The same as whoever we are: it makes no owner of us."""
+        return self._guarded(lambda: self._transact(self._stay_outside, body))
+
+    def _transact(self, enter: Callable[[float], bool], body: Callable[[float], T]) -> T:
         now = self._clock()
         self._begin()
-        owner, is_beat = self._enter_office(now)
+        is_beat = enter(now)
         try:
-            result = body(owner, now)
+            result = body(now)
         except ActorflowError:
             self._cursor.execute("ROLLBACK")
+            self._batch = 0
             raise
         self._commit()
         self._store.check_same_file()
@@ -211,49 +323,54 @@ class SqliteJournal:
         except apsw.BusyError as error:
             raise self._store.fail(f"another process has kept it locked for {PATIENCE_S:.0f} s") from error
 
-    def _enter_office(self, now: float) -> tuple[int, bool]:
-        """See, inside a transaction, that this owner may write; its number, and whether a heartbeat was written."""
+    def _enter_office(self, now: float) -> bool:
+        """See, inside a transaction, that this owner may write; whether a heartbeat was written."""
         if self._office is None:
-            self._office = OwnerLock(self._store.path)
-        owner = self._office.owner
+            self._office = OwnerLock(self._store.path, self._owner)
         if not self._is_registered:
-            register(self._cursor, self._store.path, owner, now)
-            return owner, True
-        if self._cursor.execute("SELECT fenced FROM owners WHERE id = ?", (owner,)).get != 0:
-            raise self._store.fail("another process has taken over the runs of this one")
+            register(self._cursor, self._store.path, self._owner, now)
+            return True
+        self._refuse_if_fenced()
         is_due = self._is_heartbeat_due(now)
         if is_due:
-            self._cursor.execute("UPDATE owners SET heartbeat_at = ? WHERE id = ?", (now, owner))
-        return owner, is_due
+            self._cursor.execute("UPDATE owners SET heartbeat_at = ? WHERE id = ?", (now, self._owner))
+        return is_due
 
-    def _claimable(self, run_id: str, now: float) -> RunRecord:
-        """The run, once it is known that nobody alive owns it; its dead owner is fenced off, should it not be dead."""
-        cursor = self._cursor
-        record = find_run(cursor, run_id)
-        if record is None:
-            known = [run.run_id for run in all_runs(cursor)]
-            raise RunNotFoundError(run_id, nearest=nearest(run_id, known))
-        if record.owner is not None:
-            found = cursor.execute(
-                "SELECT pid, heartbeat_at FROM owners WHERE id = ?", (record.owner,)
-            ).fetchall()
-            for pid, heartbeat_at in found:
-                if is_alive(self._store.path, record.owner):
-                    raise RunOwnedElsewhereError(
-                        run_id, pid=pid, heartbeat_age_s=max(now - heartbeat_at, 0.0)
-                    )
-            cursor.execute("UPDATE owners SET fenced = 1 WHERE id = ?", (record.owner,))
-        return record
+    def _stay_outside(self, _now: float) -> bool:
+        """See, inside a transaction, that we may write, if we are an owner at all; no heartbeat is written."""
+        if self._is_registered:
+            self._refuse_if_fenced()
+        return False
+
+    def _refuse_if_fenced(self) -> None:
+        if self._cursor.execute("SELECT fenced FROM owners WHERE id = ?", (self._owner,)).get != 0:
+            raise self._store.fail_fenced()
+
+    def _look(self) -> list[Request]:
+        if not self._is_registered:
+            return []  # and own nothing
+        if self._inbox.is_outdated():
+            patiently(self._refuse_if_fenced)
+            self._inbox.read(self._owner)
+        return [request for request in self._inbox.requests if request.run_id in self._held]
+
+    def _transaction(self, now: float) -> Transaction:
+        owner, store = self._owner, self._store.path
+        return Transaction(self._db, self._cursor, self._held, self._inbox, owner=owner, store=store, at=now)
+
+    def _mark(self, now: float) -> None:
+        """Give a transaction without a batch one, for the mark to be raised to."""
+        self._batch = insert_no_events(self._db, self._cursor, now)
 
     def _retire(self) -> None:
         """Release every run and remove the owner's row."""
 
-        def leave(owner: int, now: float) -> None:
-            transaction = Transaction(self._db, self._cursor, self._held, owner, now)
+        def leave(now: float) -> None:
+            transaction = self._transaction(now)
             for run_id in list(self._held):
                 transaction.admit(Release(run_id))
             self._batch = transaction.execute()
-            self._cursor.execute("DELETE FROM owners WHERE id = ?", (owner,))
+            self._cursor.execute("DELETE FROM owners WHERE id = ?", (self._owner,))
 
         if self._is_registered:
             self._write(leave)

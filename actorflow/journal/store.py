@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import apsw
 
-from actorflow.errors import ActorflowError, StoreDamagedError, StoreFailed, StoreUnusableError
+from actorflow.errors import ActorflowError, FencedError, StoreDamagedError, StoreFailed, StoreUnusableError
 from actorflow.journal import schema
 from actorflow.journal.driver import Database, connect
 from actorflow.journal.mark import Mark
@@ -44,6 +44,7 @@ class StoreFile:
         self.mark = Mark(f"{path}.mark")
         self._vfs = vfs
         self._failure: str | None = None
+        self._failure_kind: type[StoreFailed] = StoreFailed
         self._identity = (0, 0)
         self._checked_at = 0.0
 
@@ -74,7 +75,7 @@ class StoreFile:
     def refuse_if_failed(self) -> None:
         """Raise what every call gets once the store has failed or was closed."""
         if self._failure is not None:
-            raise StoreFailed(self._failure)
+            raise self._failure_kind(self._failure)
 
     def check_same_file(self) -> None:
         """See that the path still leads to the file that is open: writing to an unlinked one "succeeds".
@@ -103,7 +104,13 @@ class StoreFile:
                 f"the store {self.path} failed: {reason}; what was acknowledged is safe, this process cannot use the "
                 "store any more"
             )
-        return StoreFailed(self._failure)
+        return self._failure_kind(self._failure)
+
+    def fail_fenced(self) -> StoreFailed:
+        """Give the store up because its runs are another process's now, and return the error for who noticed."""
+        if self._failure is None:
+            self._failure_kind = FencedError
+        return self.fail("another process has taken over the runs of this one")
 
     def end(self) -> None:
         """Refuse every later call, because the journal was closed."""

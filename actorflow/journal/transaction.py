@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, assert_never
 
 import orjson
 
-from actorflow.errors import ActorflowError, RunExistsError
+from actorflow.core.breaker import BreakerAnswer, BreakerAsk, BreakerReport
+from actorflow.errors import ActorflowError, RunExistsError, WorkflowRunningError
 from actorflow.journal.admission import (
     check_checkpoint,
     check_deliveries,
@@ -16,12 +18,21 @@ from actorflow.journal.admission import (
     not_owned,
     payload_of,
 )
+from actorflow.journal.breakers import ask_breaker, tell_breaker
 from actorflow.journal.codec import encode_record
+from actorflow.journal.inbox import Inbox, drop_requests
+from actorflow.journal.letters import drop_letters, keep_letter
+from actorflow.journal.owners import find_live
 from actorflow.journal.protocol import (
     CHECKED_KEPT,
+    Answered,
     Append,
+    ChangeDefinition,
     CreateRun,
+    DropDeadLetters,
+    KeepDeadLetter,
     KeepDefinition,
+    Outcome,
     RecordDeliveries,
     Release,
     SaveCheckpoint,
@@ -32,12 +43,15 @@ from actorflow.journal.records import (
     UPDATE_RUN,
     HeldRun,
     RunRecord,
+    find_run,
+    owned_runs,
     seal,
     seal_batch,
     seal_checked,
     seal_checkpoint,
     seal_delivery,
 )
+from actorflow.journal.removal import DROP_DEFINITION
 from actorflow.journal.shortcuts import encode_checkpoint, encode_warnings
 
 if TYPE_CHECKING:
@@ -75,19 +89,37 @@ class Transaction:
     nobody reads them again.
     """
 
-    def __init__(self, db: Database, cursor: Cursor, held: dict[str, HeldRun], owner: int, at: float) -> None:
+    def __init__(
+        self,
+        db: Database,
+        cursor: Cursor,
+        held: dict[str, HeldRun],
+        inbox: Inbox,
+        *,
+        owner: int,
+        store: str,
+        at: float,
+    ) -> None:
         self._db = db
         self._cursor = cursor
         self._held = held
+        self._inbox = inbox
         self._owner = owner
+        self._store = store
         self._at = at
         self._definitions: dict[str, bytes] = {}
         self._batches: list[tuple[Any, ...]] = []
         self._rows = defaultdict[str, list[tuple[Any, ...]]](list)  #: what else is written, by statement
+        self._trims: dict[
+            str, list[tuple[Any, ...]]
+        ] = {}  #: what goes once all else is written, by statement
         self._changed: dict[int, RunRecord] = {}
+        self._is_touched = (
+            False  #: whether a write that is rare, or that others in the commit must see, was done at once
+        )
 
-    def admit(self, write: Write) -> Exception | None:
-        """Take a write in, whole, or say why it cannot be."""
+    def admit(self, write: Write) -> Outcome:
+        """Take a write in, whole, and answer what it asks, or say why it cannot be."""
         try:
             match write:
                 case Append():
@@ -102,6 +134,20 @@ class Transaction:
                     self._save_checkpoint(write)
                 case KeepDefinition():
                     self._keep_definition(write)
+                case BreakerAsk():
+                    return self._ask(write)
+                case BreakerReport():
+                    return self._tell(write)
+                case ChangeDefinition():
+                    self._change_definition(write)
+                case KeepDeadLetter():
+                    self._keep_letter(write)
+                case DropDeadLetters():
+                    self._owned(write.run_id)
+                    self._touch(drop_letters(self._cursor, write.run_id, write.tasks) > 0)
+                case Answered():
+                    self._inbox.look_anew()
+                    self._touch(drop_requests(self._cursor, write.requests) > 0)
                 case _:
                     assert_never(write)
         except (ActorflowError, TypeError, ValueError) as refusal:
@@ -120,10 +166,12 @@ class Transaction:
             execute(UPDATE_RUN, [(*record.columns(), key) for key, record in self._changed.items()])
         for statement, rows in self._rows.items():
             execute(statement, rows)
+        for statement, rows in self._trims.items():
+            execute(statement, rows)
         if not self._batches:
-            if not self._definitions and not self._changed and not self._rows:
+            if not (self._definitions or self._changed or self._rows or self._is_touched):
                 return 0
-            self._batches.append((None, None, 0, self._at, "[]", b""))
+            self._batches.append(_no_events(self._at))
         execute(_INSERT_BATCH, self._batches)
         return self._db.last_insert_rowid()
 
@@ -144,6 +192,8 @@ class Transaction:
 
     def _create(self, write: CreateRun) -> None:
         check_names(write)
+        if write.is_alone:
+            self._refuse_company(write.workflow)
         record = RunRecord(0, write.run_id, write.workflow, write.definition, self._owner, write.summary)
         created = self._cursor.execute(INSERT_RUN, record.columns()).fetchall()
         if not created:
@@ -186,9 +236,54 @@ class Transaction:
         end = seal_checked(write.key, write.digest, warnings)
         self._definitions[write.digest] = write.body
         self._rows[_REPLACE_CHECKED].append((write.key, write.digest, warnings.decode(), end))
-        # a statement keeps its place: several definitions in one commit are all there before anything is trimmed
         for trim in (_TRIM_DEFINITIONS, _TRIM_CHECKED):
-            self._rows[trim] = [(CHECKED_KEPT,)]
+            self._trims[trim] = [(CHECKED_KEPT,)]
+
+    def _change_definition(self, write: ChangeDefinition) -> None:
+        record = self._owned(write.run_id).record
+        orjson.dumps(write.definition)  # a TypeError says that no store can write it
+        self._trims.setdefault(DROP_DEFINITION, []).append((record.definition,))
+        self._definitions[write.definition] = write.body
+        record.definition = write.definition
+        self._changed[record.key] = record
+
+    def _keep_letter(self, write: KeepDeadLetter) -> None:
+        self._owned(write.letter.run_id)
+        keep_letter(self._cursor, write.letter)
+        self._touch(True)
+
+    def _ask(self, question: BreakerAsk) -> BreakerAnswer:
+        answer, is_changed = ask_breaker(self._cursor, question, self._at, self._is_owned)
+        self._touch(is_changed)
+        return answer
+
+    def _tell(self, told: BreakerReport) -> BreakerAnswer:
+        answer, is_changed = tell_breaker(self._cursor, told)
+        self._touch(is_changed)
+        return answer
+
+    def _is_owned(self, run_id: str) -> bool:
+        """Whether somebody alive has a run: we, as of the writes before this one, or another."""
+        if run_id in self._held:
+            return True
+        record = find_run(self._cursor, run_id)
+        return record is not None and self._other_owner(record) is not None
+
+    def _refuse_company(self, workflow: str) -> None:
+        for record in owned_runs(self._cursor, workflow):
+            pid = os.getpid() if record.run_id in self._held else self._other_owner(record)
+            if pid is not None:
+                raise WorkflowRunningError(workflow, record.run_id, pid)
+
+    def _other_owner(self, record: RunRecord) -> int | None:
+        """The pid of the run's owner, if it is alive and somebody else."""
+        if record.owner in (None, self._owner):
+            return None  # rows of runs that we gave up in this commit name us still
+        live = find_live(self._cursor, self._store, record.owner)
+        return None if live is None else live.pid
+
+    def _touch(self, is_changed: bool) -> None:
+        self._is_touched = self._is_touched or is_changed
 
     def _keep_blobs(self, run: int, blobs: Mapping[str, bytes]) -> None:
         if blobs:
@@ -200,3 +295,13 @@ class Transaction:
         if held is None:
             raise not_owned(run_id)
         return held
+
+
+def insert_no_events(db: Database, cursor: Cursor, at: float) -> int:
+    """Write the batch of a commit that appends no events; its id."""
+    cursor.execute(_INSERT_BATCH, _no_events(at))
+    return db.last_insert_rowid()
+
+
+def _no_events(at: float) -> tuple[Any, ...]:
+    return None, None, 0, at, "[]", b""

@@ -1,0 +1,84 @@
+"""Circuit breakers as rows of a store: asked and told within one transaction, written only where that changes them.
+
+What a breaker decides is `core.breaker`'s business. A row that is not as written is an error for who asks: taken for a
+closed breaker it would let everything through, taken for an open one it would hold everybody up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from actorflow.core import breaker as rules
+from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerAsk, BreakerReport, Counted, Refused
+from actorflow.errors import StoreDamagedError
+from actorflow.journal.admission import run_of_probe
+from actorflow.journal.driver import Cursor
+from actorflow.journal.records import seal
+
+_SELECT: Final = "SELECT CAST(body AS BLOB), sum FROM breakers WHERE key = ?"
+_REPLACE: Final = "INSERT OR REPLACE INTO breakers (key, body, sum) VALUES (?, ?, ?)"
+
+
+def find_breaker(cursor: Cursor, key: str) -> Breaker:
+    """What is kept under a key; a closed breaker where nothing is.
+
+    Raises:
+        StoreDamagedError: the row is not what was written.
+    """
+    rows = cursor.execute(_SELECT, (key,)).fetchall()
+    if not rows:
+        return CLOSED
+    body, written = rows[0]
+    if _seal(key, body) != written:
+        raise StoreDamagedError(
+            f"the circuit breaker {key!r} is damaged, and nobody can say whether it is open; restore the store from a "
+            "copy, or close it by removing its row from the table 'breakers'"
+        )
+    failures, until, probe, changed_by = orjson.loads(body)
+    return Breaker(tuple((at, attempt) for at, attempt in failures), until, probe, changed_by)
+
+
+def ask_breaker(
+    cursor: Cursor, question: BreakerAsk, now: float, is_owned: Callable[[str], bool]
+) -> tuple[Allowed | Refused, bool]:
+    """Answer a question inside a transaction; whether that changed the breaker.
+
+    Args:
+        cursor: of the transaction.
+        question: what is asked.
+        now: the time.
+        is_owned: says of a run whether anybody alive owns it.
+
+    Raises:
+        StoreDamagedError: the row is not what was written.
+    """
+    before = find_breaker(cursor, question.key)
+    is_held = before.probe is not None and is_owned(run_of_probe(before.probe))
+    after, answer = rules.ask(before, question, now, is_probe_held=is_held)
+    return answer, _replace(cursor, question.key, before, after)
+
+
+def tell_breaker(cursor: Cursor, told: BreakerReport) -> tuple[Counted, bool]:
+    """Count an outcome inside a transaction; whether that changed the breaker.
+
+    Raises:
+        StoreDamagedError: the row is not what was written.
+    """
+    before = find_breaker(cursor, told.key)
+    after, answer = rules.report(before, told)
+    return answer, _replace(cursor, told.key, before, after)
+
+
+def _replace(cursor: Cursor, key: str, before: Breaker, after: Breaker) -> bool:
+    if after == before:
+        return False
+    body = orjson.dumps((after.failures, after.until, after.probe, after.changed_by))
+    cursor.execute(_REPLACE, (key, body.decode(), _seal(key, body)))
+    return True
+
+
+def _seal(key: str, body: bytes) -> bytes:
+    return seal(b"", orjson.dumps(("breaker", key)), body)

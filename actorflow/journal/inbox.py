@@ -1,0 +1,92 @@
+"""The inbox: what other processes want of a run, as rows that its owner finds and its answer removes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from actorflow.errors import StoreDamagedError
+from actorflow.journal.driver import Cursor
+from actorflow.journal.protocol import Request, RequestKind
+from actorflow.journal.records import seal
+from actorflow.journal.store import patiently
+
+_INSERT: Final = "INSERT INTO inbox (run_id, kind, body, at, pid, sum) VALUES (?, ?, ?, ?, ?, ?) RETURNING id"
+_SELECT: Final = """SELECT id, run_id, kind, CAST(body AS BLOB), at, pid, sum FROM inbox
+WHERE run_id IN (SELECT run_id FROM runs WHERE owner = ?) ORDER BY id"""
+_DELETE: Final = "DELETE FROM inbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING id"
+
+
+class Inbox:
+    """What is asked of the runs of one owner, as its writing connection has seen it last.
+
+    SQLite counts for each connection the commits of all others (`PRAGMA data_version`), so that looking again costs a few
+    microseconds while nobody else has written. What the connection wrote itself it has to say: see `look_anew`.
+    """
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._version: int | None = None
+        self.requests: list[Request] = []  #: as of the last `read`, oldest first
+
+    def look_anew(self) -> None:
+        """Take what was read before for outdated."""
+        self._version = None
+
+    def is_outdated(self) -> bool:
+        """Whether `requests` may not be all, or the owner's own row another one."""
+        return self._data_version() != self._version
+
+    def read(self, owner: int) -> None:
+        """Read what is asked of the runs of an owner.
+
+        Raises:
+            StoreDamagedError: a row is not what was written.
+        """
+        # the version first: what is written in between will be read once more, and not be missed
+        version = self._data_version()
+        rows = patiently(lambda: self._cursor.execute(_SELECT, (owner,)).fetchall())
+        self.requests = [_opened(row) for row in rows]
+        self._version = version
+
+    def _data_version(self) -> int:
+        version: int = patiently(lambda: self._cursor.execute("PRAGMA data_version").get)
+        return version
+
+
+def put_request(cursor: Cursor, run_id: str, kind: RequestKind, body: bytes, at: float) -> int:
+    """Write a request of this process, inside a transaction; its number."""
+    row = (run_id, kind, body.decode(), float(at), os.getpid())
+    number: int = cursor.execute(_INSERT, (*row, _seal(row))).get
+    return number
+
+
+def drop_requests(cursor: Cursor, numbers: Sequence[int]) -> int:
+    """Remove requests, inside a transaction; how many there were."""
+    return len(cursor.execute(_DELETE, (orjson.dumps(list(numbers)).decode(),)).fetchall())
+
+
+def is_request(cursor: Cursor, number: int) -> bool:
+    """Whether a request is there."""
+    return bool(cursor.execute("SELECT 1 FROM inbox WHERE id = ?", (number,)).fetchall())
+
+
+def _opened(row: tuple[Any, ...]) -> Request:
+    number, run_id, kind, body, at, pid, written = row
+    try:
+        is_whole = _seal((run_id, kind, body.decode(), at, pid)) == written
+    except UnicodeDecodeError:
+        is_whole = False
+    if not is_whole:
+        raise StoreDamagedError(
+            f"request {number} to run {run_id!r} is damaged; restore the store from a copy, or drop it by removing its row "
+            "from the table 'inbox'"
+        )
+    return Request(number, run_id, kind, orjson.loads(body), at, pid)
+
+
+def _seal(row: tuple[Any, ...]) -> bytes:
+    return seal(b"", orjson.dumps(("request", *row)))

@@ -1,0 +1,45 @@
+"""Snapshots as rows of a store: JSON documents of a user's, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from actorflow.errors import StoreDamagedError
+from actorflow.journal.driver import Cursor
+from actorflow.journal.records import seal
+
+_REPLACE: Final = "INSERT OR REPLACE INTO snapshots (name, body, sum) VALUES (?, ?, ?)"
+_SELECT: Final = "SELECT name, CAST(body AS BLOB), sum FROM snapshots ORDER BY name"
+
+
+def all_snapshots(cursor: Cursor) -> dict[str, Mapping[str, Any]]:
+    """Every snapshot by its name.
+
+    Raises:
+        StoreDamagedError: a row is not what was written.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, body, written in cursor.execute(_SELECT).fetchall():
+        if _seal(name, body) != written:
+            raise StoreDamagedError(
+                f"the snapshot {name!r} is damaged; delete it, or restore the store from a copy"
+            )
+        found[name] = orjson.loads(body)
+    return found
+
+
+def replace_snapshot(cursor: Cursor, name: str, body: bytes) -> None:
+    """Write a snapshot in place of one with its name, inside a transaction."""
+    cursor.execute(_REPLACE, (name, body.decode(), _seal(name, body)))
+
+
+def drop_snapshot(cursor: Cursor, name: str) -> bool:
+    """Remove a snapshot, inside a transaction; whether there was one."""
+    return bool(cursor.execute("DELETE FROM snapshots WHERE name = ? RETURNING 1", (name,)).fetchall())
+
+
+def _seal(name: str, body: bytes) -> bytes:
+    return seal(b"", orjson.dumps(("snapshot", name)), body)

@@ -1,0 +1,114 @@
+"""Whatever is written, in whatever order: memory and SQLite answer alike, and say the same afterwards."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from journal_cases import BODY, RUNNING, ask, beginning, letter, save, told
+
+from actorflow.errors import ActorflowError
+from actorflow.journal import (
+    Answered,
+    Append,
+    ChangeDefinition,
+    CreateRun,
+    DropDeadLetters,
+    Journal,
+    KeepDeadLetter,
+    KeepDefinition,
+    MemoryJournal,
+    Release,
+)
+from actorflow.journal.sqlite import SqliteJournal
+
+TIMES = int(os.environ.get("ACTORFLOW_FUZZ", "1"))
+
+RUNS, TASKS, DIGESTS = ("a", "b", "c"), ("s", "t"), ("d1", "d2")
+
+runs, tasks, digests = st.sampled_from(RUNS), st.sampled_from(TASKS), st.sampled_from(DIGESTS)
+times = st.integers(0, 150).map(float)
+outcomes = st.sampled_from(["success", "failure", "released"])
+
+writes = st.one_of(
+    st.builds(CreateRun, runs, digests, digests, st.just(BODY), st.just(RUNNING), st.booleans()),
+    st.builds(lambda run: Append(run, 1, beginning(run)), runs),
+    st.builds(lambda run: save(run, 2), runs),
+    st.builds(Release, runs),
+    st.builds(KeepDefinition, st.sampled_from("kl"), digests, st.just(BODY)),
+    st.builds(ChangeDefinition, runs, digests, st.just(BODY)),
+    st.builds(lambda *about: KeepDeadLetter(letter(*about)), runs, tasks, times),
+    st.builds(DropDeadLetters, runs, st.lists(tasks, max_size=2)),
+    st.builds(Answered, st.lists(st.integers(1, 4), max_size=2)),
+    st.builds(ask, runs, tasks),
+    st.builds(told, runs, st.integers(1, 3), times, outcomes, tasks),
+)
+
+Step = Callable[[Journal], Any]
+steps = st.one_of(
+    st.lists(writes, min_size=1, max_size=4).map(lambda some: lambda journal: journal.commit(some)),
+    st.lists(writes, min_size=1, max_size=4).map(lambda some: lambda journal: journal.commit(some)),
+    runs.map(lambda run: lambda journal: journal.claim(run)),
+    runs.map(lambda run: lambda journal: journal.delete(run)),
+    runs.map(lambda run: lambda journal: journal.post(run, "pause", {"cause": run})),
+    runs.map(lambda name: lambda journal: journal.save_snapshot(name, {"n": name})),
+    st.builds(lambda run, task: lambda journal: journal.purge_dead_letters([f"{run}/1/{task}"]), runs, tasks),
+)
+
+
+def comparable(outcome: Any) -> Any:
+    """Errors have no equality of their own."""
+    if isinstance(outcome, list):
+        return [comparable(each) for each in outcome]
+    return (type(outcome), str(outcome)) if isinstance(outcome, Exception) else outcome
+
+
+def answer(act: Step, journal: Journal) -> Any:
+    try:
+        return comparable(act(journal))
+    except ActorflowError as error:
+        return comparable(error)
+
+
+def everything(journal: Journal) -> list[Any]:
+    questions: list[Step] = [
+        lambda journal: sorted(journal.runs(), key=lambda row: row.run_id),
+        lambda journal: journal.requests(),
+        lambda journal: journal.dead_letters(),
+        lambda journal: journal.snapshots(),
+        lambda journal: journal.breaker("bank"),
+        lambda journal: [journal.is_asked(number) for number in range(1, 5)],
+        *(lambda journal, run=run: list(journal.events(run)) for run in RUNS),
+        *(lambda journal, run=run: journal.checkpoint(run) is None for run in RUNS),
+        *(lambda journal, key=key: journal.cached_definition(key) for key in "kl"),
+    ]
+    return [answer(question, journal) for question in questions]
+
+
+def has_definition(journal: Journal, digest: str) -> bool:
+    try:
+        return journal.definition(digest) == BODY
+    except ActorflowError:
+        return False
+
+
+@settings(max_examples=60 * TIMES, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), steps), max_size=25))
+def test_both_journals_answer_alike_and_say_the_same_afterwards(acts):
+    now = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        memory = MemoryJournal(clock=lambda: now)
+        sqlite = SqliteJournal(os.path.join(folder, "state.db"), clock=lambda: now)  # noqa: PTH118
+        sqlite._db.pragma("synchronous", "OFF")
+        for seconds, act in acts:
+            now += seconds
+            assert answer(act, sqlite) == answer(act, memory)
+        assert everything(sqlite) == everything(memory)
+        for digest in DIGESTS:
+            assert has_definition(sqlite, digest) == has_definition(memory, digest)
+        sqlite.close()
+        memory.close()
