@@ -31,7 +31,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 from attrs import field, frozen
 
-from actorflow.survivors import COOKIE_VARIABLE, kill_carriers, living, signal_carrier
+from actorflow.survivors import COOKIE_VARIABLE, Census, kill_carriers, signal_carrier, take_census
 
 __all__ = [
     "NOT_FOUND",
@@ -104,8 +104,8 @@ class ProcessTrees:
         self.cookie_prefix = secrets.token_hex(8) + ":" if cookie_prefix is None else cookie_prefix
         self._live: dict[_Child, None] = {}
         self._unreaped: list[_Child] = []
-        self._kill_count = 0
-        self._census: anyio.CapacityLimiter | None = None
+        self._killed: list[str] = []  # prefixes of the kills since the last start began
+        self._census = _SharedCensus()
 
     @property
     def live_count(self) -> int:
@@ -145,27 +145,30 @@ class ProcessTrees:
         return child.result(time.monotonic() - started_at, is_timed_out=patience.cancelled_caught)
 
     def kill_all_nowait(self) -> None:
-        """KILL every live tree at once; for a signal's callback, or the signal handler itself.
+        """KILL every live tree at once, see `kill_nowait`."""
+        self.kill_nowait("")
 
-        The `run` of each then returns or goes on with its cancellation, without waiting for any grace period.
+    def kill_nowait(self, cookie_prefix: str) -> None:
+        """KILL the live trees whose cookie begins so, at once; for a signal's callback, or the signal handler itself.
+
+        The `run` of each then returns, or goes on with its cancellation, as soon as nothing of the tree is alive: no
+        grace period is waited for, not even one that has begun.
         """
-        self._kill_count += 1
-        children = list(self._live)
+        self._killed.append(cookie_prefix)
+        children = [child for child in self._live if child.cookie.startswith(cookie_prefix)]
         for child in children:
-            child.signal_group(signal.SIGKILL)
+            child.kill()
         if children:
             kill_carriers([child.cookie for child in children])
 
     def _start(self, request: ProcessRequest) -> _Child:
         # On the loop's own thread: Python holds its lock from vfork to exec, so that a worker thread would stop the
         # loop for as long, and add a moment in which a child runs that nobody knows.
-        kill_count = self._kill_count
+        self._killed.clear()
         child = _Child(request)
         self._live[child] = None
-        if (
-            kill_count != self._kill_count
-        ):  # a signal handler called kill_all_nowait before the child was listed
-            child.signal_group(signal.SIGKILL)
+        if child.cookie.startswith(tuple(self._killed)):  # by a signal handler, before the child was listed
+            child.kill()
         return child
 
     async def _attend(self, child: _Child, grace: float) -> None:
@@ -175,6 +178,9 @@ class ProcessTrees:
             with anyio.CancelScope(shield=True):
                 await self._end(child, grace)
             raise
+        if child.is_killed:  # what it was just starting then may have been missed
+            with anyio.move_on_after(_UNKILLABLE_S, shield=True):
+                await self._wait_gone(child, signal.SIGKILL)
 
     async def _end(self, child: _Child, grace: float) -> None:
         try:
@@ -196,22 +202,20 @@ class ProcessTrees:
         """Wait until nothing of the tree is alive, sending the signal on to those it has not reached."""
         told: set[int] = set()
         pause = 0.002
-        if number == signal.SIGKILL:
-            child.signal_group(number)
         while True:
-            members, strays = await self._living(child)
+            if child.is_killed and number != signal.SIGKILL:
+                number, told = signal.SIGKILL, set()
+            if number == signal.SIGKILL:
+                child.signal_group(number)
+            members, strays = (await self._census.taken()).of_tree(child.pid, child.cookie)
             if not members and not strays:
                 return
             for pid in strays - told:
                 signal_carrier(pid, child.cookie, number)
+                signal_carrier(pid, child.cookie, signal.SIGCONT)
             told |= strays
             await anyio.sleep(pause)
             pause = min(pause * 2, 0.25)
-
-    async def _living(self, child: _Child) -> tuple[set[int], set[int]]:
-        if self._census is None:  # not made earlier: it belongs to the loop. One at a time: it is all CPU
-            self._census = anyio.CapacityLimiter(1)
-        return await to_thread.run_sync(living, child.pid, child.cookie, limiter=self._census)
 
     def _let_go(self, child: _Child) -> None:
         # Off the list before it is reaped: kill_all_nowait may come in between, and must not signal a free number.
@@ -219,6 +223,28 @@ class ProcessTrees:
         child.close()
         if not child.reap():
             self._unreaped.append(child)
+
+
+class _SharedCensus:
+    """Looks at all processes, for all trees that wait for a look: a thousand that end together share each."""
+
+    def __init__(self) -> None:
+        self._lock: anyio.Lock | None = None
+        self._begun_count = 0
+        self._last_number = 0
+        self._last = Census({}, {})
+
+    async def taken(self) -> Census:
+        """A census that was begun after the call."""
+        if self._lock is None:  # not made earlier: it belongs to the loop
+            self._lock = anyio.Lock()
+        begun_before = self._begun_count
+        async with self._lock:
+            if self._last_number <= begun_before:
+                self._begun_count = number = self._begun_count + 1
+                self._last = await to_thread.run_sync(take_census)
+                self._last_number = number
+            return self._last
 
 
 class _Child:
@@ -233,6 +259,7 @@ class _Child:
         self._stdout = _Tail(self._popen.stdout, request.max_output)
         self._stderr = _Tail(self._popen.stderr, request.max_output)
         self._status: int | None = None  # as in Popen.returncode
+        self.is_killed = False  #: by `kill`: whatever it has started is to go too, and nobody waits
 
     async def read_until_exited(self) -> None:
         """Read both pipes until the child has exited and they have ended, or nobody closes them."""
@@ -250,6 +277,11 @@ class _Child:
         """Signal all that is in the group; only while the child is not reaped."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """KILL all that is in the group."""
+        self.is_killed = True
+        self.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
         """Close our ends of the pipes."""
@@ -355,7 +387,7 @@ def _refused(request: ProcessRequest, error: OSError) -> ProcessResult:
     program = request.argv[0]
     if error.errno in _NOT_FOUND_ERRORS:
         status, reason = NOT_FOUND, "not found"
-        if Path(request.cwd, program).exists():
+        if os.path.exists(os.path.join(request.cwd, program)):  # noqa: PTH110, PTH118 - Path raises for long names
             reason = "not found: it is there, but the interpreter in its first line is not"
     elif error.errno in _NOT_EXECUTABLE_ERRORS:
         status, reason = NOT_EXECUTABLE, f"cannot be executed: {error.strerror}"

@@ -13,7 +13,7 @@ from actorflow.actors.alarm import Alarm
 from actorflow.actors.host import current_host
 from actorflow.actors.latch import Latch
 from actorflow.actors.mailbox import Mailbox, MailboxFullError
-from actorflow.actors.pool import IDLE_KEPT, SLICE_COUNT, RunnerPool
+from actorflow.actors.pool import IDLE_KEPT, SLICE_COUNT, RunnerPool, TurnClosed, _in_context
 from actorflow.actors.restarts import RestartPolicy, Restarts
 
 pytestmark = pytest.mark.anyio
@@ -257,6 +257,65 @@ async def test_a_turn_that_raises_is_told_so_and_the_pool_lives_on():
         pool.submit(Step(finish))
         await done.wait()
     assert [str(error) for error in step.crashes] == ["bug"]
+
+
+async def test_a_turn_that_goes_on_after_its_cancel_keeps_its_runner_and_the_others_go_on():
+    ended, may_end = [], anyio.Event()
+
+    async def go_on() -> None:
+        with anyio.CancelScope(shield=True):
+            await may_end.wait()
+        ended.append("late")
+
+    async def other() -> None:
+        ended.append("other")
+
+    async with Pool() as pool:
+        stubborn = Step(go_on)
+        pool.submit(stubborn)
+        await anyio.wait_all_tasks_blocked()
+        assert pool.cancel(stubborn) == pool.cancel(stubborn) == "at_work"
+        for _ in range(3):
+            pool.submit(Step(other))
+        while pool.queued_count:
+            await anyio.lowlevel.checkpoint()
+        assert ended == ["other"] * 3
+        assert pool.is_at_work
+        may_end.set()
+        await anyio.wait_all_tasks_blocked()
+        assert not pool.is_at_work
+    assert ended[-1] == "late"
+
+
+async def test_an_interrupt_in_a_turn_cancels_all_of_the_group_and_is_kept():
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            pool = RunnerPool(current_host(), tasks)
+            pool.submit(Step(interrupt))
+            try:
+                await anyio.sleep_forever()
+            finally:
+                pool.stop()
+    assert isinstance(pool.interrupt, KeyboardInterrupt)
+
+
+async def test_a_turn_whose_loop_is_gone_is_told_so():
+    seen: list[BaseException] = []
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        except GeneratorExit as error:
+            seen.append(error)
+            raise
+
+    turn = _in_context(copy_context(), wait, lambda: None)
+    turn.send(None)
+    turn.close()
+    assert [type(error) for error in seen] == [TurnClosed]
 
 
 async def test_each_turn_has_its_context_across_suspensions():

@@ -41,7 +41,7 @@ def perform(trees, tmp_path, monkeypatch):
         performer = command_performer(
             CommandRunner(command=command, cwd=cwd),
             folder=str(tmp_path / "work"),
-            env={"PATH": os.environ["PATH"], "LANG": "C", "ACTORFLOW_INPUT": "of an outer run"},
+            env={"PATH": os.environ["PATH"], "LANG": "C"},
             trees=trees,
             grace=0.2,
         )

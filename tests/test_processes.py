@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import anyio
 import pytest
 
 from actorflow.processes import ProcessNotStarted, ProcessRequest, ProcessResult, ProcessTrees
-from actorflow.survivors import find_survivors, kill_survivors
+from actorflow.survivors import find_survivors
 
 pytestmark = pytest.mark.anyio
 
@@ -348,8 +347,85 @@ async def test_kill_all_cuts_a_grace_period_short(trees, tmp_path):
     assert time.monotonic() - began < 10
 
 
-async def run_patiently(trees, folder, command) -> None:
-    await run(trees, command, cwd=str(folder), grace=60.0)
+async def run_patiently(trees, folder, command, **settings) -> None:
+    await run(trees, command, cwd=str(folder), grace=60.0, **settings)
+
+
+async def test_the_trees_of_one_cookie_are_killed_and_no_others(trees, tmp_path):
+    signals = {}
+
+    async def body(run_id):
+        command = f"echo $$ > {run_id}.pid; sleep 60"
+        cookie = f"{trees.cookie_prefix}{run_id}/a/1/0"
+        signals[run_id] = (await run(trees, command, cwd=str(tmp_path), cookie=cookie)).signal
+
+    async with anyio.create_task_group() as group:
+        for run_id in ("run-1", "run-10"):
+            group.start_soon(body, run_id)
+        await wait_for_pids(tmp_path, "run-1.pid", "run-10.pid")
+        trees.kill_nowait(f"{trees.cookie_prefix}run-1/")
+        await wait_until(lambda: signals)
+        assert (signals, trees.live_count) == ({"run-1": signal.SIGKILL}, 1)
+        trees.kill_nowait("another owner's/")
+        trees.kill_nowait(f"{trees.cookie_prefix}run-10/")
+
+    assert signals == {"run-1": signal.SIGKILL, "run-10": signal.SIGKILL}
+
+
+@pytest.mark.parametrize("is_in_grace", [False, True])
+async def test_a_killed_tree_is_over_when_nothing_of_it_is_alive_however_it_holds_on(
+    trees, tmp_path, is_in_grace
+):
+    holds_on = "while :; do setsid sh -c 'trap \"\" TERM; sleep 60 & sleep 60' & sleep 0.01; done"
+    left = {}
+
+    async def body(number):
+        command = f"trap 'echo 1 > told{number}' TERM; echo $$ > pid{number}; {holds_on}"
+        cookie = f"{trees.cookie_prefix}{number}"
+        try:
+            await run_patiently(trees, tmp_path, command, cookie=cookie)
+        finally:
+            left[number] = find_survivors(cookie)
+
+    async with anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(body, number)
+        await wait_for_pids(tmp_path, *(f"pid{number}" for number in range(5)))
+        with anyio.CancelScope(shield=True):
+            if is_in_grace:
+                group.cancel_scope.cancel()
+                await wait_for_pids(tmp_path, *(f"told{number}" for number in range(5)))
+            began = time.monotonic()
+            trees.kill_all_nowait()
+
+    assert time.monotonic() - began < 3
+    assert list(left.values()) == [[]] * 5
+
+
+async def test_a_kill_that_a_signals_handler_does_during_the_start_reaches_the_child(trees, monkeypatch):
+    popen = subprocess.Popen
+
+    def interrupted(*args, **kwargs):
+        child = popen(*args, **kwargs)
+        trees.kill_nowait(trees.cookie_prefix)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+
+    assert (await run(trees, "sleep 60")).signal == signal.SIGKILL
+
+
+async def test_fifty_trees_in_sessions_of_their_own_end_together(trees, tmp_path):
+    async with anyio.create_task_group() as group:
+        for index in range(50):
+            command = f"setsid sleep 60 & echo $! > pid{index}; wait"
+            group.start_soon(run_in, trees, tmp_path, command, f"{trees.cookie_prefix}{index}")
+        await wait_for_pids(tmp_path, *(f"pid{index}" for index in range(50)))
+        began = time.monotonic()
+        group.cancel_scope.cancel()
+
+    assert time.monotonic() - began < 4
+    assert find_survivors(trees.cookie_prefix) == []
 
 
 async def wait_until(is_so) -> None:
@@ -418,40 +494,3 @@ async def test_a_host_that_ignores_sigchld_gets_no_false_success(trees):
         signal.signal(signal.SIGCHLD, before)
 
     assert (result.exit_status, result.signal) == (None, None)
-
-
-def orphan(cookie: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "60"], env={**ENV, "ACTORFLOW_COOKIE": cookie}, start_new_session=True)
-
-
-def test_survivors_of_a_crash_are_found_by_prefix_and_killed_by_cookie():
-    prefix = ProcessTrees().cookie_prefix
-    children = [
-        subprocess.Popen(
-            ["sleep", "60"], env={**ENV, "ACTORFLOW_COOKIE": prefix + name}, start_new_session=True
-        )
-        for name in ("a", "ab", "b")
-    ]
-    a, ab, b = (child.pid for child in children)
-
-    assert sorted(find_survivors(prefix)) == sorted([a, ab, b])
-    kill_survivors(prefix + "a")
-    assert sorted(find_survivors(prefix)) == sorted([ab, b])
-    kill_survivors(prefix + "ab")
-    kill_survivors(prefix + "b")
-
-    assert [child.wait() for child in children] == [-9, -9, -9]
-    assert find_survivors(prefix) == []
-
-
-async def test_our_own_process_is_no_survivor(trees):
-    cookie = trees.cookie_prefix + "outer"
-    code = (
-        "import sys; from actorflow.survivors import find_survivors, kill_survivors\n"
-        "assert find_survivors(sys.argv[1]) == []; kill_survivors(sys.argv[1]); print('alive')"
-    )
-    env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-
-    result = await run(trees, [sys.executable, "-c", code, cookie], env=env, cookie=cookie)
-
-    assert result.stdout == b"alive\n", result.stderr.decode()

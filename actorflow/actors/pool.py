@@ -40,7 +40,10 @@ class Turn(Protocol):
         ...
 
     def perform(self) -> Coroutine[Any, Any, None]:
-        """Do it. Exceptions are the pool's business only where they are bugs: they end in `crashed`."""
+        """Do it. Exceptions are the pool's business only where they are bugs: they end in `crashed`.
+
+        A KeyboardInterrupt, which comes wherever the process happens to be, ends in `RunnerPool.interrupt`.
+        """
         ...
 
     def crashed(self, error: Exception) -> None:
@@ -48,8 +51,15 @@ class Turn(Protocol):
         ...
 
 
+class TurnClosed(GeneratorExit):
+    """Thrown into a turn whose loop is gone, and with it everybody who could be told how it ended."""
+
+
 class RunnerPool:
-    """Performs turns, in the order in which they are submitted."""
+    """Performs turns, in the order in which they are submitted.
+
+    A turn that does not end when it is cancelled keeps its runner; the others go on.
+    """
 
     def __init__(self, host: Host, task_group: TaskGroup) -> None:
         self._host = host
@@ -60,6 +70,9 @@ class RunnerPool:
         self._runners: dict[_Runner, None] = {}
         self._is_waking = False
         self._is_stopping = False
+        #: what the program was interrupted with inside a turn. All of the task group is cancelled then, and whoever
+        #: has left the group is to raise it: raised in a task, it stops an asyncio loop with all that has to end there
+        self.interrupt: KeyboardInterrupt | None = None
 
     def submit(self, turn: Turn) -> None:
         """Queue a turn; it begins when the loop comes to it."""
@@ -89,6 +102,11 @@ class RunnerPool:
         self._queue.clear()
         for runner in self._runners:
             runner.scope.cancel()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a turn has begun that has not ended; any thread may ask."""
+        return bool(self._at_work)
 
     @property
     def queued_count(self) -> int:
@@ -139,6 +157,9 @@ class RunnerPool:
                 await _in_context(turn.context, turn.perform, self._wake_one)
             except Exception as error:  # noqa: BLE001 - a bug in an actor must not take the pool with it
                 turn.crashed(error)
+            except KeyboardInterrupt as interrupt:
+                self.interrupt = interrupt
+                self._task_group.cancel_scope.cancel()
             finally:
                 del at_work[turn]
             if not queue or scope.cancel_called:
@@ -175,6 +196,8 @@ def _in_context(
         resume: Callable[[Any], Any] = coroutine.send
         try:
             value = yield step
+        except GeneratorExit:
+            resume, value = coroutine.throw, TurnClosed()
         except BaseException as error:  # noqa: BLE001 - cancellation and all: it is for the coroutine
             resume, value = coroutine.throw, error
         try:

@@ -18,7 +18,16 @@ from actorflow.processes import ProcessTrees
 from actorflow.spec.durations import parse_duration
 from actorflow.spec.model import CommandRunner, HttpRunner, PythonRunner, Runner, ScriptRunner
 
-__all__ = ["Binding", "Echo", "Fail", "RunnerWord", "Sleep", "parse_runner_word", "performer_for"]
+__all__ = [
+    "Binding",
+    "Echo",
+    "Fail",
+    "RunnerWord",
+    "Sleep",
+    "is_python",
+    "parse_runner_word",
+    "performer_for",
+]
 
 
 @frozen
@@ -57,7 +66,7 @@ def performer_for(
     Args:
         binding: a runner word, a runner, or a callable that takes an `AgentCall`.
         folder: the workflow file's; commands and scripts run there, modules are looked for there first.
-        env: the environment of the process, for commands and scripts.
+        env: what commands and scripts inherit.
         trees: keeps the processes of commands and scripts.
         threads: run the synchronous functions.
 
@@ -82,6 +91,16 @@ def performer_for(
             return builtin.sleep(seconds)
         case _:
             return python_performer(runner, threads=threads)
+
+
+def is_python(binding: Binding) -> bool:
+    """Whether attempts call a Python function, which can be asked to end and not be made to.
+
+    Args:
+        binding: as for `performer_for`, which has taken it.
+    """
+    runner = parse_runner_word(binding) if isinstance(binding, str) else binding
+    return not isinstance(runner, CommandRunner | ScriptRunner | HttpRunner | Echo | Fail | Sleep)
 
 
 def parse_runner_word(word: str) -> RunnerWord:

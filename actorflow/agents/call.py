@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from actorflow.agents.hiding import NOTHING_HIDDEN, Hiding
 
-__all__ = ["AgentCall", "Performer", "Recorded"]
+__all__ = ["AgentCall", "AgentFailed", "Performer", "Recorded"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -51,3 +51,22 @@ class Recorded:
 
     output: Any
     record: Mapping[str, Any]
+
+
+class AgentFailed(Exception):  # noqa: N818 - a fact about an attempt, as its event is named
+    """Raised by an agent that knows what its failure is to be recorded as.
+
+    Args:
+        type: what `retry_on` and people know the failure by.
+        message: one sentence.
+        detail: JSON facts. `retry_after_s`, a number, holds a retry back for so long, at most the retry's `max_delay`.
+    """
+
+    def __init__(self, type: str, message: str, detail: Mapping[str, Any] | None = None) -> None:  # noqa: A002
+        super().__init__(type, message, detail)
+        self.type = type
+        self.message = message
+        self.detail: Mapping[str, Any] = {} if detail is None else detail
+
+    def __str__(self) -> str:
+        return self.message

@@ -22,7 +22,7 @@ def command_performer(
     Args:
         runner: the command; `AgentCall.argv` comes before it.
         folder: the workflow's; the command runs there, or in `runner.cwd` from there on.
-        env: the environment of the process; each attempt gets it as it is then.
+        env: what the process inherits; each attempt gets it as it is then.
         trees: keeps the processes.
         grace: seconds from TERM to KILL.
 

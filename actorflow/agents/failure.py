@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Final, cast
 
+from actorflow.agents.call import AgentFailed
+from actorflow.agents.output import plain_facts
 from actorflow.core.events import Failure
 
 __all__ = ["AgentFailed", "failure_of"]
@@ -17,55 +20,53 @@ _SHOWN_IN_DETAIL: Final = 10
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-class AgentFailed(Exception):  # noqa: N818 - a fact about an attempt, as its event is named
-    """Raised by an agent that knows what its failure is to be recorded as.
-
-    Args:
-        type: what `retry_on` and people know the failure by.
-        message: one sentence.
-        detail: JSON facts.
-    """
-
-    def __init__(self, type: str, message: str, detail: Mapping[str, Any] | None = None) -> None:  # noqa: A002
-        super().__init__(type, message, detail)
-        self.type = type
-        self.message = message
-        self.detail: Mapping[str, Any] = {} if detail is None else detail
-
-    def __str__(self) -> str:
-        return self.message
-
-
 def failure_of(exc: BaseException, told: Callable[[str], str] = str) -> Failure:
     """Describe an exception, whatever it is; never raises.
 
     A group of one error is that error; a group of several tells the first three, and ten in `detail`. Messages hold no
-    lone surrogates and at most 4 KiB of UTF-8.
+    lone surrogates and at most 4 KiB of UTF-8; `detail` is JSON. An exception with a number of seconds as `retry_after`
+    has `retry_after_s` there, unless its own facts say otherwise.
 
     Args:
         exc: what an attempt raised.
         told: what may be told of a type or a message, whole; they are cut afterwards.
     """
+    try:
+        return _described(exc, told)
+    except BaseException as error:  # noqa: BLE001 - an exception's attributes are other people's code
+        message = f"(it cannot be shown: {type(error).__name__} on reading it)"
+        return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), message)
+
+
+def _described(exc: BaseException, told: Callable[[str], str]) -> Failure:
     if isinstance(exc, AgentFailed):
-        name, message = told(exc.type), told(exc.message)
-        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), _facts(exc.detail))
+        name, message = told(str(exc.type)), told(str(exc.message))
+        detail = {**_retry_after(exc), **plain_facts(exc.detail)}
+        return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), detail)
     if isinstance(exc, BaseExceptionGroup):
         return _of_group(cast("BaseExceptionGroup[BaseException]", exc), told)
     if type(exc) is RuntimeError and isinstance(exc.__cause__, StopIteration | StopAsyncIteration):
         # Python's own wrapping of one that leaves a coroutine (PEP 479)
-        return failure_of(exc.__cause__, told)
-    return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), _message(exc, told))
+        return _described(exc.__cause__, told)
+    return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), _message(exc, told), _retry_after(exc))
 
 
-def _facts(detail: object) -> Mapping[str, Any]:
-    """What an agent's author gave as facts, if it is any."""
-    return cast("Mapping[str, Any]", detail) if isinstance(detail, Mapping) else {}
+def _retry_after(exc: BaseException) -> Mapping[str, Any]:
+    """The wait that an exception asks for, as those of HTTP clients do; anything but a sensible number is none."""
+    try:
+        asked = getattr(exc, "retry_after", None)
+        if isinstance(asked, bool) or not isinstance(asked, int | float):
+            return {}
+        seconds = float(asked)
+    except Exception:  # noqa: BLE001 - other people's code, or a number beyond all floats
+        return {}
+    return {"retry_after_s": seconds} if isfinite(seconds) and seconds >= 0 else {}
 
 
 def _of_group(group: BaseExceptionGroup[BaseException], told: Callable[[str], str]) -> Failure:
     errors = _leaves(group)
     if len(errors) == 1:
-        return failure_of(errors[0], told)
+        return _described(errors[0], told)
     failures = [failure_of(error, told) for error in errors[:_SHOWN_IN_DETAIL]]
     shown = [f"{failure.type}: {failure.message}" for failure in failures[:_SHOWN_IN_MESSAGE]]
     more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
@@ -93,7 +94,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 def _message(exc: BaseException, told: Callable[[str], str]) -> str:
     try:
         return _text(told(str(exc)), _LONGEST_MESSAGE)
-    except Exception as error:  # noqa: BLE001 - a `__str__` is other people's code
+    except BaseException as error:  # noqa: BLE001 - a `__str__` is other people's code
         return f"(its message cannot be shown: {type(error).__name__} in __str__)"
 
 

@@ -8,9 +8,9 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final, TypeGuard, TypeVar
 
-from actorflow.agents.failure import AgentFailed
+from actorflow.agents.call import AgentFailed
 
-__all__ = ["OutputError", "plain"]
+__all__ = ["OutputError", "plain", "plain_facts"]
 
 DEEPEST: Final = 100  #: lists and mappings within each other
 LARGEST: Final = 64 * 1024 * 1024  #: bytes of the output as compact JSON in UTF-8
@@ -20,6 +20,7 @@ _kind_of: Callable[[object], type[object]] = type  # the exact class; typed so t
 
 _LEAST_INTEGER: Final = -(2**63)
 _GREATEST_INTEGER: Final = 2**64 - 1  # what JSON libraries keep exactly: signed or unsigned 64 bits
+_PROBLEMS_SHOWN: Final = 10
 _SHORT: Final = 100
 _LONGEST_NUMBER: Final = 25
 _LONGEST_ESCAPE: Final = 6
@@ -58,6 +59,27 @@ def plain(value: Any) -> Any:
     if copy.most > LARGEST and _encoded_size(result) > LARGEST:
         raise OutputError("$", _TOO_LARGE)
     return result
+
+
+def plain_facts(facts: object) -> dict[str, Any]:
+    """Copy what is JSON data of a mapping, as `plain` does; `not_kept` says why the rest is none, ten times at most.
+
+    Of anything else there is nothing to copy.
+    """
+    if not _is_mapping(facts):
+        return {}
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in facts.items():
+        try:
+            kept.update(plain({key: value}))
+        except OutputError as error:
+            problems.append(str(error))
+    try:
+        plain(kept)
+    except OutputError as error:  # each is small enough, and all together are not
+        kept, problems = {}, [str(error)]
+    return {**kept, "not_kept": problems[:_PROBLEMS_SHOWN]} if problems else kept
 
 
 _TOO_LARGE: Final = "more than 64 MiB of JSON; write it to a file and return its name"

@@ -23,22 +23,6 @@ __all__ = ["ProcessAttempts", "private_folder", "working_folder"]
 LONGEST_INPUT: Final = 100_000  #: bytes of JSON; a longer input is not put into the environment
 LONGEST_VARIABLE: Final = 131_072  #: bytes of `NAME=value` and its end, as Linux has it (MAX_ARG_STRLEN)
 
-_OURS: Final = frozenset(
-    {
-        "ACTORFLOW_RUN_ID",
-        "ACTORFLOW_TASK",
-        "ACTORFLOW_ATTEMPT",
-        "ACTORFLOW_LOSS",
-        "ACTORFLOW_IDEMPOTENCY_KEY",
-        "ACTORFLOW_INPUT",
-        "ACTORFLOW_OUTPUT",
-    }
-)
-
-
-def _without_ours(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in _OURS}
-
 
 @frozen(kw_only=True)
 class ProcessAttempts:
@@ -50,7 +34,7 @@ class ProcessAttempts:
     """
 
     cwd: str  #: where it runs, absolute
-    #: the process's own environment; each attempt gets it as it is then
+    #: by each attempt, as it is then
     inherited: Mapping[str, str] = field(repr=False)
     trees: ProcessTrees  #: keeps the processes
     grace: float = 5.0  #: seconds from TERM to KILL
@@ -76,7 +60,7 @@ class ProcessAttempts:
             command=command,
             cwd=self.cwd,
             env={
-                **_without_ours(self.inherited),
+                **self.inherited,
                 **_checked(call.env),
                 **_facts(call),
                 "ACTORFLOW_OUTPUT": str(written),

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from actorflow.agents.call import AgentCall, Performer
+from actorflow.agents.call import AgentCall, AgentFailed, Performer
 from actorflow.errors import BindError
 
 __all__ = ["AgentThreads", "python_performer"]
@@ -67,6 +67,9 @@ class AgentThreads:
 
         Cancelling a call that waits for a thread ends it at once. Cancelling one that runs takes effect when the
         function has returned, whose result is dropped, or at `abandon`.
+
+        Raises:
+            AgentFailed: the function raised KeyboardInterrupt. It is the function's own: a thread is never interrupted.
         """
         if self._limiter is None:  # not made earlier: it belongs to the loop
             self._limiter = anyio.CapacityLimiter(self._limit)
@@ -79,7 +82,10 @@ class AgentThreads:
             with anyio.CancelScope(shield=True):
                 await self._outwait(body)
             raise
-        return body.result
+        try:
+            return body.outcome()
+        except KeyboardInterrupt as error:
+            raise AgentFailed(type(error).__name__, str(error)) from error
 
     async def _outwait(self, body: _Body) -> None:
         # By looking, not by being told: this is rare, and no way to wake a loop from a thread that it has given up
@@ -102,27 +108,41 @@ class _Body:
         self._call = call
         self._claim = threading.Lock()
         self._is_dropped = False
-        self.result: Any = None
+        self._result: Any = None
+        self._error: BaseException | None = None
         self.is_done = False
 
     def claim(self) -> bool:
         return self._claim.acquire(blocking=False)
 
     def run(self) -> None:
-        # Not returned but kept: trio takes a coroutine that comes from a thread for a mistake.
+        # The outcome is kept, not told by the thread: trio takes a coroutine that comes from one for a mistake, and
+        # asyncio's futures wait for ever where some exceptions are raised.
         if self.claim():
             try:
-                self.result = self._fn(self._call)
+                self._result = self._fn(self._call)
                 if self._is_dropped:
                     self.drop()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the function's
+                self._error = error
             finally:
                 self.is_done = True
+
+    def outcome(self) -> Any:
+        """What the function returned; or raise what it raised. Once."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # its traceback knows this frame
 
     def drop(self) -> None:
         """Close a coroutine that nobody will await, now or when it is there."""
         self._is_dropped = True
-        if inspect.iscoroutine(self.result):
-            self.result.close()
+        if inspect.iscoroutine(self._result):
+            self._result.close()
 
 
 def _check(fn: Callable[[AgentCall], Any]) -> None:

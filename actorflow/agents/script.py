@@ -52,7 +52,7 @@ def script_performer(
     Args:
         runner: the script; `AgentCall.argv` comes before its `args`.
         folder: the workflow's; `file` and `cwd` are relative to it, and scripts without a `cwd` run there.
-        env: the environment of the process; each attempt gets it as it is then.
+        env: what the process inherits; each attempt gets it as it is then.
         trees: keeps the processes.
         grace: seconds from TERM to KILL.
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from actorflow.core.events import HookStatus
 from actorflow.processes import ProcessNotStarted, ProcessRequest, ProcessResult, ProcessTrees
@@ -19,10 +19,11 @@ class CommandHook:
     """A hook's command with all that it is run with."""
 
     hook: HookSpec
-    env: Mapping[str, str]  #: above the process's own
+    env: Mapping[str, str]  #: above what is inherited
     folder: str  #: the workflow's; the hook's `cwd` is relative to it
     delivery_id: str
-    hidden: frozenset[str] = frozenset()  #: variables of the process that it does not inherit
+    #: of the environment of this process
+    inherited: Mapping[str, str] = field(factory=dict[str, str], repr=False)
 
 
 @frozen
@@ -39,12 +40,11 @@ async def run_command_hook(job: CommandHook, trees: ProcessTrees) -> HookOutcome
     The record has what it printed, the last `max_output` bytes of each stream, also of one that timed out.
     """
     hook = job.hook
-    inherited = {name: value for name, value in os.environ.items() if name not in job.hidden}
     request = ProcessRequest(
         command=hook.command,
         cwd=job.folder if hook.cwd is None else os.path.join(job.folder, hook.cwd),  # noqa: PTH118 - said as written
-        env={**inherited, **job.env},
-        cookie=job.delivery_id,
+        env={**job.inherited, **job.env},
+        cookie=trees.cookie_prefix + job.delivery_id,
         max_output=hook.max_output,
         timeout=hook.timeout,
     )

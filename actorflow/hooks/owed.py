@@ -7,17 +7,24 @@ again: the delivery that was under way is tried again, under the same id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 
 import anyio.to_thread
-from attrs import frozen
+from attrs import field, frozen
 
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.core.events import Event, GenerationStarted, StageCompleted
 from actorflow.hooks.command import CommandHook, HookOutcome, run_command_hook
-from actorflow.journal.protocol import Delivery, DeliveryStatus, Journal, RecordDeliveries, Write
+from actorflow.journal.protocol import (
+    Delivery,
+    DeliveryStatus,
+    Journal,
+    Outcome,
+    RecordDeliveries,
+    Write,
+)
 from actorflow.processes import ProcessTrees
 from actorflow.spec.model import HookSpec, WorkflowSpec
 
@@ -29,7 +36,8 @@ class Debtor:
     run_id: str
     spec: WorkflowSpec
     journal: Journal
-    keep: Callable[[Write, Callable[[Exception | None], None]], None]  #: to the journal's actor
+    keep: Callable[[Write, Callable[[Outcome], None]], None]  #: to the journal's actor
+    inherited: Mapping[str, str] = field(factory=dict[str, str], repr=False)  #: by its hooks' commands
 
 
 @frozen
@@ -129,7 +137,7 @@ class DeliveryLine:
             "ACTORFLOW_STATUS": owed.event.status,
             "ACTORFLOW_DELIVERY_ID": delivery_id,
         }
-        job = CommandHook(owed.hook, env, spec.folder, delivery_id, spec.secret_variables)
+        job = CommandHook(owed.hook, env, spec.folder, delivery_id, self._debtor.inherited)
         try:
             outcome = await run_command_hook(job, self._trees)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must not be met again at every look
@@ -145,9 +153,9 @@ class DeliveryLine:
         gate = self._host.gate()
         errors: list[Exception] = []
 
-        def kept(error: Exception | None) -> None:
-            if error is not None:
-                errors.append(error)
+        def kept(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                errors.append(outcome)
             gate.open()
 
         self._debtor.keep(RecordDeliveries(self._debtor.run_id, [delivery], cursor), kept)
