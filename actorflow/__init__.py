@@ -9,6 +9,7 @@ async with Runtime(store="sqlite:///runs.db", agents={"charge": charge}) as rt:
 """
 
 from actorflow.agents.call import AgentCall
+from actorflow.core.strategy import Abort, ErrorRecovery, Fallback, RecoveryStrategy, Retry, Skip
 from actorflow.errors import (
     ActorflowError,
     BadInputError,
@@ -28,20 +29,27 @@ from actorflow.errors import (
     UnboundAgentsError,
 )
 from actorflow.runtime.handle import RunHandle
+from actorflow.runtime.persistence import StatePersistence
 from actorflow.runtime.result import HookCounts, RunResult, TaskResult
 from actorflow.runtime.runtime import Runtime
+from actorflow.runtime.workflow_state import WorkflowState, WorkflowStatus
 from actorflow.spec import WorkflowSpec, load, load_dict, loads
 
 __all__ = [
+    "Abort",
     "ActorflowError",
     "AgentCall",
     "BadInputError",
     "BindError",
+    "ErrorRecovery",
     "ExpressionError",
+    "Fallback",
     "HookCounts",
     "IllegalTransitionError",
     "MissingVariablesError",
     "Problem",
+    "RecoveryStrategy",
+    "Retry",
     "RunExistsError",
     "RunFailedError",
     "RunHandle",
@@ -49,13 +57,17 @@ __all__ = [
     "RunOwnedElsewhereError",
     "RunResult",
     "Runtime",
+    "Skip",
     "SpecError",
+    "StatePersistence",
     "StoreDamagedError",
     "StoreFailed",
     "StoreUnusableError",
     "TaskResult",
     "UnboundAgentsError",
     "WorkflowSpec",
+    "WorkflowState",
+    "WorkflowStatus",
     "load",
     "load_dict",
     "loads",

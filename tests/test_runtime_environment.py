@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -150,6 +151,75 @@ async def test_the_variable_of_a_declared_secret_is_not_inherited(
     assert [(tmp_path / name).read_text() for name in ("blocking", "owed")] == ["seen\n"] * 2
 
 
+OUTER = {
+    f"ACTORFLOW_{name}": "of an outer run"
+    for name in (
+        *("COOKIE", "RUN_ID", "TASK", "ATTEMPT", "LOSS", "IDEMPOTENCY_KEY", "INPUT", "OUTPUT"),
+        *("GENERATION", "EVENT", "STATUS", "DELIVERY_ID"),
+    )
+}
+SETTINGS = {"ACTORFLOW_STORE": "sqlite:///s.db", "ACTORFLOW_ENV": "test"}
+HARMLESS = dict.fromkeys(("HOME", "USER", "LOGNAME", "LANGUAGE", "LC_TIME", "TZ", "TMPDIR", "TERM"), "h")
+"""Beside PATH, SHELL and LANG, which decide how a command runs here."""
+
+
+async def test_a_run_inside_of_another_ones_task_or_hook_inherits_its_settings_and_none_of_its_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in {**OUTER, **SETTINGS}.items():
+        monkeypatch.setenv(name, value)
+    say = "env | grep ^ACTORFLOW_"
+    spec = workflow(
+        {"a": {"command": say, "with": {"big": "x" * 200_000}}},  # too long for ACTORFLOW_INPUT
+        hooks={"post_workflow": [{"type": "command", "command": f"{say} > hook"}]},
+        folder=tmp_path,
+    )
+    async with Runtime(store="memory:") as runtime:
+        result = await runtime.run(spec)
+    for told in (result.tasks["a"].output, (tmp_path / "hook").read_text()):
+        lines = dict(line.split("=", 1) for line in told.splitlines())
+        assert "of an outer run" not in lines.values()
+        assert lines.items() >= SETTINGS.items()
+    assert "ACTORFLOW_INPUT" not in result.tasks["a"].output
+    assert "ACTORFLOW_TASK" not in lines
+
+
+@pytest.mark.parametrize(
+    ("trust", "inherits_all"), [("own", True), ("data", False)], ids=["own definition", "a stranger's"]
+)
+async def test_commands_of_a_strangers_definition_inherit_only_who_and_where_they_are(
+    trust: Literal["own", "data"], inherits_all: bool, monkeypatch: pytest.MonkeyPatch
+):
+    others = {
+        "AWS_SECRET_ACCESS_KEY": CANARY,
+        "LD_X": CANARY,
+        "PYTHONPATH_": CANARY,
+        "LCX": CANARY,
+        **SETTINGS,
+    }
+    for name, value in {**HARMLESS, **others}.items():
+        monkeypatch.setenv(name, value)
+    spec = load_dict({"tasks": {"a": {"agent": "cli"}}}, trust=trust)
+    async with Runtime(store="memory:", agents={"cli": "command:env"}) as runtime:
+        result = await runtime.run(spec)
+    lines = set(result.tasks["a"].output.splitlines())
+    assert lines >= {f"{name}={value}" for name, value in {"PATH": os.environ["PATH"], **HARMLESS}.items()}
+    seen = {f"{name}={value}" for name, value in others.items()} & lines
+    assert len(seen) == (len(others) if inherits_all else 0)
+
+
+async def test_a_strangers_definition_stays_one_when_its_run_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OTHER", CANARY)
+    store, agents = f"sqlite:///{tmp_path}/runs.db", {"cli": 'command:echo "seen: $OTHER"'}
+    async with Runtime(store=store, agents={"cli": "fail"}) as runtime:
+        failed = await runtime.run(load_dict({"tasks": {"a": {"agent": "cli"}}}))
+    async with Runtime(store=store, agents=agents) as runtime:
+        result = await runtime.resume(failed.run_id)
+    assert result.tasks["a"].output == "seen:"
+
+
 async def test_a_python_agent_finds_a_secret_in_its_env_and_an_exception_does_not_tell_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -188,7 +258,6 @@ async def test_an_output_that_looks_like_a_secret_stays_as_it_is(monkeypatch: py
     [
         {"type": "parallel", "tasks": {"x": {"agent": "x"}}},
         {"agent": "x", "loop": {"repeat": 2}},
-        {"agent": "x", "deadline": "5s"},
         {"agent": "x", "hooks": {"task_finished": [{"type": "log", "params": {"message": "hi"}}]}},
         {"http": {"url": "https://example.com"}},
     ],

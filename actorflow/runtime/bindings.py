@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from actorflow.agents.binding import performer_for
+from actorflow.agents.binding import is_python, performer_for
 from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.python import AgentThreads
 from actorflow.errors import BindError, SpecError, UnboundAgentsError
@@ -75,10 +75,8 @@ class Binder:
         """
         bound = self._bound.get(id(spec))
         if bound is None or bound.spec is not spec:
-            refused = unsupported(spec)
-            if refused:
-                raise SpecError(refused)
-            bound = self._bound[id(spec)] = Bound(spec, self.bind(spec), self._recorded(spec))
+            recorded = self.recorded(spec)
+            bound = self._bound[id(spec)] = Bound(spec, self.bind(spec), recorded)
             if len(self._bound) > BOUND_KEPT:
                 self._bound.popitem(last=False)
         return bound
@@ -119,14 +117,23 @@ class Binder:
                 for name, runner in chosen.items()
                 if name in spec.agents and runner is spec.agents[name].runner
             ),
+            named_python=frozenset(name for name, runner in chosen.items() if runner and is_python(runner)),
+            inline_python=frozenset(name for name, runner in inline.items() if is_python(runner)),
         )
 
     def unused(self, spec: WorkflowSpec) -> tuple[str, ...]:
         """Names that were bound and that the workflow does not use."""
         return tuple(name for name in self.agents if name != "*" and name not in spec.agent_names)
 
-    def _recorded(self, spec: WorkflowSpec) -> dict[str, str]:
-        """What a run records of its bindings, so that it can be resumed without being told again."""
+    def recorded(self, spec: WorkflowSpec) -> dict[str, str]:
+        """What a run records of its bindings, so that it can be resumed without being told again.
+
+        Raises:
+            SpecError: the definition says what a run of this version cannot do.
+        """
+        refused = unsupported(spec)
+        if refused:
+            raise SpecError(refused)
         used = {*spec.agent_names, "*"}
         given = {name: agent for name, agent in self.agents.items() if name in used}
         return {name: agent if isinstance(agent, str) else IN_CODE for name, agent in given.items()}

@@ -6,6 +6,9 @@ import time
 
 from actorflow.actors.host import Host
 
+#: clocks drift, and are asked one after the other: by less than this they do not differ
+_SKEW_S = 0.1
+
 
 class RunClock:
     """Epoch seconds that never go backwards within a run.
@@ -21,3 +24,11 @@ class RunClock:
     def now(self) -> float:
         """The time of the run."""
         return self._time() + self._offset
+
+    def ahead_s(self) -> float:
+        """How far the run is ahead of the wall clock, or behind it if negative; 0 but for a clock that was set.
+
+        A machine that slept is behind too: the loop's clock stands still meanwhile.
+        """
+        ahead = self.now() - time.time()
+        return 0.0 if abs(ahead) < _SKEW_S else ahead

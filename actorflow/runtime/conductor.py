@@ -8,12 +8,12 @@ import anyio
 from attrs import frozen
 
 from actorflow.actors.restarts import DEFAULT, Restarts
-from actorflow.core.events import Event
+from actorflow.core.events import Event, GenerationStarted
 from actorflow.core.state import RunState
 from actorflow.core.step import recovered
-from actorflow.errors import ActorflowError, RunExistsError, StoreFailed
+from actorflow.errors import ActorflowError, FencedError, RunExistsError, StoreFailed
 from actorflow.hooks.owed import Debtor
-from actorflow.journal.protocol import CreateRun, Release
+from actorflow.journal.protocol import Answered, ChangeDefinition, CreateRun, Outcome, Release, Request
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.staff import Ledger, Staff
@@ -29,8 +29,19 @@ class Opening:
     events: Sequence[Event]  #: to begin with
     performers: Performers
     clock: RunClock
-    create: CreateRun | None  #: for a run that is not in the journal yet
+    create: (
+        CreateRun | ChangeDefinition | None
+    )  #: for a run that is not in the journal yet, or not by this definition
     checkpoint_seq: int = 0  #: of the last event in its last checkpoint
+
+    @property
+    def begins_at(self) -> float:
+        """When its generation begins; 0.0 where one goes on."""
+        return next((event.at for event in self.events if isinstance(event, GenerationStarted)), 0.0)
+
+
+INBOX_S = 0.1
+"""How often the store is looked at for what others ask of its runs, while there are any here."""
 
 
 class Conductor:
@@ -40,8 +51,13 @@ class Conductor:
         self._staff = staff
         self._drain_timeout_s = drain_timeout_s
         self._drains: set[anyio.CancelScope] = set()
+        self._begun = staff.host.gate()
+        self._taken: set[int] = set()  #: requests that a run was told of, and that are in the inbox still
+        self._is_store_lost = False
         self.live: dict[str, LiveRun] = {}
         self.is_closing = False
+        if staff.store.journal.is_durable:
+            staff.employ(self._watch_inbox)
 
     def begin(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
         """Set a run going, or return the one that somebody else has resumed meanwhile.
@@ -52,7 +68,7 @@ class Conductor:
         if self.is_closing:
             raise RuntimeError("the runtime is being closed: no run can be started any more")
         if run_id in self.live:
-            if opening.create is not None:
+            if isinstance(opening.create, CreateRun):
                 raise RunExistsError(run_id)
             return self.live[run_id]
         state, seq = opening.state, opening.seq
@@ -65,10 +81,47 @@ class Conductor:
             clock=opening.clock,
             performers=opening.performers,
             checkpoint_seq=opening.checkpoint_seq,
+            begins_at=opening.begins_at,
         )
         self.live[run_id] = live
+        self._begun.open()
         self._staff.spawn(self._drive, live, opening)
         return live
+
+    async def _watch_inbox(self) -> None:
+        """Pass on what other processes ask, and see that none has taken over the runs of this one."""
+        store = self._staff.store
+        while True:
+            if not self.live:
+                await self._begun.wait()
+            await anyio.sleep(INBOX_S)
+            try:
+                requests = await store.actor.ask(store.journal.requests)
+            except StoreFailed as error:
+                self._lose_store(error)
+                return
+            self._taken &= {request.id for request in requests}
+            for request in requests:
+                if request.id not in self._taken:
+                    self._taken.add(request.id)
+                    self._pass_on(request)
+
+    def _pass_on(self, request: Request) -> None:
+        live = self.live.get(request.run_id)
+        if live is None or not live.ask_what(request):
+            self._staff.store.actor.tell(Answered([request.id]), _forget)
+
+    def _lose_store(self, error: ActorflowError) -> None:
+        """End what runs; at once, where it is another process's by now. Each run is told once, whoever finds it out."""
+        if self._is_store_lost:
+            return
+        self._is_store_lost = True
+        if isinstance(error, FencedError):
+            self._staff.trees.kill_all_nowait()
+            self._staff.threads.abandon()
+            self.hurry()
+        for live in list(self.live.values()):
+            live.lose_store(error)
 
     async def drain(self, debtor: Debtor) -> None:
         """Give the run's async hooks their time to have what they are owed."""
@@ -97,6 +150,8 @@ class Conductor:
                 await self._give_up(live)
         except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
             error = failed
+            if isinstance(failed, FencedError):
+                self._lose_store(failed)
             await live.actor.abandon()
             await self._give_up(live)
         finally:
@@ -142,6 +197,10 @@ class Conductor:
         live.restart(state, seq)
         return recovered(state, state.last_at) if state.phase != "ended" else []
 
-    def _created(self, live: LiveRun, error: Exception | None) -> None:
-        if error is not None:
-            live.error = live.error or error
+    def _created(self, live: LiveRun, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            live.error = live.error or outcome
+
+
+def _forget(_: Outcome) -> None:
+    """A request that stays in the inbox is seen again, and is nobody's then either."""

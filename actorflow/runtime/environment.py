@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from attrs import frozen
 
@@ -11,6 +12,7 @@ from actorflow.agents.secrets import SecretSource
 from actorflow.core.plan import plan_of
 from actorflow.errors import MissingVariablesError
 from actorflow.spec.model import WorkflowSpec
+from actorflow.survivors import COOKIE_VARIABLE
 
 
 def read_environment(spec: WorkflowSpec) -> dict[str, str]:
@@ -32,27 +34,56 @@ def _text(value: str) -> str:
 
 
 def inherited_environment(spec: WorkflowSpec) -> Mapping[str, str]:
-    """What commands and scripts inherit: the environment of the process, without the variables of declared secrets.
+    """What commands, scripts and hooks inherit of the environment of this process.
+
+    Under `trust: own` all of it, under `data` the few variables that say who and where they are: the definition is a
+    stranger's, though the commands are not. Never the variables of declared secrets, and never those that we set for an
+    attempt or a hook: if this process is one itself, they are another run's.
 
     It is a view: who reads it sees the environment as it is then, and a definition is bound once for all its runs.
     """
-    return _Inherited(spec.secret_variables)
+    return _Inherited(spec.secret_variables | SET_BY_US, is_all=spec.trust == "own")
+
+
+SET_BY_US: Final = frozenset(
+    {
+        COOKIE_VARIABLE,
+        *(
+            f"ACTORFLOW_{name}"
+            for name in (
+                *("RUN_ID", "TASK", "ATTEMPT", "LOSS", "IDEMPOTENCY_KEY", "INPUT", "OUTPUT"),
+                *("GENERATION", "EVENT", "STATUS", "DELIVERY_ID"),
+            )
+        ),
+    }
+)
+"""Set for each attempt or hook anew; ACTORFLOW_STORE and its like are settings, and are inherited as any other."""
+
+_HARMLESS: Final = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM"}
+)
+_HARMLESS_PREFIX: Final = "LC_"
 
 
 @frozen(eq=False)
 class _Inherited(Mapping[str, str]):
     hidden: frozenset[str]
+    is_all: bool
 
     def __getitem__(self, name: str) -> str:
-        if name in self.hidden:
+        if not self._has(name):
             raise KeyError(name)
         return os.environ[name]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in os.environ if name not in self.hidden)
+        return (name for name in os.environ if self._has(name))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _has(self, name: str) -> bool:
+        is_shown = self.is_all or name in _HARMLESS or name.startswith(_HARMLESS_PREFIX)
+        return is_shown and name not in self.hidden
 
 
 def secret_source(spec: WorkflowSpec) -> SecretSource:

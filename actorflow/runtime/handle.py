@@ -43,8 +43,11 @@ class RunHandle:
         """Ask for the run's end as canceled; once its outcome is decided, this changes nothing."""
         self._live.ask_cancel(cause)
 
-    async def pause(self, *, grace_s: float = 10.0, cause: str = "paused by its caller") -> RunResult:
-        """Start nothing new, give what runs `grace_s` seconds, end the rest, and leave the run to be resumed."""
+    async def pause(self, *, grace_s: float | None = None, cause: str = "paused by its caller") -> RunResult:
+        """Start nothing new, give what runs `grace_s` seconds, end the rest, and leave the run to be resumed.
+
+        None gives it what the runtime was made with.
+        """
         self._live.ask_pause(cause, grace_s)
         return await self.wait()
 

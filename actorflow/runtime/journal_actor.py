@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
@@ -14,13 +14,13 @@ from actorflow.actors.host import Gate, Host
 from actorflow.actors.mailbox import Mailbox
 from actorflow.errors import StoreFailed
 from actorflow.journal import Journal
-from actorflow.journal.protocol import Write
+from actorflow.journal.protocol import Outcome, Write
 
 
 @frozen
 class _Entry:
     write: Write
-    reply: Callable[[Exception | None], None]
+    reply: Callable[[Outcome], None]
 
 
 T = TypeVar("T")
@@ -39,12 +39,12 @@ class JournalActor:
         self._inbox: SimpleQueue[list[Write] | _Answer[Any] | None] = SimpleQueue()
         self._group: list[_Entry] = []  #: being committed
         self._delivered = host.gate()
-        self._results: list[Exception | None] | Exception = []
+        self._results: Sequence[Outcome] | Exception = []
         self._is_stopped = False
         self.commit_count = 0
 
-    def tell(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
-        """Have a write committed; `reply` is called on the loop, with what stood in its way or None."""
+    def tell(self, write: Write, reply: Callable[[Outcome], None]) -> None:
+        """Have a write committed; `reply` is called on the loop, with what became of it."""
         if self._is_stopped:
             reply(_closed())
         else:
@@ -53,16 +53,16 @@ class JournalActor:
     async def keep(self, write: Write) -> Exception | None:
         """Have a write committed and wait for it, whoever cancels; what stood in its way, or None."""
         gate = self._host.gate()
-        errors: list[Exception | None] = []
+        outcomes: list[Outcome] = []
 
-        def reply(error: Exception | None) -> None:
-            errors.append(error)
+        def reply(outcome: Outcome) -> None:
+            outcomes.append(outcome)
             gate.open()
 
         self.tell(write, reply)
         with anyio.CancelScope(shield=True):
             await gate.wait()
-        return errors[0]
+        return outcomes[0] if isinstance(outcomes[0], Exception) else None
 
     async def ask(self, question: Callable[[], T]) -> T:
         """Have the writing thread call `question`, behind what it has been given, and wait for the answer.
@@ -129,8 +129,8 @@ class JournalActor:
         if isinstance(results, Exception):
             results = [results] * len(self._group)
         try:
-            for entry, error in zip(self._group, results, strict=True):
-                entry.reply(error)
+            for entry, outcome in zip(self._group, results, strict=True):
+                entry.reply(outcome)
         finally:
             self._delivered.open()
 
@@ -145,7 +145,7 @@ class JournalActor:
             self._host.call_from_thread(self._deliver)
             self._maintain()
 
-    def _attempt(self, writes: list[Write]) -> list[Exception | None] | Exception:
+    def _attempt(self, writes: list[Write]) -> Sequence[Outcome] | Exception:
         try:
             return self._journal.commit(writes)
         except StoreFailed as error:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 
 from actorflow.actors.host import Gate
 from actorflow.actors.latch import Latch
+from actorflow.core.breaker import BreakerAsk, BreakerReport
 from actorflow.core.commands import RunHook
 from actorflow.core.events import AttemptSucceeded, Event, FallbackValueUsed, HookFinished, StageCompleted
 from actorflow.core.rendering import notification
 from actorflow.core.state import RunState
+from actorflow.errors import ActorflowError, RunEndedError
 from actorflow.hooks.actor import Owed
 from actorflow.hooks.blocking import BlockingHook
 from actorflow.hooks.command import CommandHook, HookOutcome
 from actorflow.hooks.owed import Debtor
-from actorflow.journal.protocol import Journal, SaveCheckpoint, Write
+from actorflow.journal.protocol import Journal, Outcome, Request, SaveCheckpoint, Write
+from actorflow.runtime.breaker_actor import BreakerClient
 from actorflow.runtime.checkpoints import CheckpointPace
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.messages import Cancel, HookGone, Pause
+from actorflow.runtime.environment import inherited_environment
+from actorflow.runtime.messages import Cancel, GoOn, HookGone, Message, Pause, Signal, StoreLost
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
 from actorflow.runtime.workflow_actor import WorkflowActor
@@ -46,6 +50,7 @@ class LiveRun:
         clock: RunClock,
         performers: Performers,
         checkpoint_seq: int,
+        begins_at: float = 0.0,
     ) -> None:
         self.run_id = run_id
         self.plan = state.plan
@@ -53,7 +58,8 @@ class LiveRun:
         self.clock = clock
         self.performers = performers
         self.ledger = ledger
-        self.debtor = Debtor(run_id, state.plan.spec, ledger.journal, ledger.actor.tell)
+        inherited = inherited_environment(state.plan.spec)
+        self.debtor = Debtor(run_id, state.plan.spec, ledger.journal, ledger.actor.tell, inherited)
         self.context = copy_context()  #: of whoever started it: what its attempts see
         self.is_kept = Latch(staff.host)  #: its first batch is in the journal, or can't be
         self.is_over = Latch(staff.host)  #: ended, paused, or failed with its store
@@ -61,12 +67,14 @@ class LiveRun:
         self.error: Exception | None = None
         self.kept_seq = seq
         self.watchers: list[Gate] = []
+        self._begins_at = begins_at  #: where a generation begins with it: when
         self._pace = CheckpointPace(checkpoint_seq)
         self._request: str | float | None = (
             None  #: `cancel`, or the grace of a pause: what was asked for last
         )
         self._last_request: Cancel | Pause | None = None
         self._hook: BlockingHook | None = None  #: the one that was started last
+        self._client = BreakerClient(run_id, clock, self._tell)
         self.actor = WorkflowActor(self, state, seq)
 
     def restart(self, state: RunState, seq: int) -> None:
@@ -85,18 +93,78 @@ class LiveRun:
         """Whether its events may owe deliveries."""
         return bool(self.plan.hooks.of("on_stage_complete"))
 
-    def ask_cancel(self, cause: str) -> None:
-        """Ask for the run's end as canceled; again, nothing: the mailbox has room for few callers."""
-        if self._request != "cancel" and not self.is_over.is_set:
+    def ask_cancel(self, cause: str, *, is_now: bool = False, request: int | None = None) -> None:
+        """Ask for the run's end as canceled; again, nothing, unless at once: the mailbox has room for few callers."""
+        is_news = self._request != "cancel" or is_now or request is not None
+        if is_news and not self.is_over.is_set:
             self._request = "cancel"
-            self._tell_request(Cancel(self.clock.now(), cause))
+            self._tell_request(Cancel(self.clock.now(), cause, is_now, request))
 
-    def ask_pause(self, cause: str, grace_s: float) -> None:
-        """Ask for a pause; again, nothing, unless with less grace."""
-        is_news = not isinstance(self._request, float) or grace_s < self._request
+    def ask_pause(self, cause: str, grace_s: float | None, request: int | None = None) -> None:
+        """Ask for a pause; again, nothing, unless with less grace. None: the grace is the runtime's."""
+        if grace_s is None:
+            grace_s = self.staff.grace_s
+        is_news = not isinstance(self._request, float) or grace_s < self._request or request is not None
         if is_news and not self.is_over.is_set:
             self._request = float(grace_s)
-            self._tell_request(Pause(self.clock.now(), cause, grace_s))
+            self._tell_request(Pause(self.clock.now(), cause, grace_s, request))
+
+    def ask_to_go_on(self, request: int | None = None) -> None:
+        """Ask that a pause that is under way be given up."""
+        if not self.is_over.is_set:
+            if isinstance(self._request, float):
+                self._request = self._last_request = None
+            self.actor.tell(GoOn(self.clock.now(), request))
+
+    def ask_signal(self, name: str, payload: Any, signal_id: str, request: int | None = None) -> None:
+        """Send the run a named message."""
+        self.actor.tell(Signal(self.clock.now(), name, payload, signal_id, request))
+
+    async def send_signal(self, name: str, payload: Any, signal_id: str) -> None:
+        """Send the run a named message, and wait until it is in the journal.
+
+        Raises:
+            RunEndedError: it came too late.
+            StoreFailed: it could not be kept.
+        """
+        self.ask_signal(name, payload, signal_id)
+        while signal_id not in self.actor.state.signal_ids or self.actor.has_unkept:
+            if self.is_over.is_set:
+                self.refuse_if_failed()
+                raise RunEndedError(self.run_id, self.actor.state.phase)
+            await self.wait_for_progress()
+
+    def ask_what(self, request: Request) -> bool:
+        """Have a request from the store's inbox seen to; whether there was still somebody to do so.
+
+        Who asked for an end or a pause meant the generation of then; a signal is for whichever comes.
+        """
+        is_outdated = request.at < self._begins_at and request.kind != "signal"
+        if self.is_over.is_set or is_outdated:
+            return False
+        body, number = request.body, request.id
+        match request.kind:
+            case "cancel":
+                self.ask_cancel(str(body.get("cause", "")), is_now=bool(body.get("now")), request=number)
+            case "pause":
+                grace_s = body.get("grace_s")
+                self.ask_pause(
+                    str(body.get("cause", "")), None if grace_s is None else float(grace_s), number
+                )
+            case "resume":
+                self.ask_to_go_on(number)
+            case "signal":
+                self.ask_signal(str(body["name"]), body.get("payload"), str(body["signal_id"]), number)
+        return True
+
+    def lose_store(self, error: ActorflowError) -> None:
+        """Nothing can be kept any more: end all that runs."""
+        if not self.is_over.is_set:
+            self.actor.tell(StoreLost(error))
+
+    def _tell(self, message: Message) -> None:
+        """To the actor that the run has now."""
+        self.actor.tell(message)
 
     def _tell_request(self, request: Cancel | Pause) -> None:
         self._last_request = request
@@ -123,15 +191,32 @@ class LiveRun:
     def end(self, error: Exception | None = None) -> None:
         """The run is over for this process."""
         self.error = self.error or error
+        self.ledger.breakers.forget(self.run_id)
         self.is_kept.set()
         self.is_over.set()
         self._wake_watchers()
 
     # What the WorkflowActor says
 
-    def keep(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
+    def keep(self, write: Write, reply: Callable[[Outcome], None]) -> None:
         """To the JournalActor."""
         self.ledger.actor.tell(write, reply)
+
+    def ask_breaker(self, question: BreakerAsk) -> None:
+        """To the BreakerActor; a BreakerAllowed or BreakerRefused answers."""
+        self.ledger.breakers.ask(self._client, question)
+
+    def tell_breaker(self, told: BreakerReport) -> None:
+        """To the BreakerActor; a BreakerCounted, -Opened or -Closed answers."""
+        self.ledger.breakers.report(self._client, told)
+
+    def release_probe(self, told: BreakerReport) -> None:
+        """To the BreakerActor; nothing answers."""
+        self.ledger.breakers.release(told)
+
+    def kill_processes(self) -> None:
+        """KILL the processes of the run's attempts and hooks at once."""
+        self.staff.trees.kill_nowait(f"{self.staff.trees.cookie_prefix}{self.run_id}/")
 
     def kept(self, events: Sequence[Event], seq: int) -> None:
         """These events are in the journal, the last under this number: whoever waits for them may have them."""
@@ -159,7 +244,7 @@ class LiveRun:
 
         staff = self.staff
         spec = self.plan.spec
-        job = CommandHook(command.hook, command.env, spec.folder, command.delivery_id, spec.secret_variables)
+        job = CommandHook(command.hook, command.env, spec.folder, command.delivery_id, self.debtor.inherited)
         self._hook = BlockingHook(job, host=staff.host, pool=staff.pool, trees=staff.trees, answer=answer)
         staff.hooks.tell(self._hook)
 

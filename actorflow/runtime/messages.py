@@ -6,7 +6,7 @@ mailbox are in the order of time.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
@@ -15,8 +15,14 @@ from actorflow.core.events import (
     AttemptFailed,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerRefused,
     HookFinished,
 )
+from actorflow.errors import ActorflowError
 
 AttemptEnded: TypeAlias = AttemptSucceeded | AttemptFailed | AttemptTimedOut | AttemptCanceled
 """From a TaskActor: how its attempt ended."""
@@ -45,6 +51,8 @@ class Cancel:
 
     at: float
     cause: str
+    is_now: bool = False  #: processes are killed, and get no time to end
+    request: int | None = None  #: its number in the store's inbox, where it came from there
 
 
 @frozen
@@ -54,6 +62,41 @@ class Pause:
     at: float
     cause: str
     grace_s: float
+    request: int | None = None
+
+
+@frozen
+class GoOn:
+    """From a caller: the pause that is under way is not wanted any more; too late once its grace is over."""
+
+    at: float
+    request: int | None = None
+
+
+@frozen
+class Signal:
+    """From a caller: a named message for the run."""
+
+    at: float
+    name: str
+    payload: Any
+    signal_id: str
+    request: int | None = None
+
+
+@frozen
+class StoreLost:
+    """From the runtime: nothing can be kept any more, so nothing may go on."""
+
+    error: ActorflowError
+
+
+@frozen
+class BreakerFailed:
+    """From the BreakerActor: the store cannot say what a breaker is."""
+
+    task: str
+    error: Exception
 
 
 @frozen
@@ -89,8 +132,16 @@ class HookGone:
     """From the HookActor: the blocking hook was ended for a pause, and nothing of it is recorded."""
 
 
+BreakerAnswer: TypeAlias = BreakerAllowed | BreakerRefused | BreakerCounted | BreakerOpened | BreakerClosed
+"""From the BreakerActor: what a breaker says to a question, or to an outcome."""
+
 Message: TypeAlias = (
     AttemptEnded
+    | BreakerAnswer
+    | BreakerFailed
+    | GoOn
+    | Signal
+    | StoreLost
     | Committed
     | Woken
     | AllBegun

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -17,23 +17,36 @@ from actorflow.actors.host import current_host
 from actorflow.core.events import RunStarted
 from actorflow.core.plan import plan_of
 from actorflow.core.state import CORE_VERSION, RunState
-from actorflow.core.step import next_generation, recovered
+from actorflow.core.step import next_generation
+from actorflow.errors import ActorflowError
 from actorflow.journal import Journal, open_journal
-from actorflow.journal.protocol import CreateRun, KeepDefinition, Release, RunRow, RunSummary
-from actorflow.runtime.bindings import Agent, Binder, Bound
+from actorflow.journal.protocol import CreateRun, DeadLetter, KeepDefinition, Outcome, RunRow, RunSummary
+from actorflow.runtime.bindings import Agent, Binder
 from actorflow.runtime.checkpoints import read_run
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
-from actorflow.runtime.environment import read_environment
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
+from actorflow.runtime.letters import chosen_letter
 from actorflow.runtime.live_run import LiveRun
+from actorflow.runtime.open_runtime import OpenRuntime
+from actorflow.runtime.requests import Requests
 from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
-from actorflow.runtime.staff import Ledger, Staff
-from actorflow.runtime.task_actor import Performers
+from actorflow.runtime.staff import Staff
 from actorflow.spec.definition import spec_definition
 from actorflow.spec.model import WorkflowSpec
+
+IfRunning: TypeAlias = Literal["start", "fail"]
+"""What to do where another run of the same workflow is under way."""
+
+
+@frozen
+class Recovered:
+    """What has become of the runs that were left running."""
+
+    handles: tuple[RunHandle, ...]  #: of those that go on here
+    refused: Mapping[str, ActorflowError]  #: why the others do not, by run
 
 
 class Runtime:
@@ -51,7 +64,9 @@ class Runtime:
         agents: who performs the tasks, by agent name: a callable that takes an `AgentCall` (async, or sync and then run
             in a thread), or a runner word: `echo`, `fail`, `sleep:1s`, `python:MODULE:FUNCTION`, `command:SHELL`.
             `*` is for every name that has nothing else.
-        grace_s: seconds that running attempts get when the scope is left while they run.
+        grace_s: seconds that running attempts get when the scope is left while they run. A Python body gets as long to
+            end after its timeout or cancel; then its task fails `did_not_stop`, and the body is left behind. One that is
+            async and never ends cannot be left: leaving the scope waits for it.
         drain_timeout_s: seconds that async hooks get at the end for what they are owed.
         max_threads: synchronous agents that run side by side, over all runs.
     """
@@ -70,16 +85,16 @@ class Runtime:
         self._grace_s = grace_s
         self._drain_timeout_s = drain_timeout_s
         self._max_threads = max_threads
-        self._open: _OpenRuntime | None = None
+        self._open: OpenRuntime | None = None
 
     async def __aenter__(self) -> Self:
         host = current_host()
         journal = await _open(self._store)
         task_group = anyio.create_task_group()
         await task_group.__aenter__()
-        staff = Staff.hire(host, journal, task_group, self._max_threads)
+        staff = Staff.hire(host, journal, task_group, self._max_threads, self._grace_s)
         binder = Binder(self._agents, staff.trees, staff.threads)
-        self._open = _OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s))
+        self._open = OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s))
         return self
 
     async def __aexit__(
@@ -100,6 +115,8 @@ class Runtime:
             await open_.staff.task_group.__aexit__(kind, error, trace)
         else:  # a task group would wrap an error of the host's in a group
             await open_.staff.task_group.__aexit__(None, None, None)
+        if open_.staff.pool.interrupt is not None:
+            raise open_.staff.pool.interrupt
 
     async def run(
         self,
@@ -108,6 +125,7 @@ class Runtime:
         inputs: Mapping[str, Any] | None = None,
         run_id: str | None = None,
         workflow: str | None = None,
+        if_running: IfRunning = "start",
     ) -> RunResult:
         """Run a workflow to its end. Cancelling pauses the run, which `resume` takes up again.
 
@@ -116,6 +134,7 @@ class Runtime:
             inputs: JSON values by name.
             run_id: a name for the run; made from the workflow's name and the time if not given.
             workflow: the entry of the file's `workflows:` that is meant.
+            if_running: `fail` refuses to start beside another run of the same workflow's name, in any process.
 
         Returns:
             The result, of a failed run too; see `RunResult.raise_for_status`.
@@ -127,9 +146,13 @@ class Runtime:
             UnboundAgentsError: names every agent that has nothing to run it; nothing was run.
             BindError: an agent can't be imported or called; nothing was run.
             RunExistsError: the store has a run of that id.
+            WorkflowRunningError: one is under way, and `if_running` is `fail`.
             StoreFailed: the store failed under the run.
         """
-        return await self._finish(await self.start(spec, inputs=inputs, run_id=run_id, workflow=workflow))
+        handle = await self.start(
+            spec, inputs=inputs, run_id=run_id, workflow=workflow, if_running=if_running
+        )
+        return await self._finish(handle)
 
     async def start(
         self,
@@ -138,6 +161,7 @@ class Runtime:
         inputs: Mapping[str, Any] | None = None,
         run_id: str | None = None,
         workflow: str | None = None,
+        if_running: IfRunning = "start",
         flags: Mapping[str, Any] | None = None,
     ) -> RunHandle:
         """Start a run and return once its start is in the journal; arguments and errors are those of `run`.
@@ -147,6 +171,7 @@ class Runtime:
             inputs: JSON values by name.
             run_id: a name for the run.
             workflow: the entry of the file's `workflows:` that is meant.
+            if_running: what to do beside another run of the workflow.
             flags: whatever else should be recorded of how the run was started.
         """
         open_ = self._opened
@@ -161,14 +186,17 @@ class Runtime:
         started = RunStarted(
             clock.now(), run_id, spec.name, digest, given, env, bound.recorded, flags or {}, CORE_VERSION
         )
-        create = CreateRun(run_id, spec.name, digest, body, RunSummary("running", 1, started.at, None))
+        summary = RunSummary("running", 1, started.at, None)
+        create = CreateRun(run_id, spec.name, digest, body, summary, is_alone=if_running == "fail")
         ledger = open_.staff.memory if spec.limits.durability == "memory" else open_.staff.store
         opening = Opening(
             state, 0, [started, next_generation(state, started.at)], bound.performers, clock, create
         )
         return await _kept(open_.conductor.begin(run_id, opening, ledger))
 
-    async def resume(self, run_id: str) -> RunResult:
+    async def resume(
+        self, run_id: str, *, accept: WorkflowSpec | None = None, take_over: bool = False
+    ) -> RunResult:
         """Go on with a paused or crashed run, or begin the next generation of a failed or canceled one.
 
         The workflow file is not read: the run is pinned to the definition that it began with. The result of a run that
@@ -176,15 +204,21 @@ class Runtime:
 
         Args:
             run_id: the run's id, or the beginning of one that is unique.
+            accept: go on by this definition instead, in which only tasks that have not begun may be other ones.
+            take_over: also from a process that is stopped or hangs; it loses all of its runs.
 
         Raises:
             RunNotFoundError: no run, or several, have that id or beginning.
-            RunOwnedElsewhereError: another process runs it.
+            RunOwnedElsewhereError: another process runs it; one that is alive, or one that `take_over` would end.
+            SurvivorsError: processes that its last owner left behind cannot be ended.
+            ChangeRefusedError: what is different in `accept` has begun already.
             UnboundAgentsError: it has agents that were bound in code, and this runtime has none of that name.
         """
-        return await self._finish(await self.start_resumed(run_id))
+        return await self._finish(await self.start_resumed(run_id, accept=accept, take_over=take_over))
 
-    async def start_resumed(self, run_id: str) -> RunHandle:
+    async def start_resumed(
+        self, run_id: str, *, accept: WorkflowSpec | None = None, take_over: bool = False
+    ) -> RunHandle:
         """Like `resume`, but return a handle once the run goes on."""
         open_ = self._opened
         ledger = open_.staff.store
@@ -194,13 +228,122 @@ class Runtime:
             return RunHandle(live)
         if live is not None:
             await live.is_settled.wait()
-        row = await ledger.actor.ask(lambda: ledger.journal.claim(found.run_id))
-        try:
-            return await _kept(await open_.reopen(row, ledger))
-        except BaseException:
-            if row.run_id not in open_.conductor.live:
-                await ledger.actor.keep(Release(row.run_id))
-            raise
+        row = await open_.claim(found.run_id, ledger, take_over=take_over)
+        spec = None if accept is None else open_.binder.chosen(accept, None)
+        return await _kept(await open_.resume(row, ledger, spec))
+
+    async def recover(self) -> Recovered:
+        """Go on with all runs of the store that were left running: their processes are gone.
+
+        What cannot go on is told with its reason, and keeps nothing else from doing so.
+        """
+        handles: list[RunHandle] = []
+        refused: dict[str, ActorflowError] = {}
+        for row in reversed(await self.list()):
+            if row.summary.status == "running" and row.owner_pid is None:
+                try:
+                    handles.append(await self.start_resumed(row.run_id))
+                except ActorflowError as error:
+                    refused[row.run_id] = error
+        return Recovered(tuple(handles), refused)
+
+    async def cancel(
+        self,
+        run_id: str,
+        *,
+        now: bool = False,
+        cause: str = "canceled by an operator",
+        take_over: bool = False,
+    ) -> RunResult:
+        """End a run as canceled, whoever runs it, and wait for that; its post_workflow hooks run.
+
+        A run of this runtime is told. A run of another process is asked through the store's inbox. A paused or crashed
+        one is brought to its end here.
+
+        Args:
+            run_id: the run's id, or the beginning of one that is unique.
+            now: kill processes at once, without their time to end.
+            cause: recorded.
+            take_over: as for `resume`.
+
+        Returns:
+            The result, of a run that had ended before too.
+
+        Raises:
+            RunNotFoundError: no run, or several, have that id or beginning.
+            RunOwnedElsewhereError: its process is stopped or hangs.
+        """
+        return await self._requests.cancel(run_id, now=now, cause=cause, take_over=take_over)
+
+    async def pause(
+        self,
+        run_id: str,
+        *,
+        grace_s: float | None = None,
+        cause: str = "paused by an operator",
+        take_over: bool = False,
+    ) -> RunResult:
+        """Have a run start nothing new, whoever runs it, and wait until nothing of it runs; `resume` takes it up again.
+
+        Args:
+            run_id: the run's id, or the beginning of one that is unique.
+            grace_s: what runs may take to end; None: as its process has it.
+            cause: recorded.
+            take_over: as for `resume`.
+
+        Returns:
+            The result, of a run that had ended or was paused before too.
+
+        Raises:
+            RunNotFoundError: no run, or several, have that id or beginning.
+            RunOwnedElsewhereError: its process is stopped or hangs.
+        """
+        return await self._requests.pause(run_id, grace_s=grace_s, cause=cause, take_over=take_over)
+
+    async def signal(
+        self, run_id: str, name: str, payload: Any = None, *, signal_id: str | None = None
+    ) -> None:
+        """Send a run a named message, whoever runs it; one that is paused or crashed has it when it goes on.
+
+        Args:
+            run_id: the run's id, or the beginning of one that is unique.
+            name: of the signal.
+            payload: JSON.
+            signal_id: the same one twice is received once; a new one if not given.
+
+        Raises:
+            RunNotFoundError: no run, or several, have that id or beginning.
+            RunEndedError: it has ended.
+        """
+        await self._requests.signal(run_id, name, payload, signal_id)
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """What used up its tries and waits for an operator, oldest first."""
+        return await anyio.to_thread.run_sync(self._opened.staff.store.journal.dead_letters)
+
+    async def start_retried(self, letter_id: str) -> RunHandle:
+        """Try the task of a dead letter again, with what is below it, as the next generation of its run.
+
+        Args:
+            letter_id: the id of the dead letter, or the beginning of one that is unique.
+
+        Raises:
+            DeadLetterNotFoundError: no dead letter, or several, have that id or beginning.
+            RunNotEndedError: the run goes on with other tasks yet.
+            RunOwnedElsewhereError: another process runs it.
+        """
+        letter = chosen_letter(await self.dead_letters(), letter_id)
+        open_ = self._opened
+        live = open_.conductor.live.get(letter.run_id)
+        if live is not None:
+            await live.is_settled.wait()
+        ledger = open_.staff.store
+        row = await open_.claim(letter.run_id, ledger)
+        return await _kept(await open_.retry(row, ledger, letter.task))
+
+    async def purge_dead_letters(self, ids: Sequence[str]) -> int:
+        """Forget dead letters by their whole ids; how many there were. Their runs stay as they are."""
+        return await anyio.to_thread.run_sync(self._opened.staff.store.journal.purge_dead_letters, ids)
 
     async def get(self, run_id: str) -> RunResult:
         """The result of a run as it stands in the store.
@@ -256,10 +399,14 @@ class Runtime:
         return self._opened.staff.store.actor.commit_count
 
     @property
-    def _opened(self) -> _OpenRuntime:
+    def _opened(self) -> OpenRuntime:
         if self._open is None:
             raise RuntimeError("the runtime is not open: use it as `async with Runtime(...) as rt`")
         return self._open
+
+    @property
+    def _requests(self) -> Requests:
+        return Requests(self._opened)
 
     async def _finish(self, handle: RunHandle) -> RunResult:
         cancelled_class = self._opened.staff.host.cancelled_class
@@ -271,52 +418,8 @@ class Runtime:
             raise
 
 
-def _forget(_: Exception | None) -> None:
+def _forget(_: Outcome) -> None:
     """A definition that could not be kept is checked again."""
-
-
-_NOBODY = Performers({}, {}, {}, {})
-
-
-@frozen
-class _OpenRuntime:
-    """What there is between entering and leaving a runtime."""
-
-    staff: Staff
-    binder: Binder
-    conductor: Conductor
-
-    async def bind_new(self, spec: WorkflowSpec) -> Bound:
-        if self.binder.may_block(spec, {}):
-            return await anyio.to_thread.run_sync(self.binder.bind_new, spec)
-        return self.binder.bind_new(spec)
-
-    async def read_environment(self, spec: WorkflowSpec) -> Mapping[str, str]:
-        """The declared variables, as the run will have them; and see that no secret is missing that it will want."""
-        if not spec.env and not plan_of(spec).secret_names:
-            return {}
-        return await anyio.to_thread.run_sync(read_environment, spec)
-
-    async def bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
-        if self.binder.may_block(spec, recorded):
-            return await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
-        return self.binder.bind(spec, recorded)
-
-    async def reopen(self, row: RunRow, ledger: Ledger) -> LiveRun:
-        """Fold a claimed run, and set it going again if it has anything left to do."""
-        read = await anyio.to_thread.run_sync(read_run, ledger.journal, row)
-        state, seq, kept_seq = read.state, read.seq, read.checkpoint_seq
-        assert state.started is not None
-        spec = state.plan.spec
-        clock = RunClock(self.staff.host, not_before=state.last_at)
-        if state.phase == "ended" and state.ending is not None and state.ending.outcome == "success":
-            opening = Opening(state, seq, [], _NOBODY, clock, None, kept_seq)
-        else:
-            performers = await self.bind(spec, state.started.bindings)
-            is_ended = state.phase in ("ended", "idle")
-            events = [next_generation(state, clock.now())] if is_ended else recovered(state, clock.now())
-            opening = Opening(state, seq, events, performers, clock, None, kept_seq)
-        return self.conductor.begin(row.run_id, opening, ledger)
 
 
 async def _open(store: str) -> Journal:

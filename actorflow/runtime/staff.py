@@ -5,7 +5,9 @@ Runtime
 ├── Alarm                    one task for all timeouts and retries
 ├── JournalActor (store)     the writing thread
 ├── JournalActor (memory)    runs with `durability: memory`
+├── BreakerActor             one before each of these: circuit breakers of the runs there
 ├── HookActor                restarted when it crashes: what is owed lies in the journal
+├── Watchdog                 a thread that names who blocks the loop
 ├── RunnerPool               the turns of TaskActors and hooks
 └── WorkflowActor …          one per run, restarted from the journal; parent of its TaskSupervisor and TaskActors
 ```
@@ -31,7 +33,9 @@ from actorflow.agents.python import AgentThreads
 from actorflow.hooks.actor import HookActor
 from actorflow.journal import Journal, MemoryJournal
 from actorflow.processes import ProcessTrees
+from actorflow.runtime.breaker_actor import BreakerActor
 from actorflow.runtime.journal_actor import JournalActor
+from actorflow.runtime.watchdog import BLOCKED_S, TICK_S, Watchdog
 
 Args = TypeVarTuple("Args")
 
@@ -45,6 +49,13 @@ class Ledger:
 
     journal: Journal
     actor: JournalActor
+    breakers: BreakerActor
+
+    @classmethod
+    def kept_by(cls, host: Host, journal: Journal) -> Ledger:
+        """A journal with the actors that stand before it."""
+        actor = JournalActor(host, journal)
+        return cls(journal, actor, BreakerActor(actor))
 
 
 @define(eq=False)
@@ -60,21 +71,24 @@ class Staff:
     threads: AgentThreads
     hooks: HookActor
     task_group: TaskGroup
+    watchdog: Watchdog
+    grace_s: float  #: what a Python body has to end in, after its timeout or cancel
     _scopes: list[anyio.CancelScope] = field(factory=list[anyio.CancelScope])
 
     @classmethod
-    def hire(cls, host: Host, journal: Journal, task_group: TaskGroup, thread_count: int) -> Staff:
+    def hire(
+        cls, host: Host, journal: Journal, task_group: TaskGroup, thread_count: int, grace_s: float = 10.0
+    ) -> Staff:
         """Make all actors and start those that run on their own."""
-        trees = ProcessTrees()
+        trees = ProcessTrees(journal.cookie)
         pool = RunnerPool(host, task_group)
-        store = Ledger(journal, JournalActor(host, journal))
-        memory = store
-        if journal.is_durable:
-            in_memory = MemoryJournal()
-            memory = Ledger(in_memory, JournalActor(host, in_memory))
+        store = Ledger.kept_by(host, journal)
+        memory = Ledger.kept_by(host, MemoryJournal()) if journal.is_durable else store
         hooks = HookActor(host, pool, trees)
+        threads = AgentThreads(thread_count)
+        watchdog = Watchdog(host, lambda: pool.is_at_work, blocked_s=BLOCKED_S, tick_s=TICK_S)
         staff = cls(
-            host, store, memory, Alarm(host), pool, trees, AgentThreads(thread_count), hooks, task_group
+            host, store, memory, Alarm(host), pool, trees, threads, hooks, task_group, watchdog, grace_s
         )
         staff._start()
         return staff
@@ -83,8 +97,19 @@ class Staff:
         """Run a task that the host's cancellation does not reach; it has to end by itself."""
         self.task_group.start_soon(_shielded, anyio.CancelScope(shield=True), run, *args)
 
+    def employ(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a task until `dismiss`, which the host's cancellation does not reach either."""
+        scope = anyio.CancelScope(shield=True)
+        self._scopes.append(scope)
+        self.task_group.start_soon(_shielded, scope, run)
+
     def dismiss(self) -> None:
-        """End all actors, journals last, so that what was told them is kept. Runs are over by now."""
+        """End all actors, journals last, so that what was told them is kept. Runs are over by now.
+
+        Python functions that were left behind in threads stay there; an async one that goes on is waited for.
+        """
+        self.watchdog.stop()
+        self.threads.abandon()
         self.pool.stop()
         for scope in self._scopes:
             scope.cancel()
@@ -95,10 +120,11 @@ class Staff:
     def _start(self) -> None:
         for ledger in {id(ledger): ledger for ledger in (self.store, self.memory)}.values():
             self.spawn(ledger.actor.run)
-        for run in (self.alarm.run, self._run_hooks, self._beat):
-            scope = anyio.CancelScope(shield=True)
-            self._scopes.append(scope)
-            self.task_group.start_soon(_shielded, scope, run)
+        self.watchdog.start()
+        for run in (self.alarm.run, self._run_hooks):
+            self.employ(run)
+        if self.store.journal.is_durable:  # one in memory is nobody else's to see
+            self.employ(self._beat)
 
     async def _run_hooks(self) -> None:
         await Restarts(DEFAULT, self.host).supervise(self.hooks.run, lambda _: None)

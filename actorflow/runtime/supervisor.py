@@ -24,8 +24,8 @@ class TaskSupervisor:
         self._tell = tell
         self._restarts = Restarts(policy, host)
 
-    def decide(self, failed: Decide, now: float) -> Event:
-        """The verdict on a failed attempt, as the event to commit with it."""
+    def decide(self, failed: Decide, now: float) -> tuple[Event, ...]:
+        """The verdict on a failed attempt, as the events to commit with it."""
         return answer(failed, now)
 
     def note_crash(self, at: float, task: str, error: Exception) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, frozen
 
 from actorflow.actors.alarm import Alarm, Appointment
 from actorflow.actors.host import Host
-from actorflow.actors.pool import RunnerPool
+from actorflow.actors.pool import RunnerPool, TurnClosed
 from actorflow.agents.call import AgentCall, Performer, Recorded
 from actorflow.agents.output import plain
 from actorflow.agents.secrets import NOTHING_OPENED, Opened, SecretSource
@@ -22,6 +22,9 @@ from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+LEAST_GRACE_S: Final = 0.1
+"""What a Python body has to end in at the least, so that one that ends at its next await is never left behind."""
 
 
 @frozen
@@ -34,6 +37,8 @@ class Performers:
     options: Mapping[str, Mapping[str, Any]]  #: of agents
     soft_errors: frozenset[str] = frozenset()  #: agents whose outputs may say that they are errors
     as_declared: frozenset[str] = frozenset()  #: agents with the file's own runner: only that gets its argv
+    named_python: frozenset[str] = frozenset()  #: agents that are Python, and may go on when they should end
+    inline_python: frozenset[str] = frozenset()  #: tasks whose own runner is
 
 
 @define(eq=False)
@@ -50,6 +55,7 @@ class TaskSurroundings:
     performers: Performers
     tell: Callable[[Message], None]  #: to the WorkflowActor
     note_crash: Callable[[float, str, Exception], None]  #: to the TaskSupervisor
+    grace_s: float = 10.0  #: what a Python body has to end in, after its timeout or cancel
     queued_count: int = 0  #: attempts that wait for a runner
     is_waiting_for_begun: bool = False  #: the WorkflowActor wants to be told when there are none
 
@@ -59,19 +65,35 @@ class TaskActor:
 
     It takes StartAttempt (`start`) and CancelAttempt (`cancel`), and tells the WorkflowActor exactly one AttemptEnded
     for each start, or AttemptGone after `abandon`, or AttemptCrashed through the supervisor.
+
+    A Python body may go on after its timeout or cancel. The answer waits for it, and with that the retry; after the
+    grace period the attempt has failed, `did_not_stop`, and the body is left behind with this actor, which takes no
+    start any more: what becomes of the body is nobody's business.
     """
 
-    __slots__ = ("_command", "_end_cause", "_is_at_work", "_timer", "_with")
+    __slots__ = ("_command", "_end_cause", "_is_at_work", "_timer", "_with", "is_left_behind")
 
     def __init__(self, surroundings: TaskSurroundings, command: StartAttempt) -> None:
         self._with = surroundings
         self._command = command
         self._end_cause: str | None = None  #: `timeout`, `cancel` or `pause`, once the attempt is to end
-        self._timer: Appointment | None = None
+        self._timer: Appointment | None = None  #: the timeout; or the grace, once the attempt is to end
         self._is_at_work = False
+        self.is_left_behind = False
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        return self._with.run_id
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return self._command.task
 
     def start(self, command: StartAttempt) -> None:
         """Perform an attempt, as soon as a runner is free."""
+        assert not self.is_left_behind
         self._command = command
         self._end_cause = None
         self._with.queued_count += 1
@@ -106,7 +128,11 @@ class TaskActor:
             if command.env or argv is not None:
                 opened = around.secrets.opened(command.env, argv)
             ended: AttemptEnded = self._returned(await self._performer()(self._call(opened)), opened)
-        except (GeneratorExit, KeyboardInterrupt):
+        except TurnClosed:
+            raise
+        except KeyboardInterrupt:  # of the program, not of the agent: the run is to be resumed
+            self._end_cause = "pause"
+            self._finish()
             raise
         except BaseException as error:
             is_cancelled = isinstance(error, around.host.cancelled_class) and around.host.is_cancelled()
@@ -123,10 +149,11 @@ class TaskActor:
     def crashed(self, error: Exception) -> None:
         """The turn raised: a bug of ours. The supervisor decides."""
         self._rest()
-        self._with.note_crash(self._with.clock.now(), self._command.task, error)
+        if not self.is_left_behind:
+            self._with.note_crash(self._with.clock.now(), self._command.task, error)
 
     def _end_for(self, cause: str) -> None:
-        if self._end_cause is not None and cause != "pause":
+        if self.is_left_behind or (self._end_cause is not None and cause != "pause"):
             return
         where = self._with.pool.cancel(self)
         if where != "absent":
@@ -134,6 +161,23 @@ class TaskActor:
         if where == "queued":
             self._with.queued_count -= 1
             self._finish()
+        elif where == "at_work":
+            self._set_grace()
+
+    def _set_grace(self) -> None:
+        """Wait for the body to end; in a pause as long as it takes, as the grace of the pause is over."""
+        self._cancel_timer()
+        if self._end_cause != "pause" and self._is_python():
+            grace_s = max(self._with.grace_s, LEAST_GRACE_S)
+            self._timer = self._with.alarm.after(grace_s, lambda: self._leave_behind(grace_s))
+
+    def _leave_behind(self, grace_s: float) -> None:
+        command = self._command
+        what = f"its timeout of {command.timeout:g} s" if self._end_cause == "timeout" else "it was canceled"
+        failure = Failure("did_not_stop", f"still running {grace_s:g} s after {what}; it was left behind")
+        self._rest()
+        self.is_left_behind = True
+        self._with.tell(AttemptFailed(self._with.clock.now(), command.task, command.attempt, failure))
 
     def _time_out(self) -> None:
         if self._is_at_work:
@@ -141,11 +185,16 @@ class TaskActor:
 
     def _finish(self, ended: AttemptEnded | None = None) -> None:
         """Tell how the attempt ended. What ended it comes before what the body made of that."""
+        if self.is_left_behind:
+            return
         self._rest()
         self._with.tell(ended if ended is not None and self._end_cause is None else self._ended_by_us())
 
     def _rest(self) -> None:
         self._is_at_work = False
+        self._cancel_timer()
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -156,7 +205,13 @@ class TaskActor:
             case "pause":
                 return AttemptGone(command.task)
             case "timeout":
-                message = f"not done after {command.timeout:g} s"
+                deadline = command.deadline
+                ended = (
+                    f"after {command.timeout:g} s"
+                    if deadline is None
+                    else f"within its deadline of {deadline:g} s"
+                )
+                message = f"not done {ended}"
                 return AttemptTimedOut(now, command.task, command.attempt, Failure("timeout", message))
             case _:
                 return AttemptCanceled(now, command.task, command.attempt)
@@ -164,6 +219,12 @@ class TaskActor:
     def _performer(self) -> Performer:
         command, performers = self._command, self._with.performers
         return performers.inline[command.task] if command.is_inline else performers.named[command.agent]
+
+    def _is_python(self) -> bool:
+        command, performers = self._command, self._with.performers
+        if command.is_inline:
+            return command.task in performers.inline_python
+        return command.agent in performers.named_python
 
     def _argv(self) -> tuple[Text, ...] | None:
         """The arguments that were rendered, if the runner is the one of the file that they were rendered for."""

@@ -13,13 +13,27 @@ from typing import Protocol, assert_never, cast
 
 from actorflow.actors.alarm import Appointment
 from actorflow.actors.mailbox import Mailbox
-from actorflow.core.commands import CancelAttempt, CancelHook, Finish, RunHook, StartAttempt
+from actorflow.core.breaker import BreakerAsk, BreakerReport
+from actorflow.core.commands import (
+    AskBreaker,
+    CancelAttempt,
+    CancelHook,
+    Finish,
+    RunHook,
+    StartAttempt,
+    TellBreaker,
+)
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
     AttemptLost,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerRefused,
     CancelRequested,
     Event,
     GenerationStarted,
@@ -28,24 +42,41 @@ from actorflow.core.events import (
     PauseRequested,
     Resumed,
     RunFinished,
+    SignalReceived,
 )
 from actorflow.core.rendering import outcome
 from actorflow.core.state import RunState
 from actorflow.core.step import Action, settle
 from actorflow.errors import ActorflowError
-from actorflow.journal.protocol import Append, Release, RunStatus, RunSummary, SaveCheckpoint, Write
+from actorflow.journal.protocol import (
+    Answered,
+    Append,
+    DropDeadLetters,
+    Outcome,
+    Release,
+    RunStatus,
+    RunSummary,
+    SaveCheckpoint,
+    Write,
+)
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.environment import secret_source
+from actorflow.runtime.letters import letters
 from actorflow.runtime.messages import (
     AllBegun,
     AttemptCrashed,
     AttemptGone,
+    BreakerAnswer,
+    BreakerFailed,
     Cancel,
     Committed,
+    GoOn,
     GraceOver,
     HookGone,
     Message,
     Pause,
+    Signal,
+    StoreLost,
     SupervisorGaveUp,
     Woken,
 )
@@ -53,7 +84,9 @@ from actorflow.runtime.staff import Staff
 from actorflow.runtime.supervisor import TaskSupervisor
 from actorflow.runtime.task_actor import Performers, TaskActor, TaskSurroundings
 
-PROMISE = "each running attempt owes one answer, and callers are few"
+PROMISE = (
+    "each running attempt owes one answer, each breaker one to a question and an outcome, and callers are few"
+)
 
 LAZY_COUNT = 512
 """Outcomes that nothing waits for may join a later batch, up to so many, while other attempts are about to run."""
@@ -87,8 +120,24 @@ class RunSurroundings(Protocol):
         """Who performs attempts."""
         ...
 
-    def keep(self, write: Write, reply: Callable[[Exception | None], None]) -> None:
+    def keep(self, write: Write, reply: Callable[[Outcome], None]) -> None:
         """To the JournalActor."""
+        ...
+
+    def ask_breaker(self, question: BreakerAsk) -> None:
+        """To the BreakerActor; a BreakerAllowed or BreakerRefused answers."""
+        ...
+
+    def tell_breaker(self, told: BreakerReport) -> None:
+        """To the BreakerActor; a BreakerCounted, -Opened or -Closed answers."""
+        ...
+
+    def release_probe(self, told: BreakerReport) -> None:
+        """To the BreakerActor; nothing answers."""
+        ...
+
+    def kill_processes(self) -> None:
+        """KILL the processes of the run's attempts and hooks at once."""
         ...
 
     def kept(self, events: Sequence[Event], seq: int) -> None:
@@ -132,10 +181,15 @@ class WorkflowActor:
         self._is_hook_running = False
         self._is_leaving = False  #: the grace of a pause is over
         self.is_released = False  #: the run was given up together with its end
+        self._is_killing = False  #: what is canceled gets no time to end
+        self._beside: list[Write] = []  #: what is to be kept together with `_unsaved`
+        self._asked: set[str] = set()  #: tasks whose breaker owes an answer to a question
+        self._told: set[str] = set()  #: likewise to an outcome
         self._retry_alarm: tuple[float, Appointment] | None = None
+        self._grace_alarm: Appointment | None = None
         host = around.staff.host
         limit = state.plan.spec.limits.max_parallel
-        self._mailbox: Mailbox[Message] = Mailbox(host, limit + 64, PROMISE)
+        self._mailbox: Mailbox[Message] = Mailbox(host, 3 * limit + 64, PROMISE)
         self._supervisor = TaskSupervisor(host, self.tell)
         self._surroundings = TaskSurroundings(
             run_id=around.run_id,
@@ -148,6 +202,7 @@ class WorkflowActor:
             performers=around.performers,
             tell=self.tell,
             note_crash=self._supervisor.note_crash,
+            grace_s=around.staff.grace_s,
         )
 
     def tell(self, message: Message) -> None:
@@ -186,9 +241,14 @@ class WorkflowActor:
         self._mailbox.close()
 
     @property
+    def has_unkept(self) -> bool:
+        """Whether something has happened that is not in the journal yet."""
+        return bool(self._unsaved or self._in_flight)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has ended, or is paused with nothing running, and all of that is kept."""
-        if self._unsaved or self._in_flight:
+        if self.has_unkept:
             return False
         is_left = self.state.is_pausing and not self._running and not self._is_hook_running
         return is_left or self.state.phase == "ended"
@@ -201,11 +261,20 @@ class WorkflowActor:
                 self._happened(message)
             case Committed(error):
                 self._kept(error)
-            case Cancel(at, cause):
-                if self.state.phase != "ended" and not self.state.is_canceled:
-                    self._happened(CancelRequested(at, cause))
+            case Cancel():
+                self._cancel(message)
             case Pause(at, cause, grace_s):
                 self._pause(at, cause, grace_s)
+                self._answer(message.request)
+            case GoOn(at):
+                self._go_on(at)
+                self._answer(message.request)
+            case Signal():
+                self._take_signal(message)
+            case BreakerAllowed() | BreakerRefused() | BreakerCounted() | BreakerOpened() | BreakerClosed():
+                self._hear_breaker(message)
+            case BreakerFailed(_, error) | StoreLost(error):
+                raise error
             case GraceOver():
                 if self.state.is_pausing:
                     self._leave()
@@ -241,10 +310,21 @@ class WorkflowActor:
                 pass
 
     def _happened(self, event: Event) -> None:
-        self.state.apply(event)
+        if isinstance(event, GenerationStarted) and event.generation > 1:
+            self._reopened(event)
+        else:
+            self.state.apply(event)
         self._is_settled = False
         self._unsaved.append(event)
         self._sum_up(event)
+
+    def _reopened(self, event: GenerationStarted) -> None:
+        """What is tried again is no dead letter any more."""
+        failed = [task for task in self.state.tasks if task.status == "failed"]
+        self.state.apply(event)
+        again = [task.id for task in failed if task.status != "failed"]
+        if again:
+            self._beside.append(DropDeadLetters(self._around.run_id, again))
 
     def _sum_up(self, event: Event) -> None:
         """Note where an event changes the row of the run."""
@@ -273,11 +353,25 @@ class WorkflowActor:
         self._unsaved.extend(step.events)
         if step.events:
             self._sum_up(step.events[-1])
-        self._held.extend(step.actions)
+        self._held.extend(filter(self._is_news, step.actions))
         self._set_alarm()
+
+    def _is_news(self, action: Action) -> bool:
+        """Whether an action is to be done: what a breaker is asked or told is not said again before it has answered."""
+        match action:
+            case AskBreaker(task):
+                spoken = self._asked
+            case TellBreaker(task):
+                spoken = self._told
+            case _:
+                return True
+        is_news = task not in spoken
+        spoken.add(task)
+        return is_news
 
     def _flush(self) -> None:
         if not self._unsaved:
+            self._keep_beside()
             self._do_held()
             return
         if self._may_wait():
@@ -285,10 +379,13 @@ class WorkflowActor:
         first = self._seq + 1
         self._seq += len(self._unsaved)
         self._in_flight, self._unsaved = self._unsaved, []
+        if self.state.had_errors:
+            self._beside.extend(letters(self._around.run_id, self._in_flight, first))
         self._held_by_flight, self._held = self._held, []
         summary, self._summary = self._summary, None
         run_id = self._around.run_id
         self._around.keep(Append(run_id, first, self._in_flight, summary), self._tell_kept)
+        self._keep_beside()
         checkpoint = self._around.next_checkpoint(self.state, self._seq)
         if checkpoint is not None:
             self._around.keep(checkpoint, _forget)
@@ -302,11 +399,17 @@ class WorkflowActor:
         self._surroundings.is_waiting_for_begun = may_wait
         return may_wait
 
-    def _note_release(self, error: Exception | None) -> None:
-        self.is_released = error is None
+    def _note_release(self, outcome: Outcome) -> None:
+        self.is_released = not isinstance(outcome, Exception)
 
-    def _tell_kept(self, error: Exception | None) -> None:
-        self.tell(Committed(error))
+    def _tell_kept(self, outcome: Outcome) -> None:
+        self.tell(Committed(outcome if isinstance(outcome, Exception) else None))
+
+    def _keep_beside(self) -> None:
+        """Have the journal keep what goes with the events, in the same commit as they."""
+        beside, self._beside = self._beside, []
+        for write in beside:
+            self._around.keep(write, _forget)
 
     def _kept(self, error: Exception | None) -> None:
         """The batch in flight is in the journal: now it may be acted on."""
@@ -334,11 +437,17 @@ class WorkflowActor:
             case CancelAttempt(task):
                 if task in self._running:
                     self._running[task].cancel()
+                    self._kill_if_asked()
+            case AskBreaker(_, question):
+                self._around.ask_breaker(question)
+            case TellBreaker(_, told):
+                self._around.tell_breaker(told)
             case RunHook():
                 self._is_hook_running = True
                 self._around.run_hook(action)
             case CancelHook():
                 self._around.cancel_hook()
+                self._kill_if_asked()
             case Finish():
                 pass  # its event is kept: `is_over` says the rest
             case _:
@@ -346,10 +455,21 @@ class WorkflowActor:
 
     def _start(self, command: StartAttempt) -> None:
         actor = self._actors.get(command.task)
-        if actor is None:
+        if actor is None or actor.is_left_behind:
             actor = self._actors[command.task] = TaskActor(self._surroundings, command)
         self._running[command.task] = actor
         actor.start(command)
+
+    def _cancel(self, asked: Cancel) -> None:
+        self._is_killing = self._is_killing or asked.is_now
+        if self.state.phase != "ended" and not self.state.is_canceled:
+            self._happened(CancelRequested(asked.at, asked.cause))
+        self._is_settled = False  # what is canceled already may be killed
+        self._answer(asked.request)
+
+    def _kill_if_asked(self) -> None:
+        if self._is_killing:
+            self._around.kill_processes()
 
     def _pause(self, at: float, cause: str, grace_s: float) -> None:
         if self.state.phase == "ended":
@@ -357,9 +477,58 @@ class WorkflowActor:
         if not self.state.is_pausing:
             self._happened(PauseRequested(at, cause))
         if grace_s > 0:
-            self._alarm.after(grace_s, lambda: self.tell(GraceOver()))
+            self._grace_alarm = self._alarm.after(grace_s, lambda: self.tell(GraceOver()))
         else:
             self._leave()
+
+    def _go_on(self, at: float) -> None:
+        """Take a pause back, unless what runs has been told to end."""
+        if self.state.is_pausing and not self._is_leaving:
+            if self._grace_alarm is not None:
+                self._grace_alarm.cancel()
+            self._happened(Resumed(at))
+
+    def _take_signal(self, sent: Signal) -> None:
+        if self.state.phase != "ended" and sent.signal_id not in self.state.signal_ids:
+            self._happened(SignalReceived(sent.at, sent.name, sent.payload, sent.signal_id))
+        self._answer(sent.request)
+
+    def _answer(self, request: int | None) -> None:
+        """A request has been seen to: its row goes with the event that it became, or now if it became none."""
+        if request is not None:
+            self._beside.append(Answered([request]))
+
+    def _hear_breaker(self, answer: BreakerAnswer) -> None:
+        """An answer counts if its question still stands; the task may have moved on meanwhile."""
+        self._is_settled = False  # also where it does not: what is to be asked instead has waited for it
+        if isinstance(answer, BreakerAllowed | BreakerRefused):
+            self._asked.discard(answer.task)
+            if self._waits_for(answer.task, answer.key):
+                self._happened(answer)
+            elif isinstance(answer, BreakerAllowed) and answer.is_probe:
+                self._give_back(answer)
+            return
+        if answer.task is None:
+            if self.state.phase == "tasks" and self.state.breakers.waiting_for(answer.key):
+                self._happened(answer)
+            return
+        self._told.discard(answer.task)
+        if self.state.phase == "tasks" and self.state.plan.index[answer.task] in self.state.breakers.untold:
+            self._happened(answer)
+
+    def _waits_for(self, task: str, key: str) -> bool:
+        index = self.state.plan.index[task]
+        is_open = self.state.phase == "tasks" and self.state.tasks[index].status in ("pending", "waiting")
+        return is_open and self.state.breakers.key(index) == key
+
+    def _give_back(self, answer: BreakerAllowed) -> None:
+        task = self.state.task(answer.task)
+        spec = self.state.plan.tasks[self.state.plan.index[task.id]].on_error.breaker
+        if spec is not None:
+            told = BreakerReport(
+                answer.key, spec, self._around.run_id, task.id, task.attempt, answer.at, "released"
+            )
+            self._around.release_probe(told)
 
     def _leave(self) -> None:
         """End what still runs; it is lost on resume. Starts that are held will not be done: they are lost too."""
@@ -400,8 +569,8 @@ class WorkflowActor:
         self.tell(Woken())
 
 
-def _forget(_: Exception | None) -> None:
-    """A run without a checkpoint is folded from its start."""
+def _forget(_: Outcome) -> None:
+    """What is kept beside the events can be missed: a run without a checkpoint is folded from its start."""
 
 
 _STATUS_AFTER: dict[type[Event], RunStatus] = {
