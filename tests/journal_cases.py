@@ -21,6 +21,7 @@ from actorflow.core.events import (
 )
 from actorflow.journal import (
     Append,
+    AskBreaker,
     CreateRun,
     DeadLetter,
     Delivery,
@@ -95,8 +96,8 @@ def letter(run_id: str, task: str, at: float = 5.0, generation: int = 1) -> Dead
 BREAKER = BreakerSpec(threshold=2, window=60.0, cooldown=30.0)
 
 
-def ask(run_id: str, task: str = "t", key: str = "bank") -> BreakerAsk:
-    return BreakerAsk(key, BREAKER, run_id, task)
+def ask(run_id: str, task: str = "t", key: str = "bank", at: float = 1000.0) -> AskBreaker:
+    return AskBreaker(BreakerAsk(key, BREAKER, run_id, task), at)
 
 
 def told(

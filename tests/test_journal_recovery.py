@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 from journal_cases import (
@@ -35,6 +36,7 @@ from actorflow.errors import (
 from actorflow.journal import (
     Answered,
     Append,
+    AskBreaker,
     ChangeDefinition,
     CreateRun,
     DeadLetter,
@@ -104,16 +106,18 @@ def test_writes_of_one_commit_see_what_those_before_them_did(journal):
     ]
 
 
-def opened(journal, clock, *run_ids: str) -> None:
-    """Runs of ours, and a breaker that lets a probe through from now on."""
+ask_later = partial(ask, at=1030.0)
+
+
+def opened(journal, *run_ids: str) -> None:
+    """Runs of ours, and a breaker that lets a probe through half a minute later."""
     ok(journal, *map(create, run_ids))
     journal.commit([told("x", 1, 1000.0), told("x", 2, 1000.0)])
-    clock.now = 1030.0
 
 
 def test_a_half_open_breaker_lets_one_probe_through_and_the_same_one_again(journal, clock):
-    opened(journal, clock, "a", "b")
-    outcomes = journal.commit([ask("a"), ask("b"), ask("a"), ask("a", "other")])
+    opened(journal, "a", "b")
+    outcomes = journal.commit([ask_later("a"), ask_later("b"), ask_later("a"), ask_later("a", "other")])
     probe, refused = Allowed(is_probe=True), Refused(1060.0)
     assert outcomes == [probe, refused, probe, refused]
     assert journal.breaker("bank").probe == "a/t"
@@ -128,9 +132,9 @@ def test_a_half_open_breaker_lets_one_probe_through_and_the_same_one_again(journ
     ],
 )
 def test_the_end_of_the_probe_decides(journal, clock, outcome, answer, after):
-    opened(journal, clock, "a", "b")
-    journal.commit([ask("a")])
-    assert journal.commit([told("a", 1, 1031.0, outcome), ask("b")]) == [answer, after]
+    opened(journal, "a", "b")
+    journal.commit([ask_later("a")])
+    assert journal.commit([told("a", 1, 1031.0, outcome), ask_later("b")]) == [answer, after]
 
 
 def test_an_outcome_that_is_told_twice_gets_the_same_answer_and_counts_once(journal):
@@ -142,24 +146,24 @@ def test_an_outcome_that_is_told_twice_gets_the_same_answer_and_counts_once(jour
 
 @pytest.mark.parametrize("end", [Release("a"), None], ids=["released", "never there"])
 def test_a_probe_of_a_run_that_nobody_owns_is_free_again(journal, clock, end):
-    opened(journal, clock, "b", *(["a"] if end else []))
-    journal.commit([ask("a")])
+    opened(journal, "b", *(["a"] if end else []))
+    journal.commit([ask_later("a")])
     if end is not None:
         ok(journal, end)
-    assert journal.commit([ask("b")]) == [Allowed(is_probe=True)]
+    assert journal.commit([ask_later("b")]) == [Allowed(is_probe=True)]
 
 
 def test_a_run_that_is_given_up_in_the_same_commit_holds_no_probe(journal, clock):
-    opened(journal, clock, "a", "b")
-    journal.commit([ask("a")])
-    assert journal.commit([Release("a"), ask("b")]) == [None, Allowed(is_probe=True)]
+    opened(journal, "a", "b")
+    journal.commit([ask_later("a")])
+    assert journal.commit([Release("a"), ask_later("b")]) == [None, Allowed(is_probe=True)]
 
 
 def test_the_run_of_a_probe_is_what_stands_before_the_first_slash(journal, clock):
-    opened(journal, clock, "a", "b")
-    journal.commit([ask("a", "each/1/t")])
+    opened(journal, "a", "b")
+    journal.commit([ask_later("a", "each/1/t")])
     assert journal.breaker("bank").probe == "a/each/1/t"
-    assert journal.commit([ask("b")]) == [Refused(1060.0)]
+    assert journal.commit([ask_later("b")]) == [Refused(1060.0)]
 
 
 # Alone
@@ -454,5 +458,5 @@ def test_a_breaker_is_what_its_reports_make_of_it(journal):
     journal.commit([told("a", 1, 990.0), told("a", 2, 992.0)])
     expected = Breaker(((990.0, "a/t/1"), (992.0, "a/t/2")), 1022.0, None, "a/t/2")
     assert journal.breaker("bank") == expected
-    question = BreakerAsk("\udcff", BREAKER, "a", "t")
+    question = AskBreaker(BreakerAsk("\udcff", BREAKER, "a", "t"), 1000.0)
     assert journal.commit([question, ask("a")])[1] == Refused(1022.0)

@@ -7,6 +7,7 @@ from actorflow.journal.memory import MemoryJournal
 from actorflow.journal.protocol import (
     Answered,
     Append,
+    AskBreaker,
     CachedDefinition,
     ChangeDefinition,
     Checkpoint,
@@ -30,6 +31,7 @@ from actorflow.journal.protocol import (
 __all__ = [
     "Answered",
     "Append",
+    "AskBreaker",
     "CachedDefinition",
     "ChangeDefinition",
     "Checkpoint",

@@ -12,10 +12,11 @@ from typing import Final
 import orjson
 
 from actorflow.core import breaker as rules
-from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerAsk, BreakerReport, Counted, Refused
+from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerReport, Counted, Refused
 from actorflow.errors import StoreDamagedError
 from actorflow.journal.admission import run_of_probe
 from actorflow.journal.driver import Cursor
+from actorflow.journal.protocol import AskBreaker
 from actorflow.journal.records import seal
 
 _SELECT: Final = "SELECT CAST(body AS BLOB), sum FROM breakers WHERE key = ?"
@@ -42,22 +43,22 @@ def find_breaker(cursor: Cursor, key: str) -> Breaker:
 
 
 def ask_breaker(
-    cursor: Cursor, question: BreakerAsk, now: float, is_owned: Callable[[str], bool]
+    cursor: Cursor, asked: AskBreaker, is_owned: Callable[[str], bool]
 ) -> tuple[Allowed | Refused, bool]:
     """Answer a question inside a transaction; whether that changed the breaker.
 
     Args:
         cursor: of the transaction.
-        question: what is asked.
-        now: the time.
+        asked: the question, and when.
         is_owned: says of a run whether anybody alive owns it.
 
     Raises:
         StoreDamagedError: the row is not what was written.
     """
+    question = asked.question
     before = find_breaker(cursor, question.key)
     is_held = before.probe is not None and is_owned(run_of_probe(before.probe))
-    after, answer = rules.ask(before, question, now, is_probe_held=is_held)
+    after, answer = rules.ask(before, question, asked.at, is_probe_held=is_held)
     return answer, _replace(cursor, question.key, before, after)
 
 

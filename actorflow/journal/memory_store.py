@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 from attrs import define, evolve, field
 
 from actorflow.core import breaker as rules
-from actorflow.core.breaker import CLOSED, Breaker, BreakerAnswer, BreakerAsk, BreakerReport
+from actorflow.core.breaker import CLOSED, Breaker, BreakerAnswer, BreakerReport
 from actorflow.errors import (
     ActorflowError,
     RunExistsError,
@@ -37,6 +37,7 @@ from actorflow.journal.protocol import (
     CHECKED_KEPT,
     Answered,
     Append,
+    AskBreaker,
     ChangeDefinition,
     CreateRun,
     DeadLetter,
@@ -129,7 +130,7 @@ class MemoryStore:
                     self._save_checkpoint(write)
                 case KeepDefinition():
                     self._keep_definition(write)
-                case BreakerAsk():
+                case AskBreaker():
                     return self._ask(write)
                 case BreakerReport():
                     return self._tell(write)
@@ -223,10 +224,11 @@ class MemoryStore:
         self.definitions.setdefault(write.definition, write.body)
         self._drop_if_unnamed(before)
 
-    def _ask(self, question: BreakerAsk) -> BreakerAnswer:
+    def _ask(self, asked: AskBreaker) -> BreakerAnswer:
+        question = asked.question
         before = self.breakers.get(question.key, CLOSED)
         is_held = before.probe is not None and self.is_owned(run_of_probe(before.probe))
-        after, answer = rules.ask(before, question, self._clock(), is_probe_held=is_held)
+        after, answer = rules.ask(before, question, asked.at, is_probe_held=is_held)
         self.breakers[question.key] = after
         return answer
 

@@ -160,6 +160,14 @@ class DropDeadLetters:
 
 
 @frozen
+class AskBreaker:
+    """A question to a circuit breaker of the store; a BreakerAnswer is its outcome. Who asks need not own anything."""
+
+    question: BreakerAsk
+    at: float  #: by the clock of the run, as all times of a breaker are
+
+
+@frozen
 class Answered:
     """Requests that have been seen to, or are nobody's any more: their rows go."""
 
@@ -177,7 +185,7 @@ Write: TypeAlias = (
     | KeepDeadLetter
     | DropDeadLetters
     | Answered
-    | BreakerAsk
+    | AskBreaker
     | BreakerReport
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import orjson
 
-from actorflow.core.breaker import BreakerAnswer, BreakerAsk, BreakerReport
+from actorflow.core.breaker import BreakerAnswer, BreakerReport
 from actorflow.errors import ActorflowError, RunExistsError, WorkflowRunningError
 from actorflow.journal.admission import (
     check_checkpoint,
@@ -27,6 +27,7 @@ from actorflow.journal.protocol import (
     CHECKED_KEPT,
     Answered,
     Append,
+    AskBreaker,
     ChangeDefinition,
     CreateRun,
     DropDeadLetters,
@@ -134,7 +135,7 @@ class Transaction:
                     self._save_checkpoint(write)
                 case KeepDefinition():
                     self._keep_definition(write)
-                case BreakerAsk():
+                case AskBreaker():
                     return self._ask(write)
                 case BreakerReport():
                     return self._tell(write)
@@ -252,8 +253,8 @@ class Transaction:
         keep_letter(self._cursor, write.letter)
         self._touch(True)
 
-    def _ask(self, question: BreakerAsk) -> BreakerAnswer:
-        answer, is_changed = ask_breaker(self._cursor, question, self._at, self._is_owned)
+    def _ask(self, asked: AskBreaker) -> BreakerAnswer:
+        answer, is_changed = ask_breaker(self._cursor, asked, self._is_owned)
         self._touch(is_changed)
         return answer
 

@@ -14,7 +14,7 @@ from actorflow.core.events import (
     BreakerOpened,
     BreakerRefused,
 )
-from actorflow.journal.protocol import Outcome
+from actorflow.journal.protocol import AskBreaker, Outcome
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.messages import BreakerAnswer, BreakerFailed, Message
@@ -48,7 +48,8 @@ class BreakerActor:
 
     def ask(self, client: BreakerClient, question: BreakerAsk) -> None:
         """Ask whether an attempt may start; a BreakerAllowed or BreakerRefused answers."""
-        self._journal.tell(question, lambda outcome: self._answer(client, question, outcome))
+        asked = AskBreaker(question, client.clock.now())
+        self._journal.tell(asked, lambda outcome: self._answer(client, question, outcome))
 
     def report(self, client: BreakerClient, told: BreakerReport) -> None:
         """Tell how an attempt ended; a BreakerCounted, -Opened or -Closed answers."""
