@@ -16,6 +16,7 @@ from actorflow.core.events import (
     StageCompleted,
 )
 from actorflow.journal import Delivery
+from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult
 from actorflow.spec.model import HookSpec, WorkflowSpec
 
@@ -38,11 +39,12 @@ class HookRun:
 
 @frozen
 class Account:
-    """A run, its definition, and the hooks of its last generation that are told of."""
+    """A run, its definition, and what is told of its last generation beside the result."""
 
     spec: WorkflowSpec
     result: RunResult
     failed_hooks: tuple[HookRun, ...] = ()
+    letters: tuple[DeadLetter, ...] = ()  #: failures of its last generation that wait for somebody
 
 
 def failed_hooks(

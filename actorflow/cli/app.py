@@ -3,13 +3,23 @@
 # ruff: noqa: PLC0415 - `--help` and `version` answer without the runtime
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from actorflow.cli.options import agents_option, for_every_command, pairs, seconds
+from actorflow.cli.app_runs import add_run_commands
+from actorflow.cli.options import (
+    BACKEND,
+    GRACE_HELP,
+    agents_option,
+    for_every_command,
+    pairs,
+    seconds,
+)
 from actorflow.cli.settings import Settings
 
-_BACKEND = click.Choice(["asyncio", "trio"])
-_GRACE_HELP = "How long running tasks get to end after SIGINT or SIGTERM, such as 30s."
+if TYPE_CHECKING:
+    from actorflow.cli.start import IfRunning
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,10 +46,17 @@ def app() -> None:
 @agents_option
 @click.option("--durability", type=click.Choice(["full", "memory"]), help="Instead of what the file says.")
 @click.option("--max-parallel", type=click.IntRange(1, 100_000), help="Attempts that run side by side.")
-@click.option("--backend", type=_BACKEND, default="asyncio", show_default=True, help="The event loop.")
+@click.option("--backend", type=BACKEND, default="asyncio", show_default=True, help="The event loop.")
 @click.option("--run-id", metavar="ID", help="A name for the run.")
 @click.option(
-    "--grace", metavar="DURATION", default="10s", show_default=True, callback=seconds, help=_GRACE_HELP
+    "--grace", metavar="DURATION", default="10s", show_default=True, callback=seconds, help=GRACE_HELP
+)
+@click.option(
+    "--if-running",
+    type=click.Choice(["start", "skip", "wait", "fail"]),
+    default="start",
+    show_default=True,
+    help="What to do while another run of the workflow is under way, in whatever process.",
 )
 @click.pass_obj
 def run(
@@ -55,32 +72,14 @@ def run(
     backend: str,
     run_id: str | None,
     grace: float,
+    if_running: IfRunning,
 ) -> int:
     """Run a workflow file, or one that comes on stdin, to its end."""
     from actorflow.cli.start import Flags, StartRequest, start
 
     flags = Flags(backend=backend, durability=durability, max_parallel=max_parallel, grace=grace)
-    request = StartRequest(file, workflow, inputs, input_file, agents, run_id, flags)
+    request = StartRequest(file, workflow, inputs, input_file, agents, run_id, flags, if_running)
     return start(settings, request)
-
-
-@app.command()
-@for_every_command
-@click.argument("run", metavar="RUN|last")
-@agents_option
-@click.option("--backend", type=_BACKEND, help="The event loop; as recorded if not given.")
-@click.option("--grace", metavar="DURATION", callback=seconds, help=_GRACE_HELP)
-@click.pass_obj
-def resume(
-    settings: Settings, run: str, agents: dict[str, str], backend: str | None, grace: float | None
-) -> int:
-    """Go on with a paused or crashed run, or run again what failed.
-
-    RUN is an id or the unique beginning of one; `last` is the latest run that is paused or crashed.
-    """
-    from actorflow.cli.resume import ResumeRequest, resume
-
-    return resume(settings, ResumeRequest(run, agents, backend, grace))
 
 
 @app.command()
@@ -138,3 +137,6 @@ def version(settings: Settings) -> int:
     else:
         settings.screen.result(f"actorflow {__version__}")
     return 0
+
+
+add_run_commands(app)

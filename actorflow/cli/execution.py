@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from typing import Generic, TypeVar
 
 import anyio
 from attrs import field, frozen
@@ -17,13 +18,25 @@ from actorflow.cli.report import account_text, next_step, result_document
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
-from actorflow.cli.signals import HANDLED, EarlySignals, Interrupted, Interruption
+from actorflow.cli.signals import HANDLED, Interrupted, Interruption
 from actorflow.cli.statuses import STATUS_OF_RUN
 from actorflow.cli.stores import is_lasting
+from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.handle import RunHandle
-from actorflow.runtime.result import RunResult
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.model import WorkflowSpec
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where something is carried out, and with what."""
+
+    store: str
+    agents: Mapping[str, str] = field(factory=dict[str, str])
+    backend: str = "asyncio"
+    grace_s: float = 10.0
 
 
 @frozen(kw_only=True)
@@ -31,11 +44,8 @@ class Job:
     """A run to be started or resumed, and how."""
 
     spec: WorkflowSpec
-    store: str
-    agents: Mapping[str, str] = field(factory=dict[str, str])
-    backend: str
-    grace_s: float
-    begin: Callable[[Runtime], Awaitable[RunHandle]]
+    place: Place
+    begin: Callable[[Runtime, Interruption], Awaitable[RunHandle]]
     seen_seq: int = 0  #: of the last event that was there before; what comes after it is told
 
 
@@ -49,75 +59,130 @@ def carry_out(settings: Settings, job: Job) -> int:
         ActorflowError: there is no run, or it could not be kept.
         Interrupted: a signal came before there was a run.
     """
+    account = in_runtime(settings, job.place, partial(_follow, settings.screen, job))
+    tell(settings, account, can_go_on=_can_go_on(job))
+    return STATUS_OF_RUN[account.result.status]
+
+
+def tell(settings: Settings, account: Account, *, can_go_on: bool = True) -> None:
+    """Say what a run has come to, and what to do next where another process can find it."""
     screen = settings.screen
-    settings.early.note_only()
-    with _records_shown(screen), redirect_stdout(sys.stderr):
-        # what agents print is no part of the result
-        account = anyio.run(partial(_drive, screen, job, settings.early), backend=job.backend)
     if screen.is_json:
         screen.document(result_document(account.result))
     else:
         screen.result(account_text(account))
-    step = next_step(account, settings.store_option) if _can_go_on(job) else None
+    step = next_step(account, settings.store_option) if can_go_on else None
     if step is not None:
         screen.note(step)
-    return STATUS_OF_RUN[account.result.status]
 
 
-async def _drive(screen: Screen, job: Job, early: EarlySignals) -> Account:
-    outcome: Account | BaseException = Interrupted()
+def in_runtime(settings: Settings, place: Place, work: Callable[[Runtime, Interruption], Awaitable[T]]) -> T:
+    """Do something in a runtime of its own, with signals handled as the command line promises.
+
+    Raises:
+        ActorflowError: whatever the work raises.
+        Interrupted: a signal came before it began, or where it says so.
+    """
+    settings.early.note_only()
+    with _records_shown(settings.screen), redirect_stdout(sys.stderr):
+        # what agents print is no part of the result
+        return anyio.run(partial(_drive, settings, place, work), backend=place.backend)
+
+
+async def beside(work: Callable[[], Awaitable[T]], *companions: Callable[[], Awaitable[None]]) -> T:
+    """Await work while companions go on, which are cancelled when it is done; what any of them raises comes out as it is."""
+    outcome: _Done[T] | BaseException = Interrupted()
+
+    async def accompany(companion: Callable[[], Awaitable[None]]) -> None:
+        nonlocal outcome
+        ended = await _caught(companion)
+        if isinstance(ended, BaseException):
+            outcome = ended
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for companion in companions:
+            group.start_soon(accompany, companion)
+        outcome = await _caught(work)
+        group.cancel_scope.cancel()
+    return _opened(outcome)
+
+
+async def _drive(
+    settings: Settings, place: Place, work: Callable[[Runtime, Interruption], Awaitable[T]]
+) -> T:
+    outcome: _Done[T] | BaseException = Interrupted()
     with anyio.open_signal_receiver(*HANDLED) as signals:
-        early.raise_noted()
-        async with Runtime(store=job.store, agents=job.agents, grace_s=job.grace_s) as runtime:
-            interruption = Interruption(runtime, job.grace_s, screen.note)
+        settings.early.raise_noted()
+        async with Runtime(store=place.store, agents=place.agents, grace_s=place.grace_s) as runtime:
+            interruption = Interruption(runtime, place.grace_s, settings.screen.note)
             async with anyio.create_task_group() as watch:
                 watch.start_soon(interruption.watch, signals, watch)
                 # an error that left these scopes would come out as a group
-                outcome = await _attempt(screen, job, runtime, interruption)
+                outcome = await _caught(partial(work, runtime, interruption))
                 watch.cancel_scope.cancel()
+    return _opened(outcome)
+
+
+@frozen
+class _Done(Generic[T]):
+    value: T
+
+
+def _opened(outcome: _Done[T] | BaseException) -> T:
     if isinstance(outcome, BaseException):
         raise outcome
-    return outcome
+    return outcome.value
 
 
-async def _attempt(
-    screen: Screen, job: Job, runtime: Runtime, interruption: Interruption
-) -> Account | Exception:
+async def _caught(work: Callable[[], Awaitable[T]]) -> _Done[T] | BaseException:
     try:
-        for name in runtime.unused_agents(job.spec):
-            screen.note(as_line(f"--agent {name}: the workflow has no agent of that name"))
-        handle = await job.begin(runtime)
-        interruption.run_began()
-        screen.note(f"run {handle.run_id}")
-        if not screen.is_quiet:
-            await _tell_progress(screen, job, handle)
-        result = await handle.settled()
-        if interruption.is_asked:
-            runtime.kill_all()  # of this run only hooks can be left, and they have had their time
-        return await _account(job.spec, handle, result)
-    except Exception as error:  # noqa: BLE001 - carried out of the scopes, and raised there
+        return _Done(await work())
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - carried out of the scopes, and raised there
         return error
 
 
-async def _tell_progress(screen: Screen, job: Job, handle: RunHandle) -> None:
-    progress = Progress(job.spec)
+async def _follow(screen: Screen, job: Job, runtime: Runtime, interruption: Interruption) -> Account:
+    for name in runtime.unused_agents(job.spec):
+        screen.note(as_line(f"--agent {name}: the workflow has no agent of that name"))
+    handle = await job.begin(runtime, interruption)
+    interruption.run_began()
+    screen.note(f"run {handle.run_id}")
+    if not screen.is_quiet:
+        await tell_progress(screen, Progress(job.spec, is_kept=_can_go_on(job)), handle, job.seen_seq)
+    return await account_of(job.spec, runtime, handle, interruption)
+
+
+async def tell_progress(
+    screen: Screen, progress: Progress, handle: RunHandle, seen_seq: int, *, prefix: str = ""
+) -> None:
+    """Say what happens to a run until it is over, but for what comes up to event `seen_seq`."""
     async for seq, event in handle.events():
         line = progress.line(event)
-        if line is not None and seq > job.seen_seq:
-            screen.note(line)
+        if line is not None and seq > seen_seq:
+            screen.note(prefix + line.strip() if prefix else line)
 
 
-async def _account(spec: WorkflowSpec, handle: RunHandle, result: RunResult) -> Account:
+async def account_of(
+    spec: WorkflowSpec, runtime: Runtime, handle: RunHandle, interruption: Interruption
+) -> Account:
+    """Wait until the run is over and its hooks have had what they are owed, and give account of it."""
+    result = await handle.settled()
+    if interruption.is_asked:
+        runtime.kill_all()  # of this run only hooks can be left, and they have had their time
     result = shown_result(spec, result)
+    letters: tuple[DeadLetter, ...] = ()
+    if result.status == "failed":
+        letters = tuple(each for each in await runtime.dead_letters() if each.run_id == result.run_id)
     if not result.hooks.failed:
-        return Account(spec, result)
+        return Account(spec, result, letters=letters)
     events = [each async for each in handle.events()]
-    return Account(spec, result, failed_hooks(spec, events, await handle.deliveries()))
+    return Account(spec, result, failed_hooks(spec, events, await handle.deliveries()), letters)
 
 
 def _can_go_on(job: Job) -> bool:
     """Whether another process can find the run."""
-    return is_lasting(job.store) and job.spec.limits.durability != "memory"
+    return is_lasting(job.place.store) and job.spec.limits.durability != "memory"
 
 
 @contextmanager

@@ -52,6 +52,22 @@ def read_inputs(file: str) -> dict[str, Any]:
     Raises:
         SpecError: with all that is wrong with it.
     """
+    root = _root(file)
+    if not isinstance(root, MapNode):
+        raise SpecError((Problem("E109", f"inputs must be a mapping, not {kind_of(root)}", file, 1, 1),))
+    return {name: _plain(value) for name, value in root.items()}
+
+
+def read_value(file: str) -> Any:
+    """Read any value in JSON or YAML.
+
+    Raises:
+        SpecError: with all that is wrong with it.
+    """
+    return _plain(_root(file))
+
+
+def _root(file: str) -> Node:
     report, bounds = Report(file=file), Bounds()
     body = read_file(file, report, bounds)
     text = decode(body, report, bounds) if body is not None else None
@@ -60,9 +76,7 @@ def read_inputs(file: str) -> dict[str, Any]:
         report.text = text
         root = compose(text, report, bounds)
     report.raise_problems()
-    if not isinstance(root, MapNode):
-        raise SpecError((Problem("E109", f"inputs must be a mapping, not {kind_of(root)}", file, 1, 1),))
-    return {name: _plain(value) for name, value in root.items()}
+    return root
 
 
 def _plain(node: Node) -> Any:

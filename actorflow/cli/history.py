@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from actorflow.cli.layout import as_json, duration
+from actorflow.cli.layout import as_json, columns, duration
 from actorflow.cli.progress import failure_text
 from actorflow.cli.sensitive import shown_failure
 from actorflow.core.events import (
@@ -27,6 +27,14 @@ _OUTCOMES = {
     AttemptCanceled: "canceled",
     AttemptLost: "lost",
 }
+
+
+_HEAD: Row = ("ATTEMPT", "LOSS", "AGENT", "OUTCOME", "TIME", "ERROR")
+
+
+def attempt_lines(rows: Sequence[Row]) -> list[str]:
+    """The rows as a table, if there are any."""
+    return columns([_HEAD, *rows]) if rows else []
 
 
 def attempt_rows(task: str, events: Iterable[tuple[int, Event]], *, is_sensitive: bool = False) -> list[Row]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from actorflow.cli.account import Account, HookRun, hook_runs
-from actorflow.cli.history import attempt_rows
+from actorflow.cli.found import found_run, status_of_row
+from actorflow.cli.happenings import IN_ATTEMPTS, Happening, happenings, may_recover
+from actorflow.cli.history import attempt_lines, attempt_rows
 from actorflow.cli.hook_lines import hook_document, hook_lines
 from actorflow.cli.layout import as_json, between, columns, duration, local_time
 from actorflow.cli.report import (
@@ -24,9 +26,11 @@ from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
 from actorflow.cli.stores import named_run, reading
 from actorflow.journal import RunRow
+from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult, TaskResult, result_of
-from actorflow.runtime.runtime import read_state
 from actorflow.spec.model import WorkflowSpec
+
+_HAPPENINGS_SHOWN: Final = 20
 
 
 def list_runs(settings: Settings) -> int:
@@ -48,23 +52,34 @@ def show_run(settings: Settings, run: str) -> int:
     """Show a run as it stands."""
     with reading(settings) as journal:
         row = named_run(journal, run)
-        state, _ = read_state(journal, row)
+        found = found_run(journal, row)
         deliveries = journal.deliveries(row.run_id)
-        spec = state.plan.spec
+        spec = found.spec
         hooks = hook_runs(spec, journal.events(row.run_id), deliveries)
-    assert state.started is not None
-    inputs = shown_inputs(spec, state.started.inputs)
-    result = shown_result(spec, result_of(state, deliveries))
+        told = tuple(happenings(journal.events(row.run_id))) if may_recover(spec) else ()
+        letters = tuple(each for each in journal.dead_letters() if each.run_id == row.run_id)
+    inputs = shown_inputs(spec, found.started.inputs)
+    result = shown_result(spec, result_of(found.state, deliveries))
     status = status_of_row(row) if result.status == "running" else result.status
     screen = settings.screen
     if screen.is_json:
-        document = result_document(result, status)
-        more = {"entry": spec.entry, "inputs": inputs, "hook_runs": [*map(hook_document, hooks)]}
-        screen.document({**document, **more})
+        more = {
+            "entry": spec.entry,
+            "inputs": inputs,
+            "hook_runs": [*map(hook_document, hooks)],
+            "dead_letters": [letter.id for letter in letters],
+        }
+        screen.document({**result_document(result, status), **more})
         return Exit.SUCCESS
-    account = Account(spec, result)
+    account = Account(spec, result, letters=letters)
     screen.result("\n".join([*_head_lines(row, account, status), "", *_task_lines(result)]))
-    details = [*_input_lines(inputs), *result_lines(result), *_hook_lines(result, hooks)]
+    details = [
+        *_input_lines(inputs),
+        *result_lines(result),
+        *_happening_lines(told),
+        *_letter_lines(letters),
+        *_hook_lines(result, hooks),
+    ]
     if details:
         screen.result("\n".join(["", *details]))
     step = next_step(account, settings.store_option) if row.owner_pid is None else None
@@ -80,29 +95,24 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         TaskNotFoundError: the run has none of that id.
     """
     with reading(settings) as journal:
-        row = named_run(journal, run)
-        state, _ = read_state(journal, row)
-        events = list(journal.events(row.run_id))
-    result = shown_result(state.plan.spec, result_of(state, ())).tasks.get(task)
+        found = found_run(journal, named_run(journal, run))
+        events = list(journal.events(found.run_id))
+    spec, row = found.spec, found.row
+    result = shown_result(spec, result_of(found.state, ())).tasks.get(task)
     if result is None:
-        near = difflib.get_close_matches(task, list(state.plan.index)[:1000], n=1)
+        near = difflib.get_close_matches(task, list(found.state.plan.index)[:1000], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TaskNotFoundError(f"run {row.run_id!r} has no task {task!r}{hint}")
     if settings.screen.is_json:
         settings.screen.document(task_document(result))
         return Exit.SUCCESS
-    _show_task(settings.screen, state.plan.spec, task, result)
-    rows = attempt_rows(task, events, is_sensitive=task in sensitive_tasks(state.plan.spec))
-    if rows:
-        head = ("ATTEMPT", "LOSS", "AGENT", "OUTCOME", "TIME", "ERROR")
-        settings.screen.result("\n".join(["", *columns([head, *rows])]))
+    _show_task(settings.screen, spec, task, result)
+    rows = attempt_rows(task, events, is_sensitive=task in sensitive_tasks(spec))
+    told = [each for each in happenings(events) if each[1].task == task and each[1].word not in IN_ATTEMPTS]
+    lines = [*attempt_lines(rows), *_happening_lines(told)]
+    if lines:
+        settings.screen.result("\n".join(["", *lines]))
     return Exit.SUCCESS
-
-
-def status_of_row(row: RunRow) -> str:
-    """The status of a run; `crashed` where it runs and nobody alive owns it."""
-    is_crashed = row.summary.status == "running" and row.owner_pid is None
-    return "crashed" if is_crashed else row.summary.status
 
 
 def _row_document(row: RunRow) -> dict[str, Any]:
@@ -151,6 +161,21 @@ def _task_lines(result: RunResult) -> list[str]:
 def _input_lines(inputs: Mapping[str, Any]) -> list[str]:
     lines = [as_line(f"    {name}: {as_json(value)}") for name, value in inputs.items()]
     return ["  inputs:", *lines] if lines else []
+
+
+def _happening_lines(told: Sequence[tuple[float, Happening]]) -> list[str]:
+    """The last things that happened on the way, with their times."""
+    hidden = len(told) - _HAPPENINGS_SHOWN
+    notes = [f"    … {hidden} more before"] if hidden > 0 else []
+    cells = [
+        (local_time(at), each.task or "-", each.word, each.text) for at, each in told[-_HAPPENINGS_SHOWN:]
+    ]
+    return ["  on the way:", *notes, *columns(cells, indent="    ")] if told else []
+
+
+def _letter_lines(letters: Sequence[DeadLetter]) -> list[str]:
+    lines = [as_line(f"    {letter.id}") for letter in letters]
+    return ["  dead letters:", *lines] if lines else []
 
 
 def _hook_lines(result: RunResult, hooks: Sequence[HookRun]) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from actorflow.cli.settings import STORE_KEY
+
+BACKEND: Final = click.Choice(["asyncio", "trio"])
+GRACE_HELP: Final = "How long running tasks get to end after SIGINT or SIGTERM, such as 30s."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,6 +47,13 @@ def agents_option(command: Command) -> Command:
         help="Bind an agent: python:MODULE:FUNCTION, command:SHELL, echo, fail or sleep:1s; "
         "the name * is for all that have no runner. May be repeated.",
     )(command)
+
+
+def means_options(command: Command) -> Command:
+    """Add what says how a run is taken up: `--agent`, `--backend` and `--grace`; what is not given is as recorded."""
+    command = click.option("--grace", metavar="DURATION", callback=seconds, help=GRACE_HELP)(command)
+    help_text = "The event loop; as recorded if not given."
+    return agents_option(click.option("--backend", type=BACKEND, help=help_text)(command))
 
 
 def pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from actorflow.cli.account import hook_name
+from actorflow.cli.happenings import happening
 from actorflow.cli.layout import columns, counted, duration
 from actorflow.cli.screen import as_line
 from actorflow.cli.sensitive import sensitive_tasks, shown_failure
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
-    AttemptLost,
     AttemptStarted,
     AttemptSucceeded,
     AttemptTimedOut,
+    DeadLettered,
     Event,
     Failure,
     FallbackChosen,
@@ -21,7 +22,6 @@ from actorflow.core.events import (
     HookFinished,
     HookLost,
     RetryScheduled,
-    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
@@ -35,8 +35,9 @@ _LONGEST_ID = 40
 class Progress:
     """Turns the events of a run into lines; it must see all of them, from the first on."""
 
-    def __init__(self, spec: WorkflowSpec) -> None:
+    def __init__(self, spec: WorkflowSpec, *, is_kept: bool = True) -> None:
         self._spec = spec
+        self._is_kept = is_kept  #: of a run in memory nobody can look up anything later
         self._width = min(_LONGEST_ID, max((len(task.id) for task in spec.tasks), default=0))
         self._sensitive = sensitive_tasks(spec)
         self._started_at: dict[str, float] = {}
@@ -46,9 +47,10 @@ class Progress:
     def line(self, event: Event) -> str | None:
         """What is said of an event, if anything."""
         match event:
-            case GenerationStarted(generation=generation):
+            case GenerationStarted(generation=generation, tasks=tasks):
                 self._started_at.clear()
-                return None if generation == 1 else f"generation {generation}"
+                again = f": {', '.join(tasks)} again, and what is below" if tasks else ""
+                return None if generation == 1 else as_line(f"generation {generation}{again}")
             case AttemptStarted(task=task, at=at, attempt=attempt):
                 self._started_at.setdefault(task, at)
                 self._attempts[task] = attempt
@@ -68,20 +70,10 @@ class Progress:
             case TaskSkipped(task=task, reason=reason):
                 return self._row(task, "skipped", reason)
             case _:
-                return self._happening(event)
+                return self._other(event)
 
-    def _happening(self, event: Event) -> str | None:
+    def _other(self, event: Event) -> str | None:
         match event:
-            case RetryScheduled(task=task, at=at, attempt=attempt, due_at=due_at):
-                return self._row(
-                    task, "retry", f"attempt {attempt} in {duration(due_at - at)}{self._why(task)}"
-                )
-            case FallbackChosen(task=task, agent=agent):
-                return self._row(task, "fallback", f"goes to agent {agent}{self._why(task)}")
-            case SleepStarted(task=task, at=at, due_at=due_at):
-                return self._row(task, "sleep", f"starts in {duration(due_at - at)}")
-            case AttemptLost(task=task, attempt=attempt):
-                return self._row(task, "lost", f"attempt {attempt} was cut off, and runs again")
             case StageCompleted(stage=stage, status=status):
                 return as_line(f"  stage {stage}: {status}")
             case HookFinished(event=name, index=index, status=status, record=record) if status != "ok":
@@ -90,7 +82,16 @@ class Progress:
             case HookLost(event=name, index=index):
                 return f"  hook {name}[{index}] was cut off, and runs again"
             case _:
-                return None
+                return self._happening(event)
+
+    def _happening(self, event: Event) -> str | None:
+        told = happening(event)
+        if told is None or (isinstance(event, DeadLettered) and not self._is_kept):
+            return None
+        if told.task is None:
+            return as_line(f"  {told.word} {told.text}")
+        why = self._why(told.task) if isinstance(event, RetryScheduled | FallbackChosen) else ""
+        return self._row(told.task, told.word, told.text + why)
 
     def _shown(self, task: str, failure: Failure) -> Failure:
         return shown_failure(failure) if task in self._sensitive else failure

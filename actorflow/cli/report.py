@@ -97,13 +97,18 @@ def next_step(account: Account, store_option: str | None) -> str | None:
         purpose = "to deliver what is owed"
     if purpose is None:
         return None
-    lines = [f"{purpose}: {_command('resume', result.run_id, store_option)}"]
+    lines = [f"{purpose}: {command_line('resume', result.run_id, store_option)}"]
     task = result.error["task"] if result.error is not None else None
+    letter = next((each for each in account.letters if each.task == task), None)
+    if letter is not None and len(account.letters) > 1:
+        purpose = f"to run again only {task} and what is below it"
+        lines.append(f"{purpose}: {command_line('dead-letters retry', letter.id, store_option)}")
     if task is not None:
-        lines.append(f"to see more: {_command('show', f'{result.run_id} {task}', store_option)}")
+        lines.append(f"to see more: {command_line('show', f'{result.run_id} {task}', store_option)}")
     return "\n".join(lines)
 
 
-def _command(name: str, words: str, store_option: str | None) -> str:
+def command_line(name: str, words: str, store_option: str | None) -> str:
+    """A command as it can be typed, at the same store."""
     store = "" if store_option is None else f" --store {shlex.quote(as_line(store_option))}"
     return f"actorflow {name} {words}{store}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from attrs import evolve
 
 from actorflow.core.events import Failure
 from actorflow.expression import Path, compile_template
 from actorflow.runtime.result import RunResult, TaskResult
-from actorflow.spec.model import TaskSpec, WorkflowSpec, every_task
+from actorflow.spec.model import WorkflowSpec, every_task
+from actorflow.spec.sensitive import HIDDEN, sensitive_tasks
 
-__all__ = ["sensitive_tasks", "shown_failure", "shown_inputs", "shown_result"]
-
-HIDDEN: Final = "***"
+__all__ = ["sensitive_tasks", "shown_failure", "shown_inputs", "shown_result", "shown_task_input"]
 
 
 def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
@@ -43,18 +42,38 @@ def shown_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> dict[str, Any
     return {name: HIDDEN if name in hidden else value for name, value in inputs.items()}
 
 
+def shown_task_input(spec: WorkflowSpec, task: str, value: Any) -> Any:
+    """What a task was given, with `***` for what may come of sensitive inputs or tasks; for a sensitive task, for all of it."""
+    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
+    if task in tasks:
+        return HIDDEN
+    if not isinstance(value, Mapping) or not (tasks or inputs):
+        return cast("Any", value)
+    given = cast("Mapping[str, Any]", value)
+    layers = [*_layers(spec, task)]
+
+    def is_hidden(name: str) -> bool:
+        sources = [layer[name] for layer in layers if name in layer]
+        if not sources:  # without a `with` of its own, it was given the run's inputs
+            return name in inputs
+        return any(_reads(source, tasks, inputs) for source in sources)
+
+    return {name: HIDDEN if is_hidden(name) else each for name, each in given.items()}
+
+
+def _layers(spec: WorkflowSpec, task: str) -> Iterator[Mapping[str, Any]]:
+    """Every `with` that a task's input may be rendered from: its own, and those of the transitions to it."""
+    for each in every_task(spec.tasks):
+        if each.id == task and each.with_ is not None:
+            yield each.with_
+        for transition in (each.on_success, each.on_error.next):
+            if transition is not None and transition.next == task and transition.with_ is not None:
+                yield transition.with_
+
+
 def shown_failure(failure: Failure) -> Failure:
     """Why an attempt of a sensitive task failed: what it says of it may be what it printed."""
     return Failure(failure.type, HIDDEN)
-
-
-def sensitive_tasks(spec: WorkflowSpec) -> frozenset[str]:
-    """The tasks whose outputs and messages are not shown."""
-    found: set[str] = set()
-    for task in reversed(every_task(spec.tasks)):  # children before what they are in
-        if task.sensitive or not found.isdisjoint(_ids(task.children)):
-            found.add(task.id)
-    return frozenset(found)
 
 
 def _shown_task(task: TaskResult) -> TaskResult:
@@ -70,14 +89,12 @@ def _sensitive_inputs(spec: WorkflowSpec) -> frozenset[str]:
     return frozenset(name for name, declared in (spec.inputs or {}).items() if declared.sensitive)
 
 
-def _ids(tasks: tuple[TaskSpec, ...]) -> tuple[str, ...]:
-    return tuple(task.id for task in tasks)
-
-
 def _reads(template: Any, tasks: frozenset[str], inputs: frozenset[str]) -> bool:
     return any(_is_sensitive(path, tasks, inputs) for path in compile_template(template).paths)
 
 
 def _is_sensitive(path: Path, tasks: frozenset[str], inputs: frozenset[str]) -> bool:
     names = {"tasks": tasks, "input": inputs}.get(path[0], frozenset[str]())
+    if path[0] == "error":
+        return bool(tasks)  # of whichever task led here
     return path[1] in names if len(path) > 1 else bool(names)

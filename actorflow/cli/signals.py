@@ -70,12 +70,16 @@ class Interruption:
     """
 
     def __init__(self, runtime: Runtime, grace_s: float, say: Callable[[str], None]) -> None:
+        from anyio import Event  # noqa: PLC0415 - not for `--help` and `version`
+
         self._runtime = runtime
-        self._grace_s = grace_s
+        self.grace_s = grace_s  #: seconds that what runs gets from the first signal on
         self._say = say
         self._count = 0
         self._killed_at = 0.0
         self._has_run = False
+        self._is_idle = False
+        self._asked = Event()
         self.cause = ""  #: the name of the first signal
 
     @property
@@ -97,20 +101,42 @@ class Interruption:
         """The run exists: a signal that came before holds for it too."""
         self._has_run = True
         if self._count == 1:
-            self._runtime.pause_all(self.cause, grace_s=self._grace_s)
+            self._runtime.pause_all(self.cause, grace_s=self.grace_s)
         elif self._count:
             self._kill()
 
+    async def wait_asked(self) -> None:
+        """Wait for the first signal."""
+        await self._asked.wait()
+
+    async def idle(self, seconds: float) -> None:
+        """Let time pass while nothing is under way.
+
+        Raises:
+            Interrupted: a signal has come.
+        """
+        from anyio import move_on_after  # noqa: PLC0415 - not for `--help` and `version`
+
+        self._is_idle = True
+        with move_on_after(seconds):
+            await self._asked.wait()
+        self._is_idle = False
+        if self.is_asked:
+            raise Interrupted
+
     def _stop(self, number: signal.Signals) -> None:
         self.cause = number.name
-        self._say(f"{number.name}: stopping; what runs has {self._grace_s:g} s (once more: it is killed)")
-        self._runtime.pause_all(self.cause, grace_s=self._grace_s)
+        self._asked.set()
+        if self._is_idle:
+            return
+        self._say(f"{number.name}: stopping; what runs has {self.grace_s:g} s (once more: it is killed)")
+        self._runtime.pause_all(self.cause, grace_s=self.grace_s)
 
     async def _stop_draining(self) -> None:
         """Let async hooks have the grace period too, and no more."""
         from anyio import sleep  # noqa: PLC0415 - not for `--help` and `version`
 
-        await sleep(self._grace_s)
+        await sleep(self.grace_s)
         self._runtime.stop_draining()
 
     def _kill(self) -> None:

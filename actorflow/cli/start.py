@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
+import click
 from attrs import asdict, evolve, frozen
 
 from actorflow.agents.binding import parse_runner_word
 from actorflow.agents.loading import load_function
-from actorflow.cli.execution import Job, carry_out
+from actorflow.cli.execution import Job, Place, carry_out
 from actorflow.cli.faults import problem_text
 from actorflow.cli.files import read_inputs, recall_workflow
+from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.settings import Settings
+from actorflow.cli.signals import Interruption
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.stores import store_url
-from actorflow.errors import BadInputError, BindError, SpecError
+from actorflow.cli.stores import is_lasting, store_url
+from actorflow.errors import BadInputError, BindError, SpecError, WorkflowRunningError
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.run_ids import checked_run_id
@@ -26,6 +29,11 @@ from actorflow.runtime.runtime import Runtime
 from actorflow.spec.entries import chosen
 from actorflow.spec.model import PythonRunner, WorkflowSpec
 from actorflow.spec.unsupported import unsupported
+
+IfRunning = Literal["start", "skip", "wait", "fail"]
+"""What to do where another run of the workflow is under way."""
+
+_LOOK_AGAIN_S: Final = 0.5
 
 
 @frozen(kw_only=True)
@@ -49,6 +57,7 @@ class StartRequest:
     agents: Mapping[str, str]
     run_id: str | None
     flags: Flags
+    if_running: IfRunning = "start"
 
 
 def start(settings: Settings, request: StartRequest) -> int:
@@ -68,20 +77,57 @@ def start(settings: Settings, request: StartRequest) -> int:
     inputs = _inputs(spec, request)
     import_agents(request.agents, spec)
 
-    async def begin(runtime: Runtime) -> RunHandle:
+    async def begin(runtime: Runtime, interruption: Interruption) -> RunHandle:
         if recalled.news is not None and spec.limits.durability != "memory":
             runtime.keep_definition(recalled.news)
-        return await runtime.start(spec, inputs=inputs, run_id=request.run_id, flags=asdict(flags))
 
-    job = Job(
-        spec=spec,
-        store=store_url(settings),
-        agents=request.agents,
-        backend=flags.backend,
-        grace_s=flags.grace,
-        begin=begin,
-    )
-    return carry_out(settings, job)
+        async def begun() -> RunHandle:
+            if_running: Literal["start", "fail"] = "start" if request.if_running == "start" else "fail"
+            return await runtime.start(
+                spec, inputs=inputs, run_id=request.run_id, flags=asdict(flags), if_running=if_running
+            )
+
+        waits = request.if_running == "wait"
+        return await (_alone(settings.screen, begun, interruption) if waits else begun())
+
+    store = store_url(settings)
+    if request.if_running != "start" and (not is_lasting(store) or spec.limits.durability == "memory"):
+        raise click.UsageError("--if-running: runs in memory know nothing of each other")
+    place = Place(store=store, agents=request.agents, backend=flags.backend, grace_s=flags.grace)
+    try:
+        return carry_out(settings, Job(spec=spec, place=place, begin=begin))
+    except WorkflowRunningError as other:
+        if request.if_running != "skip":
+            raise
+        return _skipped(settings.screen, other)
+
+
+async def _alone(
+    screen: Screen, begin: Callable[[], Awaitable[RunHandle]], interruption: Interruption
+) -> RunHandle:
+    """Begin as soon as no other run of the workflow is under way.
+
+    Raises:
+        Interrupted: a signal came first.
+    """
+    named = ""
+    while True:
+        try:
+            return await begin()
+        except WorkflowRunningError as other:
+            if other.run_id != named:
+                screen.note(f"waiting for run {other.run_id} in process {other.pid} to end")
+            named = other.run_id
+        await interruption.idle(_LOOK_AGAIN_S)
+
+
+def _skipped(screen: Screen, other: WorkflowRunningError) -> int:
+    if screen.is_json:
+        found = {"workflow": other.workflow, "run_id": other.run_id, "pid": other.pid}
+        screen.document({"skipped": found})
+    else:
+        screen.note(as_line(f"skipped: {other}"))
+    return Exit.SUCCESS
 
 
 def limited(spec: WorkflowSpec, durability: object, max_parallel: object) -> WorkflowSpec:

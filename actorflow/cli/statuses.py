@@ -13,16 +13,24 @@ from actorflow.errors import (
     ActorflowError,
     BadInputError,
     BindError,
+    ChangeRefusedError,
+    DeadLetterNotFoundError,
+    DeliveriesOwedError,
     ExpressionError,
+    FencedError,
     MissingVariablesError,
+    RunEndedError,
     RunExistsError,
+    RunNotEndedError,
     RunNotFoundError,
     RunOwnedElsewhereError,
     SpecError,
     StoreDamagedError,
     StoreFailed,
     StoreUnusableError,
+    SurvivorsError,
     UnboundAgentsError,
+    WorkflowRunningError,
 )
 
 
@@ -30,7 +38,7 @@ class Exit(IntEnum):
     """The statuses that this program ends with."""
 
     SUCCESS = 0
-    FAILED = 1  #: the run failed
+    FAILED = 1  #: the run failed, or had ended before it could be asked anything
     STOPPED = 2  #: the run was canceled or paused
     USAGE = 64
     BAD_FILE = 65
@@ -39,7 +47,7 @@ class Exit(IntEnum):
     SOFTWARE = 70  #: a bug of ours
     CANNOT_CREATE = 73
     IO_ERROR = 74
-    TRY_AGAIN = 75  #: the run is another process's
+    TRY_AGAIN = 75  #: the run, or another of its workflow, is another process's
     CONFIG = 78
 
 
@@ -69,11 +77,19 @@ STATUS_OF_ERROR: Final[Mapping[type[BaseException], Exit]] = {
     RunExistsError: Exit.BAD_FILE,
     RunNotFoundError: Exit.NOT_FOUND,
     TaskNotFoundError: Exit.NOT_FOUND,
+    DeadLetterNotFoundError: Exit.NOT_FOUND,
+    ChangeRefusedError: Exit.BAD_FILE,
+    RunEndedError: Exit.FAILED,
     StoreUnusableError: Exit.CANNOT_CREATE,
     StoreFailed: Exit.IO_ERROR,
     StoreDamagedError: Exit.IO_ERROR,
     OSError: Exit.IO_ERROR,
     RunOwnedElsewhereError: Exit.TRY_AGAIN,
+    WorkflowRunningError: Exit.TRY_AGAIN,
+    SurvivorsError: Exit.TRY_AGAIN,
+    DeliveriesOwedError: Exit.TRY_AGAIN,
+    RunNotEndedError: Exit.TRY_AGAIN,
+    FencedError: Exit.TRY_AGAIN,
     InterruptedError: Exit.STOPPED,
     Interrupted: Exit.STOPPED,
 }

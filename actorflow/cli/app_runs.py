@@ -1,0 +1,161 @@
+"""The commands that go on with runs, or ask something of them: their words and options."""
+
+# ruff: noqa: PLC0415 - `--help` and `version` answer without the runtime
+from __future__ import annotations
+
+import click
+
+from actorflow.cli.options import for_every_command, means_options, seconds
+from actorflow.cli.settings import Settings
+
+_TAKE_OVER = click.option(
+    "--take-over",
+    is_flag=True,
+    help="Take the run from a process that is stopped or hangs; it loses all of its runs.",
+)
+
+
+def add_run_commands(app: click.Group) -> None:
+    """Add them to the program."""
+    for command in (resume, recover, cancel, pause, signal, dead_letters):
+        app.add_command(command)
+
+
+@click.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@means_options
+@click.option("--accept-changes", "accept", metavar="FILE", help="Go on by what the file says now.")
+@_TAKE_OVER
+@click.pass_obj
+def resume(
+    settings: Settings,
+    *,
+    run: str,
+    agents: dict[str, str],
+    backend: str | None,
+    grace: float | None,
+    accept: str | None,
+    take_over: bool,
+) -> int:
+    """Go on with a paused or crashed run, or run again what failed.
+
+    RUN is an id or the unique beginning of one; `last` is the latest run that is paused or crashed. Changes of the file
+    are accepted where only tasks differ that have not started.
+    """
+    from actorflow.cli.found import Means
+    from actorflow.cli.resume import ResumeRequest, resume
+
+    means = Means(agents=agents, backend=backend, grace=grace)
+    return resume(settings, ResumeRequest(run=run, means=means, accept=accept, take_over=take_over))
+
+
+@click.command()
+@for_every_command
+@means_options
+@click.pass_obj
+def recover(settings: Settings, *, agents: dict[str, str], backend: str | None, grace: float | None) -> int:
+    """Go on with all runs whose process is gone, side by side."""
+    from actorflow.cli.found import Means
+    from actorflow.cli.recover import recover
+
+    return recover(settings, Means(agents=agents, backend=backend, grace=grace))
+
+
+@click.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@click.option("--now", is_flag=True, help="Kill what runs at once, instead of asking it to end.")
+@_TAKE_OVER
+@click.pass_obj
+def cancel(settings: Settings, *, run: str, now: bool, take_over: bool) -> int:
+    """Cancel a run, whichever process runs it; of one that nobody runs, the post_workflow hooks run here."""
+    from actorflow.cli.control import cancel
+
+    return cancel(settings, run, now=now, take_over=take_over)
+
+
+@click.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@click.option(
+    "--grace", metavar="DURATION", callback=seconds, help="How long running tasks get to end, such as 30s."
+)
+@_TAKE_OVER
+@click.pass_obj
+def pause(settings: Settings, *, run: str, grace: float | None, take_over: bool) -> int:
+    """Pause a run, whichever process runs it: nothing new starts, and `resume` goes on."""
+    from actorflow.cli.control import pause
+
+    return pause(settings, run, grace=grace, take_over=take_over)
+
+
+@click.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@click.argument("name", metavar="NAME")
+@click.option("--payload", metavar="JSON|@FILE", help="What goes with it; null if not given.")
+@click.option("--id", "signal_id", metavar="ID", help="Sent again under the same id, it is received once.")
+@click.pass_obj
+def signal(settings: Settings, *, run: str, name: str, payload: str | None, signal_id: str | None) -> int:
+    """Send a run a named message, which it keeps."""
+    from actorflow.cli.control import signal_run
+
+    return signal_run(settings, run, name, payload=payload, signal_id=signal_id)
+
+
+@click.group("dead-letters", no_args_is_help=False)
+@for_every_command
+def dead_letters() -> None:
+    """See to tasks that failed for good: look at them, run them again, or forget them.
+
+    ID is a dead letter's id, or the unique beginning of one.
+    """
+
+
+@dead_letters.command("list")
+@for_every_command
+@click.pass_obj
+def list_(settings: Settings) -> int:
+    """List all dead letters, oldest first."""
+    from actorflow.cli.dead_letters import list_letters
+
+    return list_letters(settings)
+
+
+@dead_letters.command("show")
+@for_every_command
+@click.argument("letter", metavar="ID")
+@click.pass_obj
+def show_letter(settings: Settings, *, letter: str) -> int:
+    """Show a dead letter: what the task was given, its error, its attempts."""
+    from actorflow.cli.dead_letters import show_letter
+
+    return show_letter(settings, letter)
+
+
+@dead_letters.command("retry")
+@for_every_command
+@click.argument("letter", metavar="ID")
+@means_options
+@click.pass_obj
+def retry_letter(
+    settings: Settings, *, letter: str, agents: dict[str, str], backend: str | None, grace: float | None
+) -> int:
+    """Resume the run for this task and what is below it."""
+    from actorflow.cli.dead_letters import retry_letter
+    from actorflow.cli.found import Means
+
+    return retry_letter(settings, letter, Means(agents=agents, backend=backend, grace=grace))
+
+
+@dead_letters.command("purge")
+@for_every_command
+@click.argument("letters", metavar="[ID...]", nargs=-1)
+@click.option("--all", "is_all", is_flag=True, help="All of the store.")
+@click.pass_obj
+def purge_letters(settings: Settings, *, letters: tuple[str, ...], is_all: bool) -> int:
+    """Forget dead letters; their runs stay as they are."""
+    from actorflow.cli.dead_letters import purge_letters
+
+    return purge_letters(settings, letters, is_all=is_all)

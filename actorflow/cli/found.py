@@ -1,0 +1,73 @@
+"""A run of the store, as a command finds it before it does anything with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from actorflow.cli.execution import Place
+from actorflow.cli.settings import Settings
+from actorflow.cli.stores import store_url
+from actorflow.core.events import RunStarted
+from actorflow.core.state import RunState
+from actorflow.journal import Journal, RunRow
+from actorflow.runtime.runtime import read_state
+from actorflow.spec.model import WorkflowSpec
+
+
+@frozen
+class Found:
+    """A run with its folded state."""
+
+    row: RunRow
+    state: RunState
+    seq: int  #: of its last event
+
+    @property
+    def run_id(self) -> str:
+        """Its whole id."""
+        return self.row.run_id
+
+    @property
+    def spec(self) -> WorkflowSpec:
+        """The definition that it is pinned to."""
+        return self.state.plan.spec
+
+    @property
+    def started(self) -> RunStarted:
+        """How it was begun."""
+        assert self.state.started is not None
+        return self.state.started
+
+
+@frozen(kw_only=True)
+class Means:
+    """How a run is to be taken up; None: as recorded."""
+
+    agents: Mapping[str, str] = field(factory=dict[str, str])
+    backend: str | None = None
+    grace: float | None = None  #: seconds
+
+
+def found_run(journal: Journal, row: RunRow) -> Found:
+    """Fold a run."""
+    return Found(row, *read_state(journal, row))
+
+
+def status_of_row(row: RunRow) -> str:
+    """The status of a run; `crashed` where it runs and nobody alive owns it."""
+    is_crashed = row.summary.status == "running" and row.owner_pid is None
+    return "crashed" if is_crashed else row.summary.status
+
+
+def place_for(settings: Settings, found: Found, means: Means) -> Place:
+    """Where a run goes on: as it is wanted, else as it was begun."""
+    flags = found.started.flags
+    grace_s = means.grace if means.grace is not None else flags.get("grace")
+    return Place(
+        store=store_url(settings),
+        agents=means.agents,
+        backend=means.backend or ("trio" if flags.get("backend") == "trio" else "asyncio"),
+        grace_s=float(grace_s) if isinstance(grace_s, int | float) else 10.0,
+    )
