@@ -164,7 +164,7 @@ class AskBreaker:
     """A question to a circuit breaker of the store; a BreakerAnswer is its outcome. Who asks need not own anything."""
 
     question: BreakerAsk
-    at: float  #: by the clock of the run, as all times of a breaker are
+    at: float  #: by a clock that all runs of a process share, as all times of a breaker are
 
 
 @frozen

@@ -38,22 +38,24 @@ class BreakerActor:
     Each is judged in the transaction of a commit: no two processes of a store can both be let through as the probe. Who
     waits in this process hears at once that a breaker has closed; in others, when its own wait is over.
 
-    Breakers are of the wall clock, which all runs share. Times go there from a run's own clock, and come back, as so many
-    seconds from now: else a clock that was set, or a machine that slept, would end a wait too early or never.
+    Breakers are shared by runs whose clocks may differ, where the wall clock was set. So they keep the times of one clock
+    for all runs of this process, anchored when it began: what a run says and hears is put from its own clock into that one,
+    and back. Between processes the difference stays; it may end a wait too early, but makes none longer than a cooldown.
     """
 
-    def __init__(self, journal: JournalActor) -> None:
+    def __init__(self, journal: JournalActor, clock: RunClock) -> None:
         self._journal = journal
+        self._clock = clock
         self._waiting: dict[str, dict[str, BreakerClient]] = {}  #: by key, by run
 
     def ask(self, client: BreakerClient, question: BreakerAsk) -> None:
         """Ask whether an attempt may start; a BreakerAllowed or BreakerRefused answers."""
-        asked = AskBreaker(question, client.clock.now())
+        asked = AskBreaker(question, self._clock.now())
         self._journal.tell(asked, lambda outcome: self._answer(client, question, outcome))
 
     def report(self, client: BreakerClient, told: BreakerReport) -> None:
         """Tell how an attempt ended; a BreakerCounted, -Opened or -Closed answers."""
-        at = told.at - client.clock.ahead_s()
+        at = told.at - client.clock.ahead_of(self._clock)
         self._journal.tell(evolve(told, at=at), lambda outcome: self._confirm(client, told, outcome))
 
     def release(self, told: BreakerReport) -> None:
@@ -73,7 +75,7 @@ class BreakerActor:
                 client.tell(BreakerAllowed(now, task, key, is_probe))
             case Refused(until):
                 self._waiting.setdefault(key, {})[client.run_id] = client
-                until = max(until + client.clock.ahead_s(), now + _ASK_AGAIN_S)
+                until = max(until + client.clock.ahead_of(self._clock), now + _ASK_AGAIN_S)
                 client.tell(BreakerRefused(now, task, key, until))
             case _:
                 client.tell(BreakerFailed(task, _error(outcome)))
@@ -83,7 +85,7 @@ class BreakerActor:
         answer: BreakerAnswer = BreakerCounted(now, task, key)
         match outcome:
             case Counted("opened", until) if until is not None:
-                answer = BreakerOpened(now, task, key, until + client.clock.ahead_s())
+                answer = BreakerOpened(now, task, key, until + client.clock.ahead_of(self._clock))
             case Counted("closed"):
                 answer = BreakerClosed(now, task, key)
                 self._wake(key, client)

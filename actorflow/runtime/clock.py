@@ -6,7 +6,7 @@ import time
 
 from actorflow.actors.host import Host
 
-#: clocks drift, and are asked one after the other: by less than this they do not differ
+#: the wall clock drifts: by less than this two that were anchored to it do not differ
 _SKEW_S = 0.1
 
 
@@ -25,10 +25,10 @@ class RunClock:
         """The time of the run."""
         return self._time() + self._offset
 
-    def ahead_s(self) -> float:
-        """How far the run is ahead of the wall clock, or behind it if negative; 0 but for a clock that was set.
+    def ahead_of(self, other: RunClock) -> float:
+        """By how many seconds it is ahead of another clock upon the same loop, or behind it if negative.
 
-        A machine that slept is behind too: the loop's clock stands still meanwhile.
+        That is always the same; 0, but where the wall clock was set, or the machine slept, before one of them was anchored.
         """
-        ahead = self.now() - time.time()
+        ahead = self._offset - other._offset
         return 0.0 if abs(ahead) < _SKEW_S else ahead

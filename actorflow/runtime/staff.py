@@ -34,6 +34,7 @@ from actorflow.hooks.actor import HookActor
 from actorflow.journal import Journal, MemoryJournal
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.breaker_actor import BreakerActor
+from actorflow.runtime.clock import RunClock
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.watchdog import BLOCKED_S, TICK_S, Watchdog
 
@@ -55,7 +56,7 @@ class Ledger:
     def kept_by(cls, host: Host, journal: Journal) -> Ledger:
         """A journal with the actors that stand before it."""
         actor = JournalActor(host, journal)
-        return cls(journal, actor, BreakerActor(actor))
+        return cls(journal, actor, BreakerActor(actor, RunClock(host)))
 
 
 @define(eq=False)
