@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import field, frozen
 from crash_workflows import RUN_ID
 
+from actorflow.core.breaker import Breaker
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -17,25 +18,38 @@ from actorflow.core.events import (
     AttemptStarted,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BudgetExhausted,
+    DeadLettered,
+    DefinitionChanged,
     Event,
     FallbackValueUsed,
     GenerationStarted,
     HookFinished,
     HookLost,
     HookStarted,
+    Resumed,
     RetryScheduled,
     RunEnding,
     RunFinished,
     SleepStarted,
     StageCompleted,
+    TaskFailed,
 )
 from actorflow.errors import RunNotFoundError
-from actorflow.journal import Delivery, open_journal
+from actorflow.journal import DeadLetter, Delivery, open_journal
+from actorflow.spec import WorkflowSpec
 from actorflow.spec.definition import from_json
 from actorflow.spec.model import HookLists
 
 Body = tuple[str, int, int]
 """One start of a body: idempotency key, attempt, loss; of a hook: delivery id, 0, 0."""
+
+CLOCKS_DIFFER_S = 0.005
+"""The clock of a run follows the loop's, that of its store the wall's."""
 
 _ATTEMPT_ENDS = (AttemptSucceeded, AttemptFailed, AttemptTimedOut, AttemptCanceled, AttemptLost)
 
@@ -44,9 +58,11 @@ _ATTEMPT_ENDS = (AttemptSucceeded, AttemptFailed, AttemptTimedOut, AttemptCancel
 class Recorded:
     """What a store holds of the run."""
 
+    spec: WorkflowSpec
     events: list[tuple[int, Event]] = field(factory=list)
     deliveries: list[Delivery] = field(factory=list)
-    hooks: HookLists = field(factory=HookLists)
+    letters: list[DeadLetter] = field(factory=list)
+    breakers: dict[str, Breaker] = field(factory=dict)  #: by key
 
     @property
     def with_generations(self) -> Iterator[tuple[int, int, Event]]:
@@ -94,7 +110,7 @@ class Recorded:
             f"{RUN_ID}/{seq}/on_stage_complete[{index}]"
             for seq, event in self.events
             if isinstance(event, StageCompleted)
-            for index in range(len(self.hooks.of("on_stage_complete")))
+            for index in range(len(self.spec.hooks.of("on_stage_complete")))
         ]
 
     def of(self, kind: type[Event]) -> list[Event]:
@@ -113,10 +129,14 @@ def recorded(folder: Path) -> Recorded:
     journal = open_journal(f"sqlite:///{copy}/state.db")
     try:
         row = journal.find(RUN_ID)
-        hooks = from_json(journal.definition(row.definition)).hooks
-        return Recorded(list(journal.events(RUN_ID)), journal.deliveries(RUN_ID), hooks)
+        spec = from_json(journal.definition(row.definition))
+        events = list(journal.events(RUN_ID))
+        keys = dict.fromkeys(event.key for _, event in events if isinstance(event, BreakerAllowed))
+        breakers = {key: journal.breaker(key) for key in keys}
+        letters = [letter for letter in journal.dead_letters() if letter.run_id == RUN_ID]
+        return Recorded(spec, events, journal.deliveries(RUN_ID), letters, breakers)
     except RunNotFoundError:
-        return Recorded()
+        return Recorded(WorkflowSpec(name="none"))
     finally:
         journal.close()
 
@@ -144,6 +164,9 @@ def check_journal(run: Recorded) -> None:
     check_sequence(run)
     check_attempts(run)
     check_waits(run)
+    check_budget(run)
+    check_breakers(run)
+    check_letters(run)
     check_hooks(run)
     check_ends(run)
     ids = [delivery.delivery_id for delivery in run.deliveries]
@@ -194,6 +217,83 @@ def check_waits(run: Recorded) -> None:
             assert event.at >= due_at.get(event.task, 0.0), f"{event.task} started before it was due"
 
 
+def check_budget(run: Recorded) -> None:
+    """No generation spends more retries than the run may, and it says once that there are none left."""
+    budget = run.spec.limits.retry_budget
+    retries = Counter(
+        generation for generation, _, event in run.with_generations if isinstance(event, RetryScheduled)
+    )
+    empty = Counter(
+        generation for generation, _, event in run.with_generations if isinstance(event, BudgetExhausted)
+    )
+    assert budget is not None or not empty
+    if budget is not None:
+        assert all(count <= budget for count in retries.values()), "no more retries than the budget has"
+        assert all(count == 1 and retries[generation] == budget for generation, count in empty.items())
+
+
+def check_breakers(run: Recorded) -> None:
+    """What has a breaker starts when it is let through, and each outcome is counted once, before anything is asked again."""
+    guarded = {task.id for task in run.spec.tasks if task.on_error.breaker is not None}
+    allowed: dict[str, BreakerAllowed] = {}
+    started: dict[str, BreakerAllowed] = {}
+    uncounted: dict[str, str] = {}  # key, by task
+    failed: set[str] = set()
+    last: dict[str, BreakerOpened | BreakerClosed] = {}  # change, by key
+    for _, event in run.events:
+        match event:
+            case BreakerAllowed(at, task, key):
+                assert task not in uncounted, f"{task} asked before its last outcome was counted"
+                opened = last.get(key)
+                assert not isinstance(opened, BreakerOpened) or at >= opened.until - CLOCKS_DIFFER_S
+                allowed[task] = event
+            case Resumed():
+                allowed.clear()
+            case AttemptStarted(_, task):
+                assert task not in guarded or task in allowed, f"{task} started without being let through"
+                if task in guarded:
+                    started[task] = allowed.pop(task)
+            case AttemptFailed(_, task, attempt) | AttemptTimedOut(_, task, attempt) if task in guarded:
+                uncounted[task] = started[task].key
+                failed.add(f"{RUN_ID}/{task}/{attempt}")
+            case AttemptSucceeded(_, task) if task in guarded and started[task].is_probe:
+                uncounted[task] = started[task].key
+            case (
+                BreakerCounted(_, task, key) | BreakerOpened(_, task, key) | BreakerClosed(_, str(task), key)
+            ):
+                assert uncounted.pop(task) == key, f"an outcome of {task} was counted twice"
+                if not isinstance(event, BreakerCounted):
+                    last[key] = event
+            case RunFinished():
+                assert not uncounted, f"the run ended before its outcomes were counted: {uncounted}"
+    for key, breaker in run.breakers.items():
+        counted = [attempt for _, attempt in breaker.failures]
+        assert len(set(counted)) == len(counted), "a failure is counted once"
+        assert set(counted) <= failed, "no breaker knows of a failure that the journal does not"
+        if key not in uncounted.values():  # else the breaker may know already what the run does not
+            opened = last.get(key)
+            assert breaker.until == (opened.until if isinstance(opened, BreakerOpened) else None)
+
+
+def check_letters(run: Recorded) -> None:
+    """The store has one dead letter for each fatal failure of the last generation that came to it, and no other."""
+    letters: dict[str, str] = {}
+    fatal: set[str] = set()
+    for generation, _, event in run.with_generations:
+        if isinstance(event, GenerationStarted):
+            letters = {
+                task: letter for task, letter in letters.items() if event.tasks and task not in event.tasks
+            }
+        elif isinstance(event, TaskFailed) and event.effect == "fatal":
+            fatal.add(event.task)
+        elif isinstance(event, DeadLettered):
+            assert event.letter == f"{RUN_ID}/{generation}/{event.task}"
+            assert event.task in fatal
+            assert event.task not in letters, f"{event.task} became a dead letter twice"
+            letters[event.task] = event.letter
+    assert {letter.task: letter.id for letter in run.letters} == letters
+
+
 def check_hooks(run: Recorded) -> None:
     """Each blocking hook starts, and ends once or is lost; within a generation it ends at most once."""
     running: Body | None = None
@@ -218,8 +318,9 @@ def check_ends(run: Recorded) -> None:
     finished: list[str] = []
     outcome = ""
     for _, event in run.events:
-        assert not is_over or isinstance(event, GenerationStarted), f"{event} came after RunFinished"
-        is_over = isinstance(event, RunFinished)
+        is_beginning = isinstance(event, GenerationStarted | DefinitionChanged)
+        assert not is_over or is_beginning, f"{event} came after RunFinished"
+        is_over = isinstance(event, RunFinished) or (is_over and isinstance(event, DefinitionChanged))
         if isinstance(event, GenerationStarted):
             finished = []
         elif isinstance(event, HookFinished):
@@ -228,7 +329,7 @@ def check_ends(run: Recorded) -> None:
             outcome = event.outcome
         elif isinstance(event, RunFinished):
             assert event.outcome == outcome
-            assert finished == _due_hooks(run.hooks, outcome), (
+            assert finished == _due_hooks(run.spec.hooks, outcome), (
                 "each hook ends once in each generation, in order"
             )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -22,13 +23,17 @@ from attrs import asdict, frozen
 from crash_workflows import AGENTS, RUN_ID, SPECS
 
 from actorflow import RunNotFoundError, RunResult, Runtime, load
-from actorflow.journal.protocol import Append, Write
+from actorflow.errors import FencedError
+from actorflow.journal.protocol import Append, Outcome, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.runtime import checkpoints
+from actorflow.survivors import COOKIE_VARIABLE
 
 BACKENDS = ("asyncio", "trio")
 
-PATIENCE_S = 60.0
+FENCED = "fenced"
+
+PATIENCE_S = 30.0
 """How long a process may take for a life that should take a tenth of a second."""
 
 
@@ -73,7 +78,7 @@ class Commits:
         self._watchers: list[Callable[[str], None]] = []
         commit, crash_point = SqliteJournal.commit, SqliteJournal._commit
 
-        def noted(journal: SqliteJournal, writes: Sequence[Write]) -> list[Exception | None]:
+        def noted(journal: SqliteJournal, writes: Sequence[Write]) -> list[Outcome]:
             self.kept = [name for write in writes for name in _names(write)]
             try:
                 return commit(journal, writes)
@@ -113,6 +118,8 @@ class Life:
     death: Death | None = None
     path: Path | None = None  #: load the workflow from this file
     generations: int = 1  #: ends that the run is to have
+    take_over: bool = False  #: from a process that is stopped
+    accept: str | None = None  #: go on by this workflow, also a name of `SPECS`
     events_apart: int | None = (
         None  #: how often the run's state is kept; None: as is usual, for runs far longer
     )
@@ -133,7 +140,10 @@ class Report:
 
 
 def live(channel: Connection, life: Life) -> None:
-    """The main function of a process. It says `up`, `running` once the run goes on, and at the end its Report."""
+    """The main function of a process.
+
+    It says `up`, `running` once the run goes on, and at the end its Report, or FENCED where the run is another's by then.
+    """
     os.environ.update(
         LEDGER=str(life.folder / "ledger"), FOLDER=str(life.folder), RUNNER_PID=str(os.getpid())
     )
@@ -143,15 +153,20 @@ def live(channel: Connection, life: Life) -> None:
     if life.death is not None:
         life.death.arm(commits)
     channel.send("up")
-    facts, was_found = anyio.run(_live, channel, life, backend=life.backend)
-    channel.send(Report(facts, commits.count, was_found))
+    try:
+        facts, was_found = anyio.run(_live, channel, life, backend=life.backend)
+    except FencedError:
+        channel.send(FENCED)
+    else:
+        channel.send(Report(facts, commits.count, was_found))
 
 
 async def _live(channel: Connection, life: Life) -> tuple[dict[str, Any], bool]:
     async with Runtime(store=life.store, agents=AGENTS) as rt:
         was_found = True
         try:
-            handle = await rt.start_resumed(RUN_ID)
+            accept = None if life.accept is None else SPECS[life.accept]
+            handle = await rt.start_resumed(RUN_ID, accept=accept, take_over=life.take_over)
         except RunNotFoundError:
             was_found = False
             spec = SPECS[life.workflow] if life.path is None else load(life.path)
@@ -217,6 +232,49 @@ class Process:
     def kill(self) -> None:
         """End it, as `kill -9` does."""
         self.process.kill()
+
+    def stop(self) -> None:
+        """Have it do nothing until `go_on`; it keeps its locks."""
+        os.kill(self.pid, signal.SIGSTOP)
+        wait_until(lambda: state_of(self.pid) == "T")
+
+    def go_on(self) -> None:
+        """Wake it up."""
+        os.kill(self.pid, signal.SIGCONT)
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Look again and again until something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+
+
+def state_of(pid: int) -> str:
+    """The letter by which Linux calls the state of a process; empty where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(") ")[2][:1]
+
+
+def children_in(folder: Path) -> list[int]:
+    """The living processes that runs of lives in a folder have started, in whatever session they are."""
+    told = os.fsencode(f"FOLDER={folder}")
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        is_child = told in environ and any(
+            each.startswith(f"{COOKIE_VARIABLE}=".encode()) for each in environ
+        )
+        if is_child and state_of(int(entry.name)) != "Z":
+            found.append(int(entry.name))
+    return found
 
 
 @frozen

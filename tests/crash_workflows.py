@@ -84,6 +84,15 @@ async def slow(call: AgentCall) -> str:
     return "at last"
 
 
+async def held(call: AgentCall) -> str:
+    """Wait until there is a file `go` in the folder."""
+    note("start", call)
+    while not await anyio.Path(os.environ["FOLDER"], "go").exists():  # noqa: ASYNC110 - another process makes it
+        await anyio.sleep(0.01)
+    note("end", call)
+    return "let go"
+
+
 def _generation(call: AgentCall) -> int:
     return int(call.idempotency_key.rsplit("/", 1)[1])
 
@@ -93,9 +102,11 @@ AGENTS = {
     "threaded": threaded,
     "shaky": shaky,
     "broken": broken,
+    "spare": broken,
     "wordy": wordy,
     "mended": mended,
     "slow": slow,
+    "held": held,
 }
 
 _ATTEMPT = '"$ACTORFLOW_IDEMPOTENCY_KEY" "$ACTORFLOW_ATTEMPT" "$ACTORFLOW_LOSS" >> "$LEDGER"'
@@ -157,6 +168,12 @@ FAN: dict[str, Any] = {
     "outputs": {"total": "{{ tasks.join.output }}", "shrugged": "{{ tasks.shrugged.error.message }}"},
 }
 """A fan: parallel agents, a retry that fails twice, a fallback, a tolerated failure, outputs."""
+
+CHANGED_FAN: dict[str, Any] = {
+    **FAN,
+    "tasks": {**FAN["tasks"], "join": FAN["tasks"]["join"] | {"with": {"n": 1}}},
+}
+"""The fan with another end."""
 
 STAGES: dict[str, Any] = {
     "name": "stages",
@@ -257,6 +274,59 @@ RECOVERY: dict[str, Any] = {
 """What follows failures: a sleep and retries, a fallback value, a handler, a clean-up, an output too large for its
 event, and a failure that lets all else finish; in the next generation it is mended."""
 
+GUARDED: dict[str, Any] = {
+    "name": "guarded",
+    "limits": {"retry_budget": 6, "deadline": "1h"},
+    "tasks": {
+        "flaky": {
+            "agent": "shaky",
+            "with": {"n": 1},
+            "deadline": "1h",
+            "retry": {"max_attempts": 3, "delay": "5ms", "backoff": "constant", "jitter": "none"},
+        },
+        "probed": {
+            "agent": "shaky",
+            "with": {"n": 2},
+            "retry": {"max_attempts": 3, "delay": "5ms", "jitter": "equal"},
+            "on_error": {
+                "circuit_breaker": {"threshold": 2, "window": "1h", "cooldown": "30ms", "key": "bank"}
+            },
+        },
+        "detour": {
+            "agent": "broken",
+            "depends_on": ["flaky", "probed"],
+            "with": {"n": 3},
+            "retry": {"max_attempts": 3, "delay": "5ms", "jitter": "none"},
+            "on_error": {
+                "fallback_agent": "work",
+                "circuit_breaker": {"threshold": 1, "cooldown": "1h", "key": "mint"},
+            },
+        },
+        "refused": {
+            "agent": "broken",
+            "depends_on": ["detour"],
+            "with": {"n": 4},
+            "on_error": {
+                "fallback_agent": "work",
+                "circuit_breaker": {"threshold": 1, "cooldown": "1h", "key": "mint"},
+            },
+        },
+        "saved": {
+            "agent": "broken",
+            "depends_on": ["refused"],
+            "retry": {"max_attempts": 3, "delay": "5ms", "jitter": "none"},
+            "on_error": {"fallback_agent": "spare", "fallback_value": {"n": 5}},
+        },
+        "shrugged": {"agent": "broken", "depends_on": ["saved"], "on_error": {"strategy": "skip"}},
+        "fatal": {"agent": "mended", "depends_on": ["shrugged"], "with": {"n": "{{ tasks.saved.output.n }}"}},
+        "below": {"agent": "work", "depends_on": ["fatal"], "with": {"n": 6}},
+    },
+    "hooks": {"on_error": [hook()], "post_workflow": [hook()]},
+}
+"""What stands in the way of attempts: a breaker that opens and is closed by a probe, one that stays open, a budget of
+six retries of which the last is spent in `saved`, deadlines that are far away; and a failure that becomes a dead letter,
+which the next generation mends."""
+
 DEADLY_HOOKS: dict[str, Any] = {
     "name": "deadly-hooks",
     "tasks": {
@@ -279,22 +349,51 @@ DEADLY_DELIVERIES: dict[str, Any] = {
 }
 """Two stages, the delivery of whose end can be told to kill its runner."""
 
-ORPHANED: dict[str, Any] = {
-    "name": "orphaned",
-    "tasks": {
-        "early": {"agent": "work", "with": {"n": 1}},
-        "parent": {
-            "command": command(
-                'if [ -p "$FOLDER/pids" ]; then setsid sleep 60 & echo "$$ $!" > "$FOLDER/pids"; exec sleep 60; fi'
-            ),
-            "depends_on": ["early"],
-        },
-    },
-}
-"""A command that leaves two processes behind: itself, when its runner dies, and one in a session of its own.
+_TREE = """if ! [ -e "$FOLDER/go" ]; then
+  setsid sleep 600 &
+  (trap "" TERM; sleep 600; sleep 600) &
+  : > "$FOLDER/up-$ACTORFLOW_TASK"
+  while ! [ -e "$FOLDER/go" ]; do sleep 0.1; done
+fi"""
 
-It tells their numbers through a named pipe, and does nothing where there is none.
-"""
+_WAITS = """if ! [ -e "$FOLDER/go" ]; then
+  setsid sleep 600 &
+  : > "$FOLDER/up-$ACTORFLOW_TASK"
+  while ! [ -e "$FOLDER/go" ]; do sleep 0.02; done
+fi"""
+
+_TICKS = f"""echo "begin $ACTORFLOW_LOSS" >> "$FOLDER/ticks"
+if ! [ -e "$FOLDER/go" ]; then
+  setsid sh -c 'trap "" TERM; while :; do echo "tick $ACTORFLOW_LOSS" >> "$FOLDER/ticks"; sleep 0.02; done' &
+fi
+{_WAITS}"""
+
+
+def _waiting(name: str, body: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "tasks": {
+            "early": {"agent": "work", "with": {"n": 1}},
+            "waiting": {"command": command(body), "depends_on": ["early"]},
+            "held": {"agent": "held", "depends_on": ["early"]},
+            "after": {"agent": "work", "depends_on": ["waiting", "held"], "with": {"n": 2}},
+        },
+        "hooks": {"post_workflow": [hook()]},
+    }
+
+
+PATIENT = _waiting("patient", _WAITS)
+"""A run that waits for a file `go`, in a command with a child in a session of its own, and in an agent."""
+
+BESIEGED = _waiting("besieged", _TICKS)
+"""The same with another child, which does not heed TERM, and tells all the time that it is there."""
+
+FIFTY: dict[str, Any] = {
+    "name": "fifty",
+    "tasks": {f"t{number}": {"command": command(_TREE)} for number in range(50)},
+    "hooks": {"post_workflow": [hook()]},
+}
+"""Fifty commands, each with a child in a session of its own and a grandchild that does not heed TERM."""
 
 
 def _long() -> dict[str, Any]:
@@ -326,9 +425,21 @@ def _long() -> dict[str, Any]:
 LONG = _long()
 """Thirty-odd tasks in layers and stages: a run of some tenths of a second, to be killed anywhere."""
 
-DEFINITIONS = {
+DEFINITIONS = {"changed-fan": CHANGED_FAN} | {
     definition["name"]: definition
-    for definition in (FAN, STAGES, TWICE, RECOVERY, DEADLY_HOOKS, DEADLY_DELIVERIES, ORPHANED, LONG)
+    for definition in (
+        FAN,
+        STAGES,
+        TWICE,
+        RECOVERY,
+        GUARDED,
+        DEADLY_HOOKS,
+        DEADLY_DELIVERIES,
+        PATIENT,
+        BESIEGED,
+        FIFTY,
+        LONG,
+    )
 }
 
 SPECS: dict[str, WorkflowSpec] = {

@@ -1,15 +1,19 @@
-"""Ways to break the core or the shell around it, each a switch: a test that can't tell is not to be trusted."""
+"""Ways to break the core or the shell around it, each a switch: a test that can't tell is not to be trusted.
+
+Those that are about failures, breakers, budgets, deadlines and dead letters are in `mutants_of_recovery`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from attrs import evolve, frozen
+from attrs import evolve
 
-from actorflow.core import frontier, recovery
-from actorflow.core.commands import Decide
+from actorflow.core import recovery
+from actorflow.core import state as core_state
+from actorflow.core.commands import Decide, StartAttempt
 from actorflow.core.events import (
     AttemptLost,
     AttemptSucceeded,
@@ -24,18 +28,13 @@ from actorflow.core.events import (
 )
 from actorflow.core.frontier import Frontier
 from actorflow.core.hook_line import HookLine
-from actorflow.core.plan import On
+from actorflow.core.plan import Plan
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState, reopen
-from tests.test_core_machine import Driver
-
-
-@frozen
-class Mutant:
-    """A switch that breaks something, and the promises any of which gives it away, by what happens first."""
-
-    switch: Callable[[], AbstractContextManager[None]]
-    broken: set[str]
+from tests.machine import Driver
+from tests.scenarios import task, workflow
+from tests.switches import Mutant, also, edges_otherwise, replaced, replaced_applier
+from tests.test_core_machine import GivenMachine
 
 
 @contextmanager
@@ -56,10 +55,12 @@ def dependant_before_commit() -> Iterator[None]:
     """The shell commits what is to start, acts, and commits the outcomes that this waited for afterwards."""
 
     def commit_starts(driver: Driver) -> None:
-        before, unsaved = driver.committed, driver.unsaved
-        driver.committed = before + [event for event in unsaved if not isinstance(event, AttemptSucceeded)]
+        run, before = driver.run, list(driver.run.events)
+        unsaved, driver.unsaved = driver.unsaved, []
+        run.events.extend(event for event in unsaved if not isinstance(event, AttemptSucceeded))
         driver.perform_held()
-        driver.committed, driver.unsaved = before + unsaved, []
+        run.events = before
+        run.append(driver.owner, unsaved)
 
     with replaced(Driver, "commit", commit_starts):
         yield
@@ -68,33 +69,31 @@ def dependant_before_commit() -> Iterator[None]:
 @contextmanager
 def attempt_started_twice_after_resume() -> Iterator[None]:
     """After a crash the shell does again what the journal says was started, and does not say that it was lost."""
+    begin = Driver.begin
 
-    def crash(driver: Driver, *, is_kept: bool) -> None:
-        if is_kept:
-            driver.committed.extend(driver.unsaved)
-        driver.unsaved, driver.held = [], []
-        driver.state = RunState(driver.state.plan)
-        for event in driver.committed:
-            driver.state.apply(event)
-        for body in list(driver.bodies.values()):
-            driver.perform(body)
+    def go_on(driver: Driver) -> None:
+        if not driver.run.events:
+            begin(driver)
+            return
+        running = {driver.state.tasks[index].id for index in driver.state.running}
+        last = {start.task: start for start in driver.run.performed if isinstance(start, StartAttempt)}
+        for start in [last[name] for name in sorted(running & last.keys())]:
+            driver.perform(start)
 
-    with replaced(Driver, "crash", crash):
+    with replaced(Driver, "begin", go_on):
         yield
 
 
 @contextmanager
 def restart_of_a_success() -> Iterator[None]:
     """Another generation opens everything again."""
-    reopen_tasks = RunState._reopen_tasks
 
-    def reopen_all(state: RunState) -> None:
-        for task in state.tasks:
-            reopen(task)
-            task.reason = "upstream"
-        reopen_tasks(state)
+    def reopen_all(plan: Plan, tasks: Sequence[TaskState], only: Sequence[str] = ()) -> list[int]:
+        for each in tasks:
+            reopen(each)
+        return list(range(len(tasks)))
 
-    with replaced(RunState, "_reopen_tasks", reopen_all):
+    with replaced(core_state, "reopen_tasks", reopen_all):
         yield
 
 
@@ -252,8 +251,8 @@ def sleep_forgotten_after_crash() -> Iterator[None]:
     """Who slept when the process died is woken by the next one."""
 
     def wake(state: RunState, event: Resumed) -> None:
-        for index, task in enumerate(state.tasks):
-            if task.status == "waiting" and task.agent is None:
+        for index, each in enumerate(state.tasks):
+            if each.status == "waiting" and each.agent is None:
                 state.frontier.wait_until(index, event.at)
 
     with also(Resumed, wake):
@@ -267,7 +266,7 @@ def fallback_value_first() -> Iterator[None]:
 
     def decide_early(failed: Decide) -> recovery.Verdict:
         if failed.spec.on_error.has_fallback_value:
-            return recovery.Value(failed.fallback_value)
+            return recovery.UseValue(failed.fallback_value)
         return decide(failed)
 
     with replaced(recovery, "decide", decide_early):
@@ -299,6 +298,11 @@ def idempotent_or_not() -> Iterator[None]:
         yield
 
 
+TWO_IN_TURN = partial(GivenMachine, workflow(task("a"), task("b"), task("c", "b"), max_parallel=1))
+"""The first that fails aborts the rest."""
+
+RETRIES = partial(GivenMachine, workflow(task("a", attempts=3, fallbacks=("second",))))
+
 MUTANTS = {
     "commit after effect": Mutant(commit_after_effect, {"performed only after commit"}),
     "dependant before commit": Mutant(
@@ -307,20 +311,30 @@ MUTANTS = {
     "attempt started twice after resume": Mutant(attempt_started_twice_after_resume, {"performed once"}),
     "restart of a success": Mutant(restart_of_a_success, {"a success never starts again"}),
     "lost counted as attempt": Mutant(
-        lost_counted_as_attempt, {"every agent has its attempts", "delays are within bounds"}
+        lost_counted_as_attempt,
+        {"every agent has its attempts", "delays are within bounds", "exhausted retries are told once"},
+        RETRIES,
     ),
     "skip not passed on": Mutant(
         skip_not_passed_on,
-        {"nothing starts before its edges are satisfied", "what waits for a failure is skipped"},
+        {
+            "nothing starts before its edges are satisfied",
+            "what waits for a failure is skipped",
+            "a run ends when all its tasks have",
+        },
     ),
-    "fallback without attempts": Mutant(fallback_without_attempts, {"every agent has its attempts"}),
+    "fallback without attempts": Mutant(
+        fallback_without_attempts,
+        {"every agent has its attempts", "exhausted retries are told once", "attempts are within limits"},
+        RETRIES,
+    ),
     "start after cancel": Mutant(start_after_cancel, {"nothing starts after a cancel"}),
     "wrong retry count": Mutant(wrong_retry_count, {"attempts are within limits"}),
     "post_workflow missing": Mutant(post_workflow_missing, {"post_workflow runs as often as it must"}),
     "abort starves handlers": Mutant(
         abort_starves_handlers, {"tasks are skipped for a reason", "tasks are canceled for a reason"}
     ),
-    "abort spares everybody": Mutant(abort_spares_everybody, {"nothing starts after an abort"}),
+    "abort spares everybody": Mutant(abort_spares_everybody, {"nothing starts after an abort"}, TWO_IN_TURN),
     "unreached task bars its dependants": Mutant(unreached_bars, {"tasks are skipped for a reason"}),
     "handled failure satisfies an edge": Mutant(
         handled_failure_satisfies, {"nothing starts before its edges are satisfied"}
@@ -330,7 +344,8 @@ MUTANTS = {
         {"nothing starts before its edges are satisfied", "what waits for a failure is skipped"},
     ),
     "target starts without a transition": Mutant(
-        target_starts_by_itself, {"nothing starts before its edges are satisfied"}
+        target_starts_by_itself,
+        {"nothing starts before its edges are satisfied", "tasks are skipped for a reason"},
     ),
     "pause counted as loss": Mutant(pause_counted_as_loss, {"a task may be lost five times"}),
     "sleep forgotten after a crash": Mutant(sleep_forgotten_after_crash, {"nothing starts before it is due"}),
@@ -342,46 +357,3 @@ MUTANTS = {
     ),
     "not idempotent, run again": Mutant(idempotent_or_not, {"what is not idempotent runs once"}),
 }
-
-
-@contextmanager
-def edges_otherwise(applies: Callable[[On, TaskState], bool], reason: SkipReason | None) -> Iterator[None]:
-    """For a while, some ends of tasks mean something else to who waits for them."""
-    why_barred = frontier.why_barred
-
-    def otherwise(on: On, task: TaskState) -> SkipReason | None:
-        return reason if applies(on, task) else why_barred(on, task)
-
-    with replaced(frontier, "why_barred", otherwise):
-        yield
-
-
-@contextmanager
-def replaced(owner: object, name: str, value: object) -> Iterator[None]:
-    """For a while, something else goes by this name."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-@contextmanager
-def replaced_applier(kind: type[Event], applier: Callable[[RunState, Any], None]) -> Iterator[None]:
-    """For a while, events of a kind are applied otherwise."""
-    with replaced(RunState, "_appliers", {**RunState._appliers, kind: applier}):
-        yield
-
-
-@contextmanager
-def also(kind: type[Event], effect: Callable[[RunState, Any], None]) -> Iterator[None]:
-    """For a while, events of a kind do something more."""
-    applier = RunState._appliers[kind]
-
-    def apply(state: RunState, event: Event) -> None:
-        applier(state, event)
-        effect(state, event)
-
-    with replaced_applier(kind, apply):
-        yield

@@ -11,26 +11,15 @@ from typing import Any
 
 from actorflow.core.events import (
     AttemptCanceled,
-    AttemptFailed,
     AttemptLost,
     AttemptStarted,
-    AttemptSucceeded,
-    AttemptTimedOut,
     CancelRequested,
     Event,
-    Failure,
     FallbackChosen,
-    FallbackValueUsed,
-    GenerationStarted,
     HookFinished,
-    HookLost,
-    HookStarted,
-    PauseRequested,
-    Resumed,
-    RetryScheduled,
+    RunDeadlinePassed,
     RunEnding,
     RunFinished,
-    SleepStarted,
     StageCompleted,
     TaskCanceled,
     TaskFailed,
@@ -39,10 +28,16 @@ from actorflow.core.events import (
 from actorflow.errors import ExpressionError
 from actorflow.expression import compile_template, condition
 from actorflow.spec.model import StageSpec, TaskSpec, WorkflowSpec
-
-Due = tuple[Any, ...]
-SUCCESSES = (AttemptSucceeded, FallbackValueUsed)
-ENDS = (*SUCCESSES, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
+from tests.naive_ends import (
+    SUCCESSES,
+    edges_to,
+    is_failed_set_up,
+    is_false_when,
+    is_taken,
+    is_unreached,
+    why_barred,
+)
+from tests.naive_recovery import Due, Recovery
 
 
 def due(spec: WorkflowSpec, events: Sequence[Event], now: float) -> list[Due]:
@@ -50,19 +45,8 @@ def due(spec: WorkflowSpec, events: Sequence[Event], now: float) -> list[Due]:
     return NaiveRun(spec, events, now).due()
 
 
-class NaiveRun:
+class NaiveRun(Recovery):
     """What follows from all that has happened."""
-
-    def __init__(self, spec: WorkflowSpec, events: Sequence[Event], now: float) -> None:
-        self.spec, self.events, self.now = spec, list(enumerate(events)), now
-        begun = [at for at, event in self.events if isinstance(event, GenerationStarted)]
-        self.here = self.events[begun[-1] :] if begun else []  #: of this generation, with positions
-        self.ends = ends_that_stand(spec, self.events)
-        self.tasks = sorted(spec.tasks, key=lambda task: task.priority)
-        self.by_task: dict[str, list[Any]] = {task.id: [] for task in spec.tasks}
-        for _, event in self.here:
-            if hasattr(event, "task") and event.task is not None:
-                self.by_task[event.task].append(event)
 
     def due(self) -> list[Due]:
         if not self.here or self.has(RunFinished):
@@ -73,7 +57,13 @@ class NaiveRun:
             line = places("on_error", on_error) + places("post_workflow", self.spec.hooks.of("post_workflow"))
             hooks = self.next_hook(line)
             return [("finish", ending.outcome)] if hooks is None else hooks
+        deciding = self.in_order_of(self.with_status("deciding"))
+        if deciding:
+            one_by_one = self.spec.limits.retry_budget is not None
+            return [self.verdict(task) for task in deciding[: 1 if one_by_one else None]]
         hooks = self.set_up()
+        if (hooks is not None or self.open_tasks()) and self.is_out_of_time():
+            return [("run deadline",)]
         return self.work() if hooks is None else hooks
 
     def set_up(self) -> list[Due] | None:
@@ -91,50 +81,28 @@ class NaiveRun:
             return None
         return [] if self.running_hook() or self.is_pausing() else [("hook", *left[0])]
 
-    def running_hook(self) -> tuple[str, int] | None:
-        hooks = [e for _, e in self.here if isinstance(e, HookStarted | HookFinished | HookLost)]
-        return (hooks[-1].event, hooks[-1].index) if hooks and isinstance(hooks[-1], HookStarted) else None
-
     def work(self) -> list[Due]:
-        deciding = self.in_order_of(self.with_status("deciding"))
-        if deciding:
-            return [self.verdict(task) for task in deciding]
-        facts = [*self.lost_too_often(), *self.skips(), *self.completed_stages()]
+        facts = [
+            *self.lost_too_often(),
+            *self.dead_letters(),
+            *self.ways_around_breakers(),
+            *self.skips(),
+            *self.completed_stages(),
+        ]
         if facts:
             return facts
         running = self.in_order_of(self.with_status("running"))
         due: list[Due] = [
-            ("cancel", task.id, self.attempt(task)) for task in running if self.closed_for(task) is not None
+            *self.tells(),
+            *(
+                ("cancel", task.id, self.attempt(task))
+                for task in running
+                if self.closed_for(task) is not None
+            ),
         ]
         if not self.is_pausing():
             due.extend(self.starts(self.spec.limits.max_parallel - len(running)))
-        return due if due or self.with_status("pending", "running", "waiting") else [self.ending()]
-
-    def verdict(self, task: TaskSpec) -> Due:
-        """What follows a failed attempt: a retry, the next agent, a value, or the end of the task."""
-        failure: Failure = self.last(task).failure
-        if self.closed_for(task) is not None:
-            return ("fail", task.id, self.effect(task), failure.type)
-        tried = [e for e in self.of(task) if isinstance(e, FallbackChosen | AttemptStarted)]
-        fallbacks = [e for e in tried if isinstance(e, FallbackChosen)]
-        mine = tried[1 + max((i for i, e in enumerate(tried) if e in fallbacks), default=-1) :]
-        attempts = {e.attempt for e in mine if isinstance(e, AttemptStarted)}
-        what_is_left = [*task.agents[len(fallbacks) + 1 :], *["value"] * task.on_error.has_fallback_value]
-        if len(attempts) < task.retry.max_attempts and is_worth_another_try(task, failure):
-            what_is_left.insert(0, "retry")
-        return ("decide", task.id, self.attempt(task), [*what_is_left, self.effect(task)][0])
-
-    def effect(self, task: TaskSpec) -> str:
-        """What it means for the run when nobody is left to try the task."""
-        if task.on_error.strategy == "skip":
-            return "tolerated"
-        is_handled = any(task.id in other.on_failure_of for other in self.spec.tasks)
-        return "handled" if is_handled or task.on_error.next is not None else "fatal"
-
-    def is_handler(self, task: TaskSpec) -> bool:
-        """Whether an abort lets the task start and go on."""
-        nexts = [other.on_error.next.next for other in self.spec.tasks if other.on_error.next is not None]
-        return bool(task.on_failure_of or task.on_end_of or task.id in nexts)
+        return due if due or self.open_tasks() else [self.ending()]
 
     def lost_too_often(self) -> Iterator[Due]:
         for task in self.with_status("waiting"):
@@ -169,12 +137,12 @@ class NaiveRun:
                 yield (at, 0, "upstream")
         for need, on in edges_to(task):
             if need in self.ends and (reason := why_barred(on, self.ends[need][1])) is not None:
-                yield (self.ends[need][0], 1, reason)
+                yield (max(self.ends[need][0], self.here[0][0]), 1 + (reason != "upstream"), reason)
         sources = self.sources(task)
         if sources and all(
             name in self.ends and not is_taken(on, self.ends[name][1]) for name, on in sources
         ):
-            yield (max(self.ends[name][0] for name, _ in sources), 2, "not_reached")
+            yield (max(self.here[0][0], *(self.ends[name][0] for name, _ in sources)), 2, "not_reached")
         if self.is_free(task) and not self.is_reached_task(task):
             ends = [self.ends[need][0] for need, _ in edges_to(task)]
             yield (max(*ends, *map(self.over_at, self.stages_before(task)), 0), 1, "not_reached")
@@ -223,17 +191,18 @@ class NaiveRun:
 
     def may_start(self, task: TaskSpec) -> bool:
         if self.status(task) == "waiting":
-            last = self.last(task)
-            due_at = last.due_at if isinstance(last, RetryScheduled | SleepStarted) else last.at
-            return self.closed_for(task) is None and due_at <= self.now
+            return self.closed_for(task) is None and self.due_at(task) <= self.now
         return self.status(task) == "pending" and not any(self.bars(task)) and self.is_free(task)
 
     def start(self, task: TaskSpec) -> Due:
+        deadline = self.deadline_of(task)
+        if deadline is not None and self.now >= deadline:
+            return ("deadline", task.id)
         events = self.of(task)
-        last = events[-1] if events else None
+        tried = [e for e in events if isinstance(e, AttemptStarted | AttemptLost | FallbackChosen)]
         attempt, loss = self.attempt(task) + 1, 0
-        if isinstance(last, AttemptLost):
-            attempt, loss = last.attempt, last.loss + 1
+        if tried and isinstance(tried[-1], AttemptLost):
+            attempt, loss = tried[-1].attempt, tried[-1].loss + 1
         context = {"tasks": self.known(), "task": {"attempt": attempt}, "now": self.now}
         try:
             if not events and task.when is not None and not condition(task.when).evaluate(context):
@@ -243,8 +212,10 @@ class NaiveRun:
             return ("fail", task.id, self.effect(task), "expression")
         if not events and task.sleep is not None:
             return ("sleep", task.id, self.now + task.sleep)
-        agent = task.agents[sum(isinstance(event, FallbackChosen) for event in events)]
-        return ("start", task.id, attempt, loss, agent)
+        number = self.agent_number(task)
+        if task.on_error.breaker is not None and not self.is_allowed(task):
+            return ("ask", task.id, self.key(task, number))
+        return ("start", task.id, attempt, loss, task.agents[number])
 
     def known(self) -> dict[str, Any]:
         """What templates see of ended tasks."""
@@ -286,8 +257,7 @@ class NaiveRun:
         completion = self.completion(stage)
         if completion is not None:
             return completion[1].status == "success"
-        is_well = self.had_nothing_to_do(stage) or self.stage_status(stage) == "success"
-        return is_well and all(map(self.is_passed, self.before(stage)))
+        return self.stage_status(stage) == "success" and all(map(self.is_passed, self.before(stage)))
 
     def barred_at(self, stage: StageSpec) -> int | None:
         """The position of what keeps the stage from ever beginning."""
@@ -330,155 +300,24 @@ class NaiveRun:
             return "canceled"
         return "failed" if "upstream" in reasons else "success"
 
-    def closings(self) -> Iterator[tuple[int, str, bool]]:
-        """Where and why it was decided that nothing new starts, and whether handlers are spared."""
-        aborting = {task.id for task in self.spec.tasks if task.on_error.strategy == "abort"}
-        for at, event in self.here:
-            match event:
-                case CancelRequested():
-                    yield (at, "canceled", False)
-                case HookFinished(event="pre_workflow", status=status) if status != "ok":
-                    yield (at, "aborted", False)
-                case TaskFailed(task=task, effect="fatal") if task in aborting:
-                    yield (at, "aborted", True)
-
-    def closed(self) -> tuple[int, str, bool] | None:
-        return next(self.closings(), None)
-
-    def closed_for(self, task: TaskSpec) -> tuple[int, str] | None:
-        """Where and why it was decided that this task may not start, or go on."""
-        for at, reason, spares_handlers in self.closings():
-            if not spares_handlers or not self.is_handler(task):
-                return (at, reason)
-        return None
-
     def ending(self) -> Due:
+        """The end of a run without open tasks, and whose failure it was: what kept the tasks from starting, or the first."""
         if self.has(CancelRequested):
             return ("ending", "canceled", None, None)
+        causes: list[tuple[str | None, str]] = []
+        closed = self.closed()
+        if closed is not None and is_failed_set_up(self.events[closed[0]][1]):
+            causes.append((None, "hook_failed"))
+        for task in self.tasks:  # what failed before, and is not tried again
+            at, end = self.ends[task.id]
+            if at < self.here[0][0] and isinstance(end, TaskFailed) and end.effect == "fatal":
+                causes.append((task.id, end.failure.type))
         for _, event in self.here:
-            match event:
-                case HookFinished(event="pre_workflow", status=status) if status != "ok":
-                    return ("ending", "failed", None, "hook_failed")
-                case TaskFailed(task=task, effect="fatal", failure=failure):
-                    return ("ending", "failed", task, failure.type)
-        return ("ending", "success", None, None)
-
-    def is_pausing(self, before: int | None = None) -> bool:
-        """Whether the run is pausing now, or was right before a position."""
-        is_pausing = is_ending = False
-        for at, event in self.here:
-            if at == before:
-                break
-            match event:
-                case PauseRequested():
-                    is_pausing = True
-                case Resumed():
-                    is_pausing = False
-                case CancelRequested() if not is_ending:
-                    is_pausing = False
-                case RunEnding():
-                    is_ending = True
-        return is_pausing
-
-    def has(self, kind: type[Event]) -> bool:
-        return any(isinstance(event, kind) for _, event in self.here)
-
-    def of(self, task: TaskSpec) -> list[Any]:
-        """What happened to a task in this generation."""
-        return self.by_task[task.id]
-
-    def last(self, task: TaskSpec) -> Any:
-        return self.of(task)[-1]
-
-    def attempt(self, task: TaskSpec) -> int:
-        """The number of the last attempt, over all generations."""
-        starts = [e for _, e in self.events if isinstance(e, AttemptStarted) and e.task == task.id]
-        return max((event.attempt for event in starts), default=0)
-
-    def status(self, task: TaskSpec) -> str:
-        if task.id in self.ends:
-            return "ended"
-        events = self.of(task)
-        match events[-1] if events else None:
-            case None:
-                return "pending"
-            case AttemptStarted():
-                return "running"
-            case AttemptFailed() | AttemptTimedOut():
-                return "deciding"
-            case _:
-                return "waiting"
-
-    def with_status(self, *statuses: str) -> list[TaskSpec]:
-        return [task for task in self.spec.tasks if self.status(task) in statuses]
-
-    def in_order_of(self, tasks: list[TaskSpec]) -> list[TaskSpec]:
-        """Tasks in the order in which what happened last to each happened."""
-        latest = {getattr(event, "task", None): at for at, event in self.here}
-        return sorted(tasks, key=lambda task: latest[task.id])
-
-
-def ends_that_stand(spec: WorkflowSpec, events: list[tuple[int, Event]]) -> dict[str, tuple[int, Event]]:
-    """What ended each task, and where. A new generation lets stand what succeeded, and what its own `when` ruled out."""
-    ends: dict[str, tuple[int, Event]] = {}
-    before = {task.id: [need for need, _ in edges_to(task)] for task in spec.tasks}
-    for task in spec.tasks:
-        for to in (task.on_success, task.on_error.next):
-            if to is not None:
-                before[to.next].append(task.id)
-
-    def stands(name: str) -> bool:
-        end = ends[name][1]
-        return isinstance(end, SUCCESSES) or (is_false_when(end) and all(map(stands, before[name])))
-
-    for at, event in events:
-        if isinstance(event, ENDS):
-            ends[event.task] = (at, event)
-        elif isinstance(event, GenerationStarted):
-            ends = {name: end for name, end in ends.items() if stands(name)}
-    return ends
-
-
-def edges_to(task: TaskSpec) -> list[tuple[str, str]]:
-    """What a task waits for, and which kind of end it asks of each."""
-    return [
-        *((need, "success") for need in task.depends_on),
-        *((need, "failure") for need in task.on_failure_of),
-        *((need, "always") for need in task.on_end_of),
-    ]
-
-
-def why_barred(on: str, end: Event) -> str | None:
-    """Why an end does not satisfy an edge; None where it does."""
-    is_passed_over = is_false_when(end) or is_unreached(end)
-    is_tolerated = isinstance(end, TaskFailed) and end.effect == "tolerated"
-    match on:
-        case "success" if not (isinstance(end, SUCCESSES) or is_passed_over or is_tolerated):
-            return "upstream"
-        case "failure" if not isinstance(end, TaskFailed):
-            return "not_reached" if isinstance(end, SUCCESSES) or is_passed_over else "upstream"
-        case _:
-            return None
-
-
-def is_taken(on: str, end: Event) -> bool:
-    """Whether a transition is taken when its task ends so."""
-    return isinstance(end, SUCCESSES) if on == "success" else isinstance(end, TaskFailed)
-
-
-def is_unreached(end: Event) -> bool:
-    return isinstance(end, TaskSkipped) and end.reason == "not_reached"
-
-
-def is_worth_another_try(task: TaskSpec, failure: Failure) -> bool:
-    """Whether the same agent may try again after such a failure."""
-    if failure.type == "not_found" or failure.type in task.retry.no_retry_on:
-        return False
-    return not task.retry.retry_on or failure.type in task.retry.retry_on
-
-
-def is_false_when(event: Event) -> bool:
-    return isinstance(event, TaskSkipped) and event.reason == "when"
+            if isinstance(event, RunDeadlinePassed):
+                causes.append((None, "timeout"))
+            if isinstance(event, TaskFailed) and event.effect == "fatal":
+                causes.append((event.task, event.failure.type))
+        return ("ending", "failed", *causes[0]) if causes else ("ending", "success", None, None)
 
 
 def places(event: str, hooks: Sequence[Any]) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 from hypothesis import strategies as st
 
 from actorflow.core.commands import StartAttempt
@@ -14,6 +14,7 @@ from actorflow.core.events import Failure, RunOutcome
 from actorflow.core.frontier import Frontier
 from actorflow.core.state import RunState
 from actorflow.spec.model import (
+    BreakerSpec,
     HookEvent,
     HookLists,
     HookSpec,
@@ -39,11 +40,19 @@ def task(
     strategy: Any = "abort",
     fallbacks: Sequence[str] = (),
     attempts: int = 1,
+    breaker: BreakerSpec | None = None,
     **more: Any,
 ) -> TaskSpec:
-    """A task with an agent; retries wait one second, unless `retry` says otherwise."""
+    """A task with an agent; retries wait one second, unless `retry` says otherwise. `value` is its fallback value."""
     retry = more.pop("retry", RetrySpec(max_attempts=attempts, delay=1.0, backoff="constant", jitter="none"))
-    on_error = OnErrorSpec(strategy=strategy, fallback_agents=tuple(fallbacks))
+    on_error = OnErrorSpec(
+        strategy=strategy,
+        fallback_agents=tuple(fallbacks),
+        has_fallback_value="value" in more,
+        fallback_value=more.pop("value", None),
+        breaker=breaker,
+        max_losses=more.pop("max_losses", 5),
+    )
     return TaskSpec(id=name, agent="main", depends_on=needs, retry=retry, on_error=on_error, **more)
 
 
@@ -52,6 +61,8 @@ def workflow(
     stages: Mapping[str, Sequence[str]] | Sequence[StageSpec] = (),
     hooks: HookLists = HookLists(),  # noqa: B008 - frozen
     max_parallel: int = 100,
+    retry_budget: int | None = None,
+    deadline: float | None = None,
     **more: Any,
 ) -> WorkflowSpec:
     """A workflow; stages given as a mapping run in its order, each a barrier."""
@@ -61,7 +72,7 @@ def workflow(
             StageSpec(name=name, tasks=tuple(stages[name]), after=tuple(names[max(i - 1, 0) : i]))
             for i, name in enumerate(names)
         ]
-    limits = Limits(max_parallel=max_parallel)
+    limits = Limits(max_parallel=max_parallel, retry_budget=retry_budget, deadline=deadline)
     return WorkflowSpec(name="w", tasks=tasks, stages=tuple(stages), hooks=hooks, limits=limits, **more)
 
 
@@ -72,16 +83,40 @@ def hook_lists(**counts: int) -> HookLists:
 
 
 @st.composite
-def workflows(draw: st.DrawFn, max_tasks: int = 8) -> WorkflowSpec:
-    """Any small workflow that could be loaded: a random graph in random file order, with all that the core decides."""
+def workflows(draw: st.DrawFn, max_tasks: int = 8, *, is_guarded: bool = False) -> WorkflowSpec:
+    """Any small workflow that could be loaded: a random graph in random file order, with all that the core decides.
+
+    Breakers, deadlines and a retry budget are drawn where it `is_guarded`.
+    """
     ids = [f"t{i}" for i in range(draw(st.integers(1, max_tasks)))]
     tasks = [draw(tasks_between(name, ids[:i], ids[i + 1 :])) for i, name in enumerate(ids)]
+    if is_guarded:
+        tasks = [draw(guarded(each)) for each in tasks]
     return workflow(
         *draw(st.permutations(tasks)),
         stages=draw(st.one_of(st.just(()), stage_lists(ids))),
         hooks=hook_lists(**draw(hook_counts)),
         max_parallel=draw(st.integers(1, 4)),
+        retry_budget=draw(st.sampled_from([None, None, 0, 1, 2])) if is_guarded else None,
+        deadline=draw(st.sampled_from([None, None, None, 2.5, 8.0])) if is_guarded else None,
     )
+
+
+@st.composite
+def guarded(draw: st.DrawFn, spec: TaskSpec) -> TaskSpec:
+    """The task with or without a circuit breaker and a deadline; a few keys are shared by several tasks."""
+    breaker = draw(st.one_of(st.none(), breakers))
+    deadline = draw(st.sampled_from([None, None, 1.5, 5.0]))
+    return evolve(spec, on_error=evolve(spec.on_error, breaker=breaker), deadline=deadline)
+
+
+breakers = st.builds(
+    BreakerSpec,
+    threshold=st.sampled_from([1, 1, 2]),
+    window=st.sampled_from([2.0, 60.0]),
+    cooldown=st.sampled_from([1.0, 4.0]),
+    key=st.sampled_from([None, None, "shared"]),
+)
 
 
 hook_counts = st.one_of(
@@ -232,15 +267,21 @@ def snapshot(state: RunState) -> dict[str, Any]:
     parts = {
         name: value
         for name, value in vars(state).items()
-        if name not in ("plan", "tasks", "frontier", "hooks")
+        if name not in ("plan", "tasks", "frontier", "hooks", "breakers")
     }
-    for name in ("running", "undecided", "to_fail"):
-        parts[name] = list(parts[name].items())
+    for name in ("running", "undecided", "to_fail", "to_bury", "signals", "signal_ids"):
+        parts[name] = _in_order(parts[name])
     parts["known"] = {name: dict(value) for name, value in state.known.items()}
     parts["tasks"] = [asdict(each) for each in state.tasks]
     parts["hooks"] = dict(vars(state.hooks))
+    book = vars(state.breakers)
+    parts["breakers"] = {name: _in_order(book[name]) for name in book if name not in ("_plan", "_tasks")}
     parts["frontier"] = _frontier(state.frontier, state)
     return parts
+
+
+def _in_order(entries: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    return [(key, list(value) if isinstance(value, list) else value) for key, value in entries.items()]
 
 
 def _frontier(frontier: Frontier, state: RunState) -> dict[str, Any]:

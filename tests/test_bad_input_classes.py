@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from tests.problem_tables import TABLES, bad_files, bad_runs, lines_of
+from tests.problem_tables import DATA, TABLES, bad_files, bad_runs, lines_of
 
 TESTS = Path(__file__).parent
+COMMANDS = YAML(typ="safe", pure=True).load((DATA / "bad_commands.yaml").read_text(encoding="utf-8"))
 
 
 def classes() -> dict[str, list[str]]:
@@ -35,6 +37,8 @@ def shown_by(source: str) -> set[str]:
         return {re.split(" !! | => ", line)[0] for line in lines_of(f"{source}.txt")}
     if source == "bad_input_runs":
         return {case.title for case in bad_runs()}
+    if source == "bad_commands":
+        return {row["title"] for row in COMMANDS["commands"]}
     return {case.title for case in bad_files(f"{source}.txt")}
 
 

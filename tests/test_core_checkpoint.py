@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,15 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorflow.core import checkpoint
+from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.checkpoint import Frozen, freeze, thaw
-from actorflow.core.events import CancelRequested, Event, Failure, PauseRequested, Resumed
+from actorflow.core.events import (
+    BreakerClosed,
+    CancelRequested,
+    Event,
+    Failure,
+    PauseRequested,
+    Resumed,
+    SignalReceived,
+)
 from actorflow.core.frontier import Frontier
 from actorflow.core.hook_line import HookLine
 from actorflow.core.plan import Plan, plan_of
 from actorflow.core.state import RunState
 from actorflow.core.step import next_generation
 from actorflow.spec.model import WorkflowSpec
-from tests.scenarios import hook_lists, snapshot, task, workflow, workflows
+from tests.random_runs import random_workflow
+from tests.scenarios import hook_lists, snapshot, task, workflow
 from tests.scripted import ScriptedRun
 
 RESULTS: Sequence[Any] = [
@@ -33,6 +44,7 @@ RESULTS: Sequence[Any] = [
     Failure("timeout", "", {"s": 1}),
 ]
 KINDS = ["end"] * 8 + ["end all", "wait", "wait", "crash", "pause", "resume", "resume", "cancel", "again"]
+KINDS += ["retry", "signal", "closed"]
 
 
 def drawn_history(spec: WorkflowSpec, choices: bytes) -> list[Event]:
@@ -54,6 +66,9 @@ def let_happen(run: ScriptedRun, kind: str, number: int) -> None:
     match kind:
         case "again" if state.phase == "ended":
             run.happen(next_generation(state, run.now))
+        case "retry" if state.phase == "ended":
+            letters = [task.id for task in state.tasks if task.effect == "fatal"]
+            run.happen(next_generation(state, run.now, letters[:1]))
         case _ if state.phase == "ended":
             pass
         case "end" if running:
@@ -69,6 +84,10 @@ def let_happen(run: ScriptedRun, kind: str, number: int) -> None:
             run.happen(PauseRequested(run.now, ""))
         case "resume":
             run.happen(Resumed(run.now))
+        case "signal":
+            run.happen(SignalReceived(run.now, f"go {number % 2}", {"n": number}, f"s-{len(run.journal)}"))
+        case "closed" if state.phase == "tasks":
+            run.happen(BreakerClosed(run.now, None, ["main", "second", "shared"][number % 3]))
         case "cancel" if number < 3:
             run.happen(CancelRequested(run.now, ""))
         case _:
@@ -91,11 +110,11 @@ def assert_equal(thawed: RunState, whole: RunState) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(workflows(), st.binary(min_size=10, max_size=50))
-def test_a_state_thawed_at_any_event_equals_the_one_that_was_folded_to_the_end(
-    spec: WorkflowSpec, choices: bytes
-) -> None:
-    plan, events = plan_of(spec), drawn_history(spec, choices)
+@given(st.integers(0, 2**48))
+def test_a_state_thawed_at_any_event_equals_the_one_that_was_folded_to_the_end(seed: int) -> None:
+    draw = Random(seed)
+    spec = random_workflow(draw)
+    plan, events = plan_of(spec), drawn_history(spec, draw.randbytes(30))
     whole, often = RunState(plan), RunState(plan)
     once: list[RunState] = []
     for event in events:
@@ -140,10 +159,16 @@ def test_all_that_a_state_holds_is_kept_or_follows_from_that() -> None:
         "running",
         "undecided",
         "to_fail",
+        "to_bury",
+        "signals",
+        "signal_ids",
+        "breakers",
     }
     assert set(vars(state)) == {*checkpoint.RUN_FIELDS, *told, "known"}
     lists = (*checkpoint.FRONTIER_LISTS, *checkpoint.FRONTIER_HEAPS, *checkpoint.FRONTIER_PAIRS)
     assert set(vars(state.frontier)) == {*lists, "open_count", "_stages", "_plan", "_tasks"}
+    book = {"allowed", "probes", "refused", "to_fall_back", "untold", "_plan", "_tasks"}
+    assert set(vars(BreakerBook(state.plan, state.tasks))) == book
     assert set(vars(HookLine(()))) == {"_places", "_position", "is_running"}
     assert set(vars(Frontier(state.plan, state.tasks))) == set(vars(state.frontier))
 

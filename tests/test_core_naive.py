@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorflow.core.commands import (
+    AskBreaker,
     CancelAttempt,
     CancelHook,
     Command,
@@ -16,13 +19,22 @@ from actorflow.core.commands import (
     Record,
     RunHook,
     StartAttempt,
+    TellBreaker,
 )
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
     AttemptSucceeded,
     AttemptTimedOut,
+    BreakerAllowed,
+    BreakerClosed,
+    BreakerCounted,
+    BreakerOpened,
+    BreakerRefused,
+    BudgetExhausted,
     CancelRequested,
+    DeadLettered,
+    DefinitionChanged,
     Event,
     Failure,
     FallbackChosen,
@@ -30,12 +42,16 @@ from actorflow.core.events import (
     HookFinished,
     PauseRequested,
     Resumed,
+    RetriesExhausted,
     RetryScheduled,
+    RunDeadlinePassed,
     RunEnding,
     RunStarted,
+    SignalReceived,
     SleepStarted,
     StageCompleted,
     TaskCanceled,
+    TaskDeadlinePassed,
     TaskFailed,
     TaskSkipped,
 )
@@ -45,34 +61,73 @@ from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation, recovered, settle
 from actorflow.spec.model import WorkflowSpec
 from tests.naive import Due, due
+from tests.random_runs import random_workflow
 from tests.scenarios import workflows
 
-KINDS = ["succeed"] * 9 + ["fail"] * 5 + ["time out", "not found", "hook fails", "wait", "wait", "wait"]
-KINDS += ["crash", "pause", "resume", "resume", "cancel", "generation", "generation"]
-histories = st.binary(min_size=10, max_size=60)  # each byte is something that happens, and a number
+KINDS = ["succeed"] * 9 + ["fail"] * 7 + ["time out", "not found", "goes on", "told to wait", "hook fails"]
+KINDS += ["answer"] * 7 + ["wait"] * 4 + ["crash", "gap", "pause", "resume", "resume", "cancel"]
+KINDS += ["closed by others", "signal", "change", "generation", "retry", "retry"]
+histories = st.binary(
+    min_size=20, max_size=120
+)  # of each two bytes, one is what happens, and one is a number
+WAITS = [0.125, 0.5, 1.0, 2.0, 4.0, 60.0, 0.0, 1.0]
+FAILURES = {
+    "fail": Failure("Broken", ""),
+    "not found": Failure("not_found", ""),
+    "goes on": Failure("did_not_stop", ""),
+    "told to wait": Failure("Broken", "", {"retry_after_s": 3.0}),
+}
 
 
-@settings(max_examples=250, deadline=None)
-@given(workflows(), histories)
+def accidents(history: bytes) -> Iterator[tuple[str, int]]:
+    """What is to happen to a run, one after the other, and what it is to happen to or by."""
+    for kind, number in zip(history[::2], history[1::2], strict=False):
+        yield KINDS[kind % len(KINDS)], number
+
+
+@settings(max_examples=100, deadline=None)
+@given(workflows(is_guarded=True), histories)
 def test_the_core_wants_what_the_naive_model_wants(spec: WorkflowSpec, history: bytes) -> None:
     run = ComparedRun(spec)
-    for byte in history:
-        run.let_happen(KINDS[byte % len(KINDS)], byte // len(KINDS))
+    for kind, number in accidents(history):
+        run.let_happen(kind, number)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**48))
+def test_it_wants_the_same_in_dense_histories(seed: int) -> None:
+    draw = Random(seed)
+    run = ComparedRun(random_workflow(draw))
+    for kind, number in accidents(draw.randbytes(2 * draw.randint(10, 60))):
+        run.let_happen(kind, number)
 
 
 class ComparedRun:
-    """A run whose state is compared with the naive model after each event."""
+    """A run whose state is compared with the naive model after each event.
+
+    Breakers say what they like, but in order: an outcome is counted before the same task asks again.
+    """
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.spec, self.now = spec, 1000.0
         self.state, self.journal = ComparedState(spec), list[Event]()
+        self.asked: dict[str, AskBreaker] = {}  #: what a breaker owes an answer to
+        self.told: dict[str, TellBreaker] = {}
+        self.signal_count = 0
         self.happen(RunStarted(self.now, "r-1", spec.name, "hash", {}, {}, {}, {}, CORE_VERSION))
         self.happen(next_generation(self.state, self.now))
 
     def happen(self, *events: Event) -> None:
         for event in events:
             self.state.apply(event)
-        settle(self.state, self.now, lambda failed: answer(failed, self.now))
+        for action in settle(self.state, self.now, lambda failed: answer(failed, self.now)).actions:
+            match action:
+                case AskBreaker(task):
+                    self.asked[task] = action
+                case TellBreaker(task):
+                    self.told[task] = action
+                case _:
+                    pass
         self.state.compare(self.now)
 
     def let_happen(self, kind: str, number: int) -> None:
@@ -80,32 +135,79 @@ class ComparedRun:
         state, now = self.state, self.now
         match kind:
             case "wait":
-                self.now += [0.1, 0.5, 1.0, 2.0, 4.0, 60.0, 0.0, 1.0, 1.0, 1.0][number]
+                self.now += WAITS[number % len(WAITS)]
                 self.happen()
             case "generation" if state.phase == "ended":
                 self.happen(next_generation(state, now))
+            case "retry" if state.phase == "ended" and self.letters():
+                letters = self.letters()
+                self.happen(next_generation(state, now, letters[: 1 + number % len(letters)]))
             case _ if state.phase == "ended":
                 pass
-            case "crash":
-                for _ in range([1, 1, 1, 1, 1, 2, 2, 3, 6, 6][number]):
+            case "crash" | "gap":
+                self.now += WAITS[number % len(WAITS)] if kind == "gap" else 0.0
+                for _ in range([1, 1, 1, 1, 1, 2, 2, 3, 6, 6][number % 10]):
                     if self.state.phase != "ended":
                         self.crash()
             case "pause":
                 self.happen(PauseRequested(now, ""))
             case "resume":
                 self.happen(Resumed(now))
-            case "cancel":
+            case "cancel" if number < 128:
                 self.happen(CancelRequested(now, ""))
+            case "signal":
+                self.signal_count += 1
+                self.happen(SignalReceived(now, "go", number, f"s-{self.signal_count}"))
+            case "change":
+                self.happen(DefinitionChanged(now, "hash", {}))
+            case "closed by others" if state.breakers.refused:
+                keys = list(state.breakers.refused.values())
+                self.happen(BreakerClosed(now, None, keys[number % len(keys)]))
+            case "answer" if self.told or self.asked:
+                self.let_answer(number)
             case _ if state.hooks.is_running:
                 self.happen(HookFinished(now, *state.hooks.head, "failed" if kind == "hook fails" else "ok"))
             case _ if state.running:
                 self.happen(self.outcome(kind, number))
+            case _ if self.told or self.asked:
+                self.let_answer(number)
             case _:
                 pass
+
+    def let_answer(self, number: int) -> None:
+        """A breaker answers; what the run has moved on from meanwhile is dropped."""
+        tasks = list({**self.told, **self.asked})
+        task = tasks[number % len(tasks)]
+        if task in self.told:
+            report = self.told.pop(task).report
+            self.happen(
+                [
+                    BreakerCounted(self.now, task, report.key),
+                    BreakerOpened(self.now, task, report.key, self.now + 1.0),
+                    BreakerClosed(self.now, task, report.key),
+                ][number // 16 % 3]
+            )
+            return
+        question = self.asked.pop(task).ask
+        index = self.state.plan.index[task]
+        is_open = self.state.phase == "tasks" and self.state.tasks[index].status in ("pending", "waiting")
+        if is_open and self.state.breakers.key(index) == question.key:
+            self.happen(
+                [
+                    BreakerAllowed(self.now, task, question.key, is_probe=True),
+                    BreakerAllowed(self.now, task, question.key, is_probe=False),
+                    BreakerRefused(self.now, task, question.key, self.now + [0.5, 4.0][number % 2]),
+                ][number // 16 % 3]
+            )
+
+    def letters(self) -> list[str]:
+        """The tasks that an operator may have tried again."""
+        return [task.id for task in self.state.tasks if task.status == "failed" and task.effect == "fatal"]
 
     def crash(self) -> None:
         journal = self.state.journal
         self.state = ComparedState(self.spec)
+        self.asked, self.told = {}, {}
         self.state.fold(journal)
         self.happen(*recovered(self.state, self.now))
 
@@ -118,8 +220,7 @@ class ComparedRun:
             return AttemptSucceeded(self.now, task.id, task.attempt, [1, 2, None][number % 3])
         if kind == "time out":
             return AttemptTimedOut(self.now, task.id, task.attempt, Failure("timeout", ""))
-        failure = Failure("not_found" if kind == "not found" else "Broken", "")
-        return AttemptFailed(self.now, task.id, task.attempt, failure)
+        return AttemptFailed(self.now, task.id, task.attempt, FAILURES.get(kind, FAILURES["fail"]))
 
 
 class ComparedState(RunState):
@@ -146,7 +247,10 @@ class ComparedState(RunState):
 
 def in_order(dues: list[Due]) -> list[Due]:
     """Facts alone, which follow from the same moment, have no order; everything else has."""
-    return sorted(dues) if all(each[0] in ("fail", "skip", "cancel task", "stage") for each in dues) else dues
+    return sorted(dues) if all(each[0] in FACTS for each in dues) else dues
+
+
+FACTS = ("fail", "letter", "fallback", "skip", "cancel task", "stage")
 
 
 def as_due(command: Command, now: float) -> Due:
@@ -157,7 +261,11 @@ def as_due(command: Command, now: float) -> Due:
         case CancelAttempt(task, attempt):
             return ("cancel", task, attempt)
         case Decide():
-            return ("decide", command.task, command.attempt, verdict(answer(command, now)))
+            return ("decide", command.task, command.attempt, [verdict(each) for each in answer(command, now)])
+        case AskBreaker(task, ask):
+            return ("ask", task, ask.key)
+        case TellBreaker(task, told):
+            return ("tell", task, told.attempt, told.key, told.outcome)
         case RunHook():
             return ("hook", command.event, command.index)
         case CancelHook(event, index):
@@ -168,10 +276,14 @@ def as_due(command: Command, now: float) -> Due:
             return fact(event)
 
 
-def verdict(event: Event) -> str:
+def verdict(event: Event) -> object:
     match event:
-        case RetryScheduled():
-            return "retry"
+        case RetriesExhausted():
+            return "exhausted"
+        case BudgetExhausted():
+            return "no budget"
+        case RetryScheduled(due_at=due_at):
+            return due_at
         case FallbackChosen(agent=agent):
             return agent
         case FallbackValueUsed():
@@ -188,6 +300,14 @@ def fact(event: Any) -> Due:
             return ("fail", task, effect, failure.type)
         case TaskSkipped(task=task, reason=reason):
             return ("skip", task, reason)
+        case DeadLettered(task=task):
+            return ("letter", task)
+        case FallbackChosen(task=task, agent=agent):
+            return ("fallback", task, agent)
+        case TaskDeadlinePassed(task=task):
+            return ("deadline", task)
+        case RunDeadlinePassed():
+            return ("run deadline",)
         case SleepStarted(task=task, due_at=due_at):
             return ("sleep", task, due_at)
         case TaskCanceled(task=task):

@@ -12,13 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorflow.core.commands import Decide
-from actorflow.core.events import FallbackChosen, RetryScheduled, TaskFailed
+from actorflow.core.events import (
+    BudgetExhausted,
+    Event,
+    Failure,
+    FallbackChosen,
+    FallbackValueUsed,
+    RetriesExhausted,
+    RetryScheduled,
+    TaskFailed,
+)
 from actorflow.core.recovery import (
-    Abort,
-    Fallback,
-    Finish,
-    Retry,
-    Skip,
+    GiveUp,
+    TryAgain,
+    TryNext,
+    UseValue,
     Verdict,
     answer,
     decide,
@@ -27,50 +35,119 @@ from actorflow.core.recovery import (
 )
 from actorflow.spec import load_dict
 from actorflow.spec.model import RetrySpec
-from tests.scenarios import BROKEN, NOT_FOUND, happened, task, workflow
+from tests.scenarios import BROKEN, NOT_FOUND, happened, script_of, task, workflow
 from tests.scripted import ScriptedRun
 
 RETRY = RetrySpec(max_attempts=3, delay=2.0, backoff="constant", jitter="none")
 
 
-def failed(attempts: int = 1, agent: int = 0, failure: Any = BROKEN, **more: Any) -> Decide:
+def failed(
+    attempts: int = 1,
+    agent: int = 0,
+    failure: Failure = BROKEN,
+    remaining_s: float | None = None,
+    budget_left: int | None = None,
+    is_budget_noted: bool = False,
+    **more: Any,
+) -> Decide:
     spec = task("a", retry=more.pop("retry", RETRY), **more)
-    effect = effect_of(spec, is_handled=False)
-    return Decide("a", spec, "r-1", attempts, agent, attempts, failure, effect)
+    return Decide(
+        "a",
+        spec,
+        "r-1",
+        attempts,
+        agent,
+        attempts,
+        failure,
+        effect_of(spec, is_handled=False),
+        fallback_value=spec.on_error.fallback_value,
+        remaining_s=remaining_s,
+        budget_left=budget_left,
+        is_budget_noted=is_budget_noted,
+    )
+
+
+GOES_ON = Failure("did_not_stop", "a thread goes on")
 
 
 @pytest.mark.parametrize(
     ("what", "verdict"),
     [
-        (failed(1), Retry(2.0)),
-        (failed(2, fallbacks=["second"]), Retry(2.0)),
-        (failed(3, fallbacks=["second"]), Fallback("second")),
-        (failed(1, agent=1, fallbacks=["second", "third"]), Retry(2.0)),
-        (failed(3, agent=1, fallbacks=["second", "third"]), Fallback("third")),
-        (failed(3, agent=2, fallbacks=["second", "third"]), Abort()),
-        (failed(3, strategy="finish"), Finish()),
-        (failed(3, strategy="skip"), Skip()),
-        (failed(1, failure=NOT_FOUND), Abort()),
-        (failed(1, failure=NOT_FOUND, fallbacks=["second"]), Fallback("second")),
-        (failed(1, retry=RetrySpec()), Abort()),
+        (failed(1), TryAgain(2.0)),
+        (failed(2, fallbacks=["second"]), TryAgain(2.0)),
+        (failed(3, fallbacks=["second"]), TryNext("second")),
+        (failed(1, agent=1, fallbacks=["second", "third"]), TryAgain(2.0)),
+        (failed(3, agent=1, fallbacks=["second", "third"]), TryNext("third")),
+        (failed(3, agent=2, fallbacks=["second", "third"]), GiveUp(BROKEN)),
+        (failed(3, agent=1, fallbacks=["second"], value=7), UseValue(7)),
+        (failed(3, fallbacks=["second"], value=7), TryNext("second")),
+        (failed(3, strategy="skip"), GiveUp(BROKEN)),
+        (failed(1, failure=NOT_FOUND), GiveUp(NOT_FOUND)),
+        (failed(1, failure=NOT_FOUND, fallbacks=["second"]), TryNext("second")),
+        (failed(1, retry=RetrySpec()), GiveUp(BROKEN)),
+        # what did not stop is at work still: no retry, no fallback
+        (failed(1, failure=GOES_ON, fallbacks=["second"]), GiveUp(GOES_ON)),
+        (failed(1, failure=GOES_ON, fallbacks=["second"], value=7), UseValue(7)),
+        # the budget
+        (failed(1, budget_left=1), TryAgain(2.0)),
+        (failed(1, budget_left=0), GiveUp(BROKEN)),
+        (failed(1, budget_left=0, fallbacks=["second"]), TryNext("second")),
+        # the deadline
+        (failed(1, remaining_s=2.5), TryAgain(2.0)),
+        (failed(1, remaining_s=2.0), GiveUp(BROKEN)),
+        (failed(1, remaining_s=2.0, fallbacks=["second"]), TryNext("second")),
+        (failed(1, remaining_s=0.0, fallbacks=["second"]), GiveUp(BROKEN)),
+        (failed(1, remaining_s=-5.0, fallbacks=["second"], value=7), UseValue(7)),
     ],
 )
-def test_retries_come_first_then_fallbacks_then_the_strategy(what: Decide, verdict: Verdict) -> None:
+def test_retries_come_first_then_fallbacks_then_the_value_then_the_end(
+    what: Decide, verdict: Verdict
+) -> None:
     assert decide(what) == verdict
 
 
 @pytest.mark.parametrize(
-    ("what", "event"),
+    ("what", "events"),
     [
-        (failed(1), RetryScheduled(50.0, "a", 2, 52.0)),
-        (failed(3, fallbacks=["second"]), FallbackChosen(50.0, "a", "second")),
-        (failed(3), TaskFailed(50.0, "a", "fatal", BROKEN)),
-        (failed(3, strategy="finish"), TaskFailed(50.0, "a", "fatal", BROKEN)),
-        (failed(3, strategy="skip"), TaskFailed(50.0, "a", "tolerated", BROKEN)),
+        (failed(1), [RetryScheduled(50.0, "a", 2, 52.0)]),
+        (
+            failed(3, fallbacks=["second"]),
+            [RetriesExhausted(50.0, "a", "main", 3), FallbackChosen(50.0, "a", "second")],
+        ),
+        (failed(3), [RetriesExhausted(50.0, "a", "main", 3), TaskFailed(50.0, "a", "fatal", BROKEN)]),
+        (
+            failed(3, agent=1, fallbacks=["second"], value=7),
+            [RetriesExhausted(50.0, "a", "second", 3), FallbackValueUsed(50.0, "a", 7)],
+        ),
+        (failed(1, retry=RetrySpec()), [TaskFailed(50.0, "a", "fatal", BROKEN)]),  # it had no retries
+        (failed(1, retry=RetrySpec(), strategy="finish"), [TaskFailed(50.0, "a", "fatal", BROKEN)]),
+        (failed(1, retry=RetrySpec(), strategy="skip"), [TaskFailed(50.0, "a", "tolerated", BROKEN)]),
+        (failed(1, budget_left=0), [BudgetExhausted(50.0, "a"), TaskFailed(50.0, "a", "fatal", BROKEN)]),
+        (failed(1, budget_left=0, is_budget_noted=True), [TaskFailed(50.0, "a", "fatal", BROKEN)]),
+        (
+            failed(1, budget_left=0, failure=NOT_FOUND),
+            [TaskFailed(50.0, "a", "fatal", NOT_FOUND)],
+        ),  # no retry was wanted
+        (
+            failed(3, budget_left=0),
+            [RetriesExhausted(50.0, "a", "main", 3), TaskFailed(50.0, "a", "fatal", BROKEN)],
+        ),  # nor here
+        (failed(1, budget_left=0, remaining_s=0.0), [TaskFailed(50.0, "a", "fatal", BROKEN)]),  # nor here
     ],
 )
-def test_a_verdict_is_answered_as_an_event(what: Decide, event: object) -> None:
-    assert answer(what, 50.0) == event
+def test_a_verdict_is_the_last_of_the_events_that_answer(what: Decide, events: list[Event]) -> None:
+    assert list(answer(what, 50.0)) == events
+
+
+def test_an_agent_of_one_attempt_has_no_retries_to_exhaust() -> None:
+    run = ScriptedRun(workflow(task("a", fallbacks=["second"])), lambda start: BROKEN).finish()
+    assert happened(run, RetriesExhausted) == []
+
+
+def test_each_agent_exhausts_its_own_retries() -> None:
+    run = ScriptedRun(workflow(task("a", attempts=2, fallbacks=["second"])), lambda start: BROKEN).finish()
+    exhausted = [(event.agent, event.attempts) for event in happened(run, RetriesExhausted)]
+    assert exhausted == [("main", 2), ("second", 2)]
 
 
 @pytest.mark.parametrize("key", ["retry", "on_error"])
@@ -142,6 +219,28 @@ def test_each_attempt_draws_anew() -> None:
     run = ScriptedRun(workflow(task("a", retry=retry), task("b", retry=retry)), lambda start: BROKEN).finish()
     delays = [event.due_at - event.at for event in happened(run, RetryScheduled)]
     assert len(set(delays)) == len(delays) > 8
+
+
+@given(
+    st.builds(RetrySpec, jitter=st.sampled_from(["none", "equal", "full"]), max_delay=st.floats(0.001, 1e6)),
+    st.floats(0.0, 1e9),
+)
+def test_what_the_other_side_asked_for_is_waited_at_least_and_max_delay_at_most(
+    retry: RetrySpec, asked: float
+) -> None:
+    delay = delay_before_retry(retry, 1, "r-1/a/1", asked)
+    assert min(asked, retry.max_delay) <= delay <= retry.max_delay
+    assert delay in (asked, retry.max_delay, delay_before_retry(retry, 1, "r-1/a/1"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [(5, 5.0), (5.5, 5.5), (0.5, 2.0), (1e9, 60.0), (-3, 2.0), ("5", 2.0), (None, 2.0), (float("nan"), 2.0)],
+)
+def test_a_retry_waits_as_long_as_the_failure_says(asked: Any, waited: float) -> None:
+    refused = Failure("http_status", "503", {"retry_after_s": asked})
+    run = ScriptedRun(workflow(task("a", retry=RETRY)), script_of({"a": [refused, None]})).finish()
+    assert [event.due_at - event.at for event in happened(run, RetryScheduled)] == [waited]
 
 
 JITTERED = 1.6309691349491846

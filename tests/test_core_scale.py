@@ -61,3 +61,22 @@ def test_the_time_per_task_does_not_grow_with_the_tasks_that_wait_for_a_slot(
 
     time_per_task(100)
     assert time_per_task(6_000) < 5 * time_per_task(500)
+
+
+def test_a_dead_letter_at_the_head_of_20_000_tasks_is_tried_again() -> None:
+    chain = linear(f"t{i}" for i in range(20_000))
+    head = task("t0", strategy="finish")
+    run = ScriptedRun(workflow(*reversed(chain[1:]), head), script_of({"t0": [BROKEN, 1]})).finish()
+    assert [each.status for each in run.state.tasks] == ["skipped"] * 19_999 + ["failed"]
+    run.next_generation("t0")
+    assert all(each.status == "success" for each in run.state.tasks)
+
+
+def test_2_000_failures_in_one_step_are_decided_one_by_one_where_retries_are_counted() -> None:
+    names = [f"t{i}" for i in range(2_000)]
+    tasks = [task(name, strategy="finish", attempts=2) for name in names]
+    run = ScriptedRun(
+        workflow(*tasks, max_parallel=2_000, retry_budget=700), script_of({n: [BROKEN] for n in names})
+    )
+    run.finish()
+    assert len(happened(run, AttemptFailed)) == 2_700

@@ -11,14 +11,24 @@ import pytest
 from attrs import evolve
 from crash_checks import check_crashed, check_ended
 from crash_lives import BACKENDS, Death, Life, Report, live_through
+from crash_workflows import RUN_ID
+
+from actorflow.core.events import (
+    BreakerClosed,
+    BreakerOpened,
+    BreakerRefused,
+    BudgetExhausted,
+    DeadLettered,
+)
 
 LIVES = {
     "fan": Life(Path(), "fan"),
     "stages": Life(Path(), "stages"),
     "twice": Life(Path(), "twice", generations=2),
     "recovery": Life(Path(), "recovery", generations=2, events_apart=4),
+    "guarded": Life(Path(), "guarded", generations=2, events_apart=9),
 }
-"""What is to be lived, in some folder and upon either back end; one of them goes on from what is kept of its state."""
+"""What is to be lived, in some folder and upon either back end; two of them go on from what is kept of their state."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,33 @@ def test_undisturbed_every_way_to_recover_is_taken(undisturbed):
     }
     assert tasks["handler"]["output"]["given"] == {"n": 1, "of": "handled", "why": "out of order"}
     assert tasks["saved"]["output"] == {"n": 4, "why": "out of order"}
+
+
+def test_undisturbed_breakers_budget_and_dead_letters_come_into_play(undisturbed, tmp_path):
+    tasks = undisturbed("guarded").facts["tasks"]
+    assert {name: (task["status"], task["attempts"], task["agent"]) for name, task in tasks.items()} == {
+        "flaky": ("success", 3, "shaky"),
+        "probed": ("success", 3, "shaky"),
+        "detour": ("success", 2, "work"),
+        "refused": ("success", 1, "work"),
+        "saved": ("success", 3, "spare"),
+        "shrugged": ("failed", 2, "broken"),
+        "fatal": ("success", 2, "mended"),
+        "below": ("success", 1, "work"),
+    }
+    live_through(evolve(LIVES["guarded"], folder=tmp_path))
+    run = check_ended(tmp_path)
+    opened = {event.key: event.until for event in run.of(BreakerOpened)}
+    assert [event.task for event in run.of(BreakerOpened)] == ["probed", "detour"]
+    assert [(event.task, event.key) for event in run.of(BreakerClosed)] == [("probed", "bank")]
+    assert [(event.task, event.key) for event in run.of(BreakerRefused) if event.key == "mint"] == [
+        ("detour", "mint"),
+        ("refused", "mint"),
+    ]
+    assert (run.breakers["bank"].until, run.breakers["mint"].until) == (None, opened["mint"])
+    assert [event.task for event in run.of(BudgetExhausted)] == ["saved"]
+    assert [event.letter for event in run.of(DeadLettered)] == [f"{RUN_ID}/1/fatal"]
+    assert run.letters == []
 
 
 @pytest.mark.parametrize("workflow", LIVES)

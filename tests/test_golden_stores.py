@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from actorflow import Runtime
+from actorflow import Runtime, StatePersistence, WorkflowStatus
+from actorflow.core.events import BreakerAllowed, BreakerClosed, SignalReceived
 from actorflow.journal import open_journal
 
 pytestmark = pytest.mark.anyio
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.db"))
 OF_FORMAT_2 = [path for path in GOLDEN if path.stem >= "0.2"]
+OF_FORMAT_3 = [path for path in GOLDEN if path.stem >= "0.3"]
 
 
 def test_there_is_a_golden_store_of_each_format():
-    assert [path.stem for path in GOLDEN] == ["0.1-spine", "0.2-format"]
+    assert [path.stem for path in GOLDEN] == ["0.1-spine", "0.2-format", "0.3-recovery"]
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
@@ -27,6 +29,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=OF_FORMAT_2, ids=lambda path: path.stem)
 def store_2(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return copy_of(request.param, tmp_path)
+
+
+@pytest.fixture(params=OF_FORMAT_3, ids=lambda path: path.stem)
+def store_3(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return copy_of(request.param, tmp_path)
 
 
@@ -94,3 +101,35 @@ async def test_a_run_with_a_checkpoint_goes_on_from_the_middle_of_a_sleep(store_
     assert (result.status, result.generation, result.outputs) == ("success", 1, {"n": 100})
     assert (result.tasks["unled"].reason, result.tasks["broken"].status) == ("not_reached", "failed")
     assert all(task.attempts <= 1 for task in result.tasks.values())
+
+
+async def test_a_dead_letter_is_listed_and_tried_again(store_3: str):
+    async with Runtime(store=store_3, agents={"y": "echo"}) as rt:
+        letters = [letter.id for letter in await rt.dead_letters()]
+        retried = await (await rt.start_retried("lettered/1/charge")).wait()
+        left = [letter.id for letter in await rt.dead_letters()]
+    assert sorted(letters) == ["failed/1/c", "lettered/1/charge", "lettered/1/other"]
+    assert sorted(left) == ["failed/1/c", "lettered/1/other"]
+    assert {name: task.status for name, task in retried.tasks.items()} == {
+        "charge": "success",
+        "other": "failed",
+        "ship": "success",
+    }
+    assert (retried.status, retried.tasks["charge"].attempts) == ("failed", 3)
+
+
+def test_what_was_saved_of_a_run_is_there(store_3: str):
+    with StatePersistence(store_3) as states:
+        state = states.load("lettered")
+    assert (state.metadata, state.status) == ({"ticket": "OPS-7"}, WorkflowStatus.FAILED)
+
+
+async def test_a_run_before_an_open_breaker_waits_as_before_and_hears_what_it_was_sent(store_3: str):
+    async with Runtime(store=store_3, agents={"y": "echo", "s": "echo"}) as rt:
+        handle = await rt.start_resumed("guarded")
+        result = await handle.wait()
+        events = [event async for _, event in handle.events()]
+    assert (result.status, result.tasks["pay"].attempts) == ("success", 3)
+    assert [event.signal_id for event in events if isinstance(event, SignalReceived)] == ["s-1", "s-2"]
+    assert [event.is_probe for event in events if isinstance(event, BreakerAllowed)] == [False, False, True]
+    assert sum(isinstance(event, BreakerClosed) for event in events) == 1

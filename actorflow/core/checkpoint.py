@@ -199,10 +199,11 @@ def _thaw_breakers(book: BreakerBook, plan: Plan, body: Mapping[str, Any]) -> No
     book.probes = dict.fromkeys(body["probes"])
     book.refused = dict(body["refused"])
     book.to_fall_back = dict.fromkeys(body["to_fall_back"])
-    for index, key, *rest in body["untold"]:
+    for row in body["untold"]:
+        index: int = row[0]
         spec = plan.tasks[index].on_error.breaker
         assert spec is not None
-        book.untold[index] = BreakerReport(key, spec, *rest)
+        book.untold[index] = BreakerReport(row[1], spec, *row[2:])
 
 
 def _thaw_hooks(state: RunState, places: Sequence[Row], position: int, is_running: bool) -> None:

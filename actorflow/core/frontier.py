@@ -182,13 +182,13 @@ class Frontier:
         return gates
 
     def _bar_what_closed_tasks_rule_out(self) -> None:
-        for join in self._plan.joins:
-            if join.on != "always":
-                for index in join.upstream:
-                    task = self._tasks[index]
-                    reason = why_barred(join.on, task) if task.status in ENDED else None
-                    if reason is not None:
-                        self.bar(join.waiting, reason)
+        """Where several ends of generations before rule a task out, a failure is the reason rather than a way not taken."""
+        reasons: tuple[SkipReason, ...] = ("upstream", "not_reached")
+        for reason in reasons:
+            for join in self._plan.joins:
+                ended = (self._tasks[i] for i in join.upstream if self._tasks[i].status in ENDED)
+                if any(why_barred(join.on, task) == reason for task in ended):
+                    self.bar(join.waiting, reason)
         for target, left in self._sources_left.items():
             if not left and self._tasks[target].reached_by is None:
                 self.bar((target,), "not_reached")

@@ -16,7 +16,7 @@ from actorflow.core.commands import RunHook
 from actorflow.core.events import AttemptSucceeded, Event, FallbackValueUsed, HookFinished, StageCompleted
 from actorflow.core.rendering import notification
 from actorflow.core.state import RunState
-from actorflow.errors import ActorflowError, RunEndedError
+from actorflow.errors import ActorflowError
 from actorflow.hooks.actor import Owed
 from actorflow.hooks.blocking import BlockingHook
 from actorflow.hooks.command import CommandHook, HookOutcome
@@ -120,19 +120,26 @@ class LiveRun:
         """Send the run a named message."""
         self.actor.tell(Signal(self.clock.now(), name, payload, signal_id, request))
 
-    async def send_signal(self, name: str, payload: Any, signal_id: str) -> None:
-        """Send the run a named message, and wait until it is in the journal.
+    async def send_signal(self, name: str, payload: Any, signal_id: str) -> bool:
+        """Send the run a named message, and wait until it is in the journal; False where it came to rest before.
 
         Raises:
-            RunEndedError: it came too late.
             StoreFailed: it could not be kept.
         """
         self.ask_signal(name, payload, signal_id)
-        while signal_id not in self.actor.state.signal_ids or self.actor.has_unkept:
+        if not await self._comes_true(lambda: signal_id in self.actor.state.signal_ids):
+            return False
+        seq = self.actor.last_seq
+        return await self._comes_true(lambda: self.kept_seq >= seq)
+
+    async def _comes_true(self, is_so: Callable[[], bool]) -> bool:
+        """Wait for something that comes with progress; whether it came before the run was over."""
+        while not is_so():
             if self.is_over.is_set:
                 self.refuse_if_failed()
-                raise RunEndedError(self.run_id, self.actor.state.phase)
+                return False
             await self.wait_for_progress()
+        return True
 
     def ask_what(self, request: Request) -> bool:
         """Have a request from the store's inbox seen to; whether there was still somebody to do so.

@@ -13,8 +13,8 @@ from actorflow.core.events import Event
 from actorflow.core.plan import plan_of
 from actorflow.core.state import RunState
 from actorflow.core.step import next_generation, recovered
-from actorflow.errors import RunNotEndedError, SurvivorsError
-from actorflow.journal.protocol import Release, RunRow
+from actorflow.errors import DeadLetterNotFoundError, RunNotEndedError, SurvivorsError
+from actorflow.journal.protocol import DeadLetter, Release, RunRow
 from actorflow.runtime.acceptance import Accepted, accept_changes
 from actorflow.runtime.bindings import Binder, Bound
 from actorflow.runtime.checkpoints import ReadRun, read_run
@@ -75,26 +75,29 @@ class OpenRuntime:
             if state.phase == "ended" and state.ending is not None and state.ending.outcome == "success":
                 return holding(Opening(state, read.seq, [], NOBODY, clock, None, read.checkpoint_seq))
             performers = await self._bind(state.plan.spec, state.bindings)
-            is_ended = state.phase in ("ended", "idle")
-            events = [next_generation(state, clock.now())] if is_ended else recovered(state, clock.now())
+            is_ended, now = state.phase in ("ended", "idle"), clock.now()
+            events = [next_generation(state, now)] if is_ended else recovered(state, now)
             create = None
             if accepted is not None:
-                create, events = accepted.write, [accepted.event(clock.now()), *events]
+                create, events = accepted.write, [accepted.event(now), *events]
             return holding(Opening(state, read.seq, events, performers, clock, create, read.checkpoint_seq))
 
-    async def retry(self, row: RunRow, ledger: Ledger, task: str) -> LiveRun:
-        """Begin the next generation of a claimed run for one task and what is below it.
+    async def retry(self, row: RunRow, ledger: Ledger, letter: DeadLetter) -> LiveRun:
+        """Begin the next generation of a claimed run for the task of a dead letter and what is below it.
 
         Raises:
             RunNotEndedError: its last generation goes on yet.
+            DeadLetterNotFoundError: the task has been tried again meanwhile.
         """
         async with self._released_on_error(row, ledger) as holding:
             read = await self.read(row, ledger)
             state, clock = read.state, self._clock(read.state)
             if state.phase != "ended":
                 raise RunNotEndedError(row.run_id, "resume it, and retry what has failed when it has ended")
+            if state.task(letter.task).status != "failed":
+                raise DeadLetterNotFoundError(letter.id)
             performers = await self._bind(state.plan.spec, state.bindings)
-            events = [next_generation(state, clock.now(), (task,))]
+            events = [next_generation(state, clock.now(), (letter.task,))]
             return holding(Opening(state, read.seq, events, performers, clock, None, read.checkpoint_seq))
 
     async def stop(

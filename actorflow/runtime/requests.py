@@ -43,6 +43,7 @@ class Requests:
 
     async def cancel(self, run_id: str, *, now: bool, cause: str, take_over: bool) -> RunResult:
         """See `Runtime.cancel`."""
+        run_id = await self._resolved(run_id)
         while True:
             live = self._live(run_id)
             if live is None:
@@ -61,6 +62,7 @@ class Requests:
 
     async def pause(self, run_id: str, *, grace_s: float | None, cause: str, take_over: bool) -> RunResult:
         """See `Runtime.pause`."""
+        run_id = await self._resolved(run_id)
         live = self._live(run_id)
         while live is None:
             row = await self._find(run_id)
@@ -81,10 +83,13 @@ class Requests:
         except TypeError as error:
             raise BadInputError((f"the payload of signal {name!r} is no JSON: {error}",)) from error
         number = secrets.token_hex(8) if signal_id is None else signal_id
+        run_id = await self._resolved(run_id)
         live = self._live(run_id)
-        if live is not None:
-            await live.send_signal(name, payload, number)
-            return
+        while live is not None:
+            if await live.send_signal(name, payload, number):
+                return
+            await live.is_settled.wait()
+            live = self._live(run_id)
         row = await self._find(run_id)
         if row.summary.status in _ENDED:
             raise RunEndedError(row.run_id, row.summary.status)
@@ -95,12 +100,21 @@ class Requests:
         else:
             await self._note_signal(claimed, name, payload, number)
 
-    def _live(self, run_id: str) -> LiveRun | None:
+    async def _resolved(self, run_id: str) -> str:
+        """The whole id of the run that a beginning of it stands for, in the store or here in memory alone."""
         live = self.open_.conductor.live
         if run_id in live:
-            return live[run_id]
-        found = [name for name in live if name.startswith(run_id)]
-        return live[found[0]] if len(found) == 1 else None
+            return run_id
+        try:
+            return (await self._find(run_id)).run_id
+        except RunNotFoundError as error:
+            found = [name for name in live if name.startswith(run_id)]
+            if error.ambiguous or len(found) != 1:
+                raise
+            return found[0]
+
+    def _live(self, run_id: str) -> LiveRun | None:
+        return self.open_.conductor.live.get(run_id)
 
     @property
     def _journal(self) -> Journal:

@@ -18,7 +18,7 @@ from actorflow.core.events import RunStarted
 from actorflow.core.plan import plan_of
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, ChangeRefusedError
 from actorflow.journal import Journal, open_journal
 from actorflow.journal.protocol import CreateRun, DeadLetter, KeepDefinition, Outcome, RunRow, RunSummary
 from actorflow.runtime.bindings import Agent, Binder
@@ -211,7 +211,7 @@ class Runtime:
             RunNotFoundError: no run, or several, have that id or beginning.
             RunOwnedElsewhereError: another process runs it; one that is alive, or one that `take_over` would end.
             SurvivorsError: processes that its last owner left behind cannot be ended.
-            ChangeRefusedError: what is different in `accept` has begun already.
+            ChangeRefusedError: what is different in `accept` has begun already, or the run goes on in this runtime.
             UnboundAgentsError: it has agents that were bound in code, and this runtime has none of that name.
         """
         return await self._finish(await self.start_resumed(run_id, accept=accept, take_over=take_over))
@@ -225,6 +225,8 @@ class Runtime:
         found = await ledger.actor.ask(lambda: ledger.journal.find(run_id))
         live = open_.conductor.live.get(found.run_id)
         if live is not None and not live.is_over.is_set and not live.actor.state.is_pausing:
+            if accept is not None:
+                raise ChangeRefusedError(found.run_id, ("it is running; pause it first",))
             return RunHandle(live)
         if live is not None:
             await live.is_settled.wait()
@@ -339,7 +341,7 @@ class Runtime:
             await live.is_settled.wait()
         ledger = open_.staff.store
         row = await open_.claim(letter.run_id, ledger)
-        return await _kept(await open_.retry(row, ledger, letter.task))
+        return await _kept(await open_.retry(row, ledger, letter))
 
     async def purge_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget dead letters by their whole ids; how many there were. Their runs stay as they are."""

@@ -246,6 +246,11 @@ class WorkflowActor:
         return bool(self._unsaved or self._in_flight)
 
     @property
+    def last_seq(self) -> int:
+        """The number that the last event has in the journal, or will have."""
+        return self._seq + len(self._unsaved)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has ended, or is paused with nothing running, and all of that is kept."""
         if self.has_unkept:
@@ -420,15 +425,19 @@ class WorkflowActor:
             raise ActorflowError(msg) from error
         kept, self._in_flight = self._in_flight, []
         actions, self._held_by_flight = self._held_by_flight, []
-        for action in actions:
-            self._do(action)
+        self._do_all(actions)
         self._around.kept(kept, self._seq)
 
     def _do_held(self) -> None:
         """Actions without an event of their own: cancels, said again."""
         held, self._held = self._held, []
-        for action in held:
+        self._do_all(held)
+
+    def _do_all(self, actions: Sequence[Action]) -> None:
+        for action in actions:
             self._do(action)
+        if self._is_killing and any(isinstance(action, CancelAttempt | CancelHook) for action in actions):
+            self._around.kill_processes()
 
     def _do(self, action: Action) -> None:
         match action:
@@ -437,7 +446,6 @@ class WorkflowActor:
             case CancelAttempt(task):
                 if task in self._running:
                     self._running[task].cancel()
-                    self._kill_if_asked()
             case AskBreaker(_, question):
                 self._around.ask_breaker(question)
             case TellBreaker(_, told):
@@ -447,7 +455,6 @@ class WorkflowActor:
                 self._around.run_hook(action)
             case CancelHook():
                 self._around.cancel_hook()
-                self._kill_if_asked()
             case Finish():
                 pass  # its event is kept: `is_over` says the rest
             case _:
@@ -466,10 +473,6 @@ class WorkflowActor:
             self._happened(CancelRequested(asked.at, asked.cause))
         self._is_settled = False  # what is canceled already may be killed
         self._answer(asked.request)
-
-    def _kill_if_asked(self) -> None:
-        if self._is_killing:
-            self._around.kill_processes()
 
     def _pause(self, at: float, cause: str, grace_s: float) -> None:
         if self.state.phase == "ended":

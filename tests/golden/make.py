@@ -13,8 +13,9 @@ from typing import Any
 
 import anyio
 
-from actorflow import AgentCall, Runtime, load_dict
-from actorflow.core.events import AttemptStarted, Event, SleepStarted
+from actorflow import AgentCall, Runtime, StatePersistence, load_dict
+from actorflow.core.events import AttemptStarted, BreakerRefused, Event, SleepStarted
+from actorflow.journal import open_journal
 from actorflow.spec.model import WorkflowSpec
 
 FOLDER = "/tmp"
@@ -43,6 +44,8 @@ async def make(path: Path) -> None:
     await _make_paused(store)
     await _make_saved(store)
     await _make_resting(store)
+    await _make_lettered(store)
+    await _make_guarded(store)
 
 
 async def _make_success(store: str) -> None:
@@ -111,6 +114,47 @@ async def _make_resting(store: str) -> None:
     }
     spec = _workflow("golden rest", tasks, outputs={"n": "{{ tasks.led.output.input.n }}"})
     await _pause(store, spec, "resting", lambda event: isinstance(event, SleepStarted))
+
+
+async def _make_lettered(store: str) -> None:
+    """Failed for good, with a dead letter, its retries spent before they were used up, and what somebody saved of it."""
+    tasks = {
+        "charge": {"agent": "y", "with": {"n": "{{ input.n }}"}, "retry": {"max_attempts": 3, "delay": 0.001}},
+        "other": {"agent": "y", "on_error": {"strategy": "finish"}},
+        "ship": {"agent": "x", "depends_on": ["charge"]},
+    }
+    async with Runtime(store=store, agents={"x": "echo", "y": "fail"}) as rt:
+        spec = _workflow("golden letters", tasks, limits={"retry_budget": 1, "max_parallel": 2})
+        await rt.run(spec, inputs={"n": 4}, run_id="lettered")
+    with StatePersistence(store) as states:
+        states.save(states.load("lettered").with_metadata({"ticket": "OPS-7"}))
+
+
+async def _make_guarded(store: str) -> None:
+    """Paused before an open breaker, within its deadline, with a signal received and another one waiting in the inbox."""
+    breaker = {"threshold": 2, "window": "1h", "cooldown": "2s", "key": "bank"}
+    tasks = {
+        "pay": {
+            "agent": "y",
+            "deadline": "1h",
+            "on_error": {
+                "retry": {"max_attempts": 9, "delay": 0.001, "jitter": "none"},
+                "circuit_breaker": breaker,
+            },
+        },
+        "held": {"agent": "s"},
+    }
+    spec = _workflow("golden breaker", tasks, limits={"deadline": "2h"})
+    agents = {"y": "fail", "s": "sleep:1h"}
+    async with Runtime(store=store, agents=agents, grace_s=0) as rt:
+        handle = await rt.start(spec, run_id="guarded")
+        await rt.signal("guarded", "approved", {"by": "ann"}, signal_id="s-1")
+        async for _, event in handle.events():
+            if isinstance(event, BreakerRefused):
+                break
+    journal = open_journal(store)
+    journal.post("guarded", "signal", {"name": "approved", "payload": {"by": "bob"}, "signal_id": "s-2"})
+    journal.close()
 
 
 async def _pause(store: str, spec: WorkflowSpec, run_id: str, is_time: Callable[[Event], bool]) -> None:

@@ -1,0 +1,68 @@
+"""Switches that break something for a while, and what gives it away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from attrs import frozen
+
+from actorflow.core import frontier
+from actorflow.core.events import Event, SkipReason
+from actorflow.core.plan import On
+from actorflow.core.state import RunState
+from actorflow.core.task_state import TaskState
+from tests.test_core_machine import AnyMachine, RunMachine
+
+
+@frozen
+class Mutant:
+    """A switch, and the promises any of which gives it away, by what happens first."""
+
+    switch: Callable[[], AbstractContextManager[None]]
+    broken: set[str]
+    machine: Callable[[], RunMachine] = AnyMachine  #: in which it shows soon
+
+
+@contextmanager
+def edges_otherwise(applies: Callable[[On, TaskState], bool], reason: SkipReason | None) -> Iterator[None]:
+    """For a while, some ends of tasks mean something else to who waits for them."""
+    why_barred = frontier.why_barred
+
+    def otherwise(on: On, task: TaskState) -> SkipReason | None:
+        return reason if applies(on, task) else why_barred(on, task)
+
+    with replaced(frontier, "why_barred", otherwise):
+        yield
+
+
+@contextmanager
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """For a while, something else goes by this name."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def replaced_applier(kind: type[Event], applier: Callable[[RunState, Any], None]) -> Iterator[None]:
+    """For a while, events of a kind are applied otherwise."""
+    with replaced(RunState, "_appliers", {**RunState._appliers, kind: applier}):
+        yield
+
+
+@contextmanager
+def also(kind: type[Event], effect: Callable[[RunState, Any], None]) -> Iterator[None]:
+    """For a while, events of a kind do something more."""
+    applier = RunState._appliers[kind]
+
+    def apply(state: RunState, event: Event) -> None:
+        applier(state, event)
+        effect(state, event)
+
+    with replaced_applier(kind, apply):
+        yield

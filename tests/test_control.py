@@ -1,0 +1,332 @@
+"""Whoever runs a run, it can be canceled, paused and sent signals: a run of this runtime, of another process, of nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import apsw
+import pytest
+from crash_checks import check_ended, check_journal, ledger, recorded
+from crash_lives import Life, Process, children_in, live, start, wait_until
+from crash_workflows import AGENTS, RUN_ID, SPECS, hook
+
+from actorflow import BadInputError, RunNotFoundError, Runtime, load_dict
+from actorflow.core.events import CancelRequested, SignalReceived
+from actorflow.errors import RunEndedError
+from actorflow.journal import open_journal
+
+pytestmark = pytest.mark.anyio
+
+GRACE_S = 5.0
+"""What a command gets from TERM to KILL."""
+
+SLACK_S = 3.0
+"""What a machine with much else to do may take beyond that."""
+
+OTHER = {"asyncio": "trio", "trio": "asyncio"}
+
+POST_WORKFLOW = (f"{RUN_ID}/1/post_workflow[0]", 0, 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a run lives, here or in another process; what it leaves running at the end of the test is killed."""
+    monkeypatch.setenv("LEDGER", str(tmp_path / "ledger"))
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    yield tmp_path
+    for pid in children_in(tmp_path):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def runtime(folder: Path) -> Runtime:
+    return Runtime(store=f"sqlite:///{folder}/state.db", agents=AGENTS)
+
+
+async def elsewhere(folder: Path, backend: str, workflow: str = "patient", commands: int = 1) -> Process:
+    """Another process, upon the other back end, with a run whose commands are at work."""
+    process = start(live, Life(folder, workflow, OTHER[backend]))
+    await anyio.to_thread.run_sync(wait_until, lambda: len(list(folder.glob("up-*"))) == commands)
+    return process
+
+
+async def killed(process: Process) -> None:
+    process.kill()
+    assert await anyio.to_thread.run_sync(process.report) is None
+
+
+async def ended_there(process: Process) -> str:
+    """How the other process saw its run end."""
+    report = await anyio.to_thread.run_sync(process.report)
+    status: str = report.facts["status"]
+    return status
+
+
+def inbox(folder: Path) -> list[tuple[Any, ...]]:
+    """What is asked of the runs of a store and not answered yet."""
+    connection = apsw.Connection(f"{folder}/state.db", flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return connection.execute("SELECT run_id, kind FROM inbox ORDER BY id").fetchall()
+    finally:
+        connection.close()
+
+
+def post(folder: Path, kind: Any, body: dict[str, Any]) -> None:
+    """Ask as a process does that does not wait for the answer."""
+    journal = open_journal(f"sqlite:///{folder}/state.db")
+    journal.post(RUN_ID, kind, body)
+    journal.close()
+
+
+def signals(folder: Path) -> list[tuple[str, Any, str]]:
+    """The signals that the run has received."""
+    events = recorded(folder).of(SignalReceived)
+    return [(event.name, event.payload, event.signal_id) for event in events]
+
+
+# cancel
+
+
+@pytest.mark.parametrize(("now", "within_s"), [(False, GRACE_S + SLACK_S), (True, 1.0 + SLACK_S)])
+async def test_cancel_from_another_process_ends_fifty_commands_with_their_trees(
+    now, within_s, folder, anyio_backend_name
+):
+    process = await elsewhere(folder, anyio_backend_name, "fifty", commands=50)
+    assert len(children_in(folder)) > 150
+    async with runtime(folder) as rt:
+        began = anyio.current_time()
+        result = await rt.cancel(RUN_ID, now=now)
+        assert anyio.current_time() - began < within_s
+    assert children_in(folder) == []
+    assert (result.status, {task.status for task in result.tasks.values()}) == ("canceled", {"canceled"})
+    assert await ended_there(process) == "canceled"
+    assert check_ended(folder).of(CancelRequested)[0].cause == "canceled by an operator"
+    assert ledger(folder).starts[POST_WORKFLOW] == 1
+    assert inbox(folder) == []
+
+
+async def test_cancel_of_a_paused_run_runs_what_comes_after_it(folder):
+    async with runtime(folder) as rt:
+        handle = await rt.start(SPECS["patient"], run_id=RUN_ID)
+        await handle.pause(grace_s=0.0)
+    assert ledger(folder).starts[POST_WORKFLOW] == 0
+    async with runtime(folder) as rt:
+        result = await rt.cancel(RUN_ID, cause="not wanted any more")
+        again = await rt.cancel(RUN_ID)
+    assert (result.status, again.status) == ("canceled", "canceled")
+    run = check_ended(folder)
+    assert [event.cause for event in run.of(CancelRequested)] == ["not wanted any more"]
+    assert ledger(folder).starts[POST_WORKFLOW] == 1
+
+
+async def test_cancel_of_a_crashed_run_ends_what_its_process_left_and_runs_what_comes_after_it(
+    folder, anyio_backend_name
+):
+    await killed(await elsewhere(folder, anyio_backend_name))
+    assert children_in(folder)
+    async with Runtime(store=f"sqlite:///{folder}/state.db") as rt:  # it needs none of the run's agents
+        result = await rt.cancel(RUN_ID)
+    assert (result.status, result.tasks["after"].reason) == ("canceled", "canceled")
+    assert children_in(folder) == []
+    check_ended(folder)
+    assert ledger(folder).starts[POST_WORKFLOW] == 1
+
+
+async def test_cancel_that_comes_as_a_pause_is_under_way_ends_the_run(folder):
+    async with runtime(folder) as rt:
+        handle = await rt.start(SPECS["patient"], run_id=RUN_ID)
+        await anyio.to_thread.run_sync(wait_until, (folder / "up-waiting").exists)
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(lambda: handle.pause(grace_s=0.0))
+            await anyio.lowlevel.checkpoint()
+            result = await rt.cancel(RUN_ID)
+    assert result.status == "canceled"
+    assert children_in(folder) == []
+    check_ended(folder)
+
+
+async def test_cancel_of_a_run_whose_outcome_is_decided_changes_nothing(folder, anyio_backend_name):
+    spec = load_dict(
+        {
+            "name": "decided",
+            "tasks": {"t": {"agent": "echo"}},
+            "hooks": {
+                "post_workflow": [
+                    hook(f'touch {folder}/up-last; while ! [ -e "$FOLDER/go" ]; do sleep 0.02; done')
+                ]
+            },
+        },
+        trust="own",
+    )
+    async with (
+        Runtime(store=f"sqlite:///{folder}/state.db", agents={"echo": "echo"}) as owner,
+        runtime(folder) as rt,
+    ):
+        handle = await owner.start(spec, run_id=RUN_ID)
+        await anyio.to_thread.run_sync(wait_until, (folder / "up-last").exists)
+        async with anyio.create_task_group() as callers:
+
+            async def cancel() -> None:
+                assert (await rt.cancel(RUN_ID)).status == "success"
+
+            callers.start_soon(cancel)
+            await anyio.to_thread.run_sync(wait_until, lambda: inbox(folder))
+            (folder / "go").touch()
+        assert (await handle.settled()).status == "success"
+    assert inbox(folder) == []
+
+
+@pytest.mark.parametrize("word", ["resume", "recover"])
+async def test_a_cancel_that_the_owner_did_not_live_to_see_is_for_who_resumes_the_run(
+    word, folder, anyio_backend_name
+):
+    process = await elsewhere(folder, anyio_backend_name)
+    process.stop()
+    post(folder, "cancel", {"cause": "too late", "now": True})
+    await killed(process)
+    async with runtime(folder) as rt:
+        if word == "resume":
+            result = await rt.resume(RUN_ID)
+        else:
+            [handle] = (await rt.recover()).handles
+            result = await handle.settled()
+    assert result.status == "canceled"
+    assert [event.cause for event in check_ended(folder).of(CancelRequested)] == ["too late"]
+    assert inbox(folder) == []
+    assert children_in(folder) == []
+
+
+async def test_what_was_asked_of_a_run_that_had_ended_is_not_asked_of_its_next_generation(folder):
+    spec = load_dict(
+        {
+            "name": "again",
+            "tasks": {"one": {"agent": "mended"}, "two": {"agent": "held", "depends_on": ["one"]}},
+        }
+    )
+    async with runtime(folder) as rt:
+        assert (await rt.run(spec, run_id=RUN_ID)).status == "failed"
+        post(folder, "cancel", {"cause": "too late", "now": False})
+        post(folder, "pause", {"cause": "too late", "grace_s": None})
+        post(folder, "signal", {"name": "late", "payload": None, "signal_id": "s"})
+    async with runtime(folder) as rt:
+        handle = await rt.start_resumed(RUN_ID)
+        await anyio.to_thread.run_sync(wait_until, lambda: not inbox(folder))
+        (folder / "go").touch()
+        result = await handle.settled()
+    assert (result.status, result.generation) == ("success", 2)
+    assert signals(folder) == [("late", None, "s")]
+
+
+# pause
+
+
+async def test_a_run_that_is_paused_from_another_process_is_resumed_in_this_one(folder, anyio_backend_name):
+    process = await elsewhere(folder, anyio_backend_name)
+    async with runtime(folder) as rt:
+        paused = await rt.pause(RUN_ID, grace_s=0.0)
+        assert (paused.status, paused.tasks["early"].status) == ("paused", "success")
+        assert await ended_there(process) == "paused"
+        assert children_in(folder) == []
+        assert (await rt.pause(RUN_ID)).status == "paused"
+        assert inbox(folder) == []
+        (folder / "go").touch()
+        result = await rt.resume(RUN_ID)
+    assert (result.status, result.generation, result.tasks["held"].losses) == ("success", 1, 0)
+    check_ended(folder)
+
+
+async def test_a_crashed_run_that_is_paused_has_nothing_left_at_work(folder, anyio_backend_name):
+    await killed(await elsewhere(folder, anyio_backend_name))
+    async with runtime(folder) as rt:
+        assert (await rt.pause(RUN_ID)).status == "paused"
+        [row] = await rt.list()
+        assert (row.summary.status, row.owner_pid) == ("paused", None)
+    assert children_in(folder) == []
+    check_journal(recorded(folder))
+
+
+# signals
+
+
+async def test_a_signal_to_a_run_of_this_runtime_is_in_the_journal_when_it_is_sent(folder):
+    async with runtime(folder) as rt:
+        await rt.start(SPECS["patient"], run_id=RUN_ID)
+        await rt.signal(RUN_ID, "price", {"eur": 3}, signal_id="one")
+        await rt.signal(RUN_ID, "price", {"eur": 4}, signal_id="one")
+        await rt.signal(RUN_ID, "price")
+        *known, (name, payload, drawn) = signals(folder)
+        assert known == [("price", {"eur": 3}, "one")]
+        assert (name, payload, len(drawn)) == ("price", None, 16)
+        await rt.cancel(RUN_ID, now=True)
+
+
+async def test_a_signal_to_a_run_of_another_process_is_received_once(folder, anyio_backend_name):
+    process = await elsewhere(folder, anyio_backend_name)
+    async with runtime(folder) as rt:
+        for signal_id in ("one", "one", "two"):
+            await rt.signal(RUN_ID, "price", [signal_id], signal_id=signal_id)
+        await anyio.to_thread.run_sync(wait_until, lambda: not inbox(folder))
+        assert signals(folder) == [("price", ["one"], "one"), ("price", ["two"], "two")]
+        await rt.cancel(RUN_ID, now=True)
+    assert await ended_there(process) == "canceled"
+
+
+@pytest.mark.parametrize("is_crashed", [False, True])
+async def test_a_signal_to_a_run_of_nobodys_is_there_when_it_goes_on(is_crashed, folder, anyio_backend_name):
+    process = await elsewhere(folder, anyio_backend_name)
+    if is_crashed:
+        await killed(process)
+    async with runtime(folder) as rt:
+        if not is_crashed:
+            await rt.pause(RUN_ID, grace_s=0.0)
+        [before] = await rt.list()
+        for _ in range(2):
+            await rt.signal(RUN_ID, "price", 3, signal_id="one")
+        [after] = await rt.list()
+        assert (after.summary, after.owner_pid) == (before.summary, None)
+        assert signals(folder) == [("price", 3, "one")]
+        (folder / "go").touch()
+        assert (await rt.resume(RUN_ID)).status == "success"
+    check_ended(folder)
+
+
+async def test_a_signal_that_comes_as_the_run_comes_to_rest_is_not_lost(folder):
+    async with runtime(folder) as rt:
+        handle = await rt.start(SPECS["patient"], run_id=RUN_ID)
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(lambda: handle.pause(grace_s=0.0))
+            for number in range(20):
+                callers.start_soon(lambda n: rt.signal(RUN_ID, "price", n, signal_id=str(n)), number)
+                await anyio.lowlevel.checkpoint()
+        assert sorted(payload for _, payload, _ in signals(folder)) == list(range(20))
+        assert (await rt.get(RUN_ID)).status == "paused"
+
+
+async def test_a_beginning_that_several_runs_have_is_refused_also_where_only_one_of_them_is_here(folder):
+    (folder / "go").touch()
+    async with runtime(folder) as rt:
+        await rt.run(SPECS["patient"], run_id="run-1")
+        (folder / "go").unlink()
+        handle = await rt.start(SPECS["patient"], run_id="run-2")
+        for ask in (rt.cancel("run-"), rt.pause("run-"), rt.signal("run-", "price")):
+            with pytest.raises(RunNotFoundError, match="the beginning of several runs"):
+                await ask
+        assert (await rt.cancel("run-2", now=True)).run_id == handle.run_id
+
+
+async def test_what_cannot_be_received_is_refused(folder):
+    async with runtime(folder) as rt:
+        with pytest.raises(RunNotFoundError):
+            await rt.signal("nobody", "price")
+        (folder / "go").touch()
+        await rt.run(SPECS["patient"], run_id=RUN_ID)
+        with pytest.raises(RunEndedError, match="has ended: success"):
+            await rt.signal(RUN_ID, "price")
+        with pytest.raises(BadInputError, match="the payload of signal 'price' is no JSON"):
+            await rt.signal(RUN_ID, "price", object())
