@@ -11,7 +11,7 @@ from functools import partial
 
 from attrs import evolve
 
-from actorflow.core import recovery
+from actorflow.core import recovery, run_events
 from actorflow.core import state as core_state
 from actorflow.core.commands import Decide, StartAttempt
 from actorflow.core.events import (
@@ -93,7 +93,7 @@ def restart_of_a_success() -> Iterator[None]:
             reopen(each)
         return list(range(len(tasks)))
 
-    with replaced(core_state, "reopen_tasks", reopen_all):
+    with replaced(run_events, "reopen_tasks", reopen_all):
         yield
 
 
@@ -111,7 +111,7 @@ def lost_counted_as_attempt() -> Iterator[None]:
 @contextmanager
 def skip_not_passed_on() -> Iterator[None]:
     """What waits for a skipped task starts, whatever the task was skipped for."""
-    skip = RunState._appliers[TaskSkipped]
+    skip = core_state.APPLIERS[TaskSkipped]
 
     def skip_alone(state: RunState, event: TaskSkipped) -> None:
         skip(state, evolve(event, reason="when"))
@@ -123,7 +123,7 @@ def skip_not_passed_on() -> Iterator[None]:
 @contextmanager
 def fallback_without_attempts() -> Iterator[None]:
     """A fallback agent gets what its predecessor left of its attempts."""
-    choose = RunState._appliers[FallbackChosen]
+    choose = core_state.APPLIERS[FallbackChosen]
 
     def choose_alone(state: RunState, event: FallbackChosen) -> None:
         attempts = state.task(event.task).agent_attempts
@@ -173,12 +173,12 @@ def post_workflow_missing() -> Iterator[None]:
 @contextmanager
 def abort_starves_handlers() -> Iterator[None]:
     """An abort ends what was there to clean up after it, too."""
-    close = RunState._close
+    close = RunState.close
 
     def close_to_all(state: RunState, reason: SkipReason, *, spares_handlers: bool) -> None:
         close(state, reason, spares_handlers=False)
 
-    with replaced(RunState, "_close", close_to_all):
+    with replaced(RunState, "close", close_to_all):
         yield
 
 
@@ -235,7 +235,7 @@ def target_starts_by_itself() -> Iterator[None]:
 @contextmanager
 def pause_counted_as_loss() -> Iterator[None]:
     """What a pause cuts off counts toward max_losses."""
-    lose = RunState._appliers[AttemptLost]
+    lose = core_state.APPLIERS[AttemptLost]
 
     def lose_always(state: RunState, event: AttemptLost) -> None:
         was_pausing, state.is_pausing = state.is_pausing, False
@@ -292,7 +292,7 @@ def idempotent_or_not() -> Iterator[None]:
     def forgive(state: RunState, event: AttemptLost) -> None:
         index = state.plan.index[event.task]
         if not state.plan.tasks[index].idempotent and state.to_fail.pop(index, None):
-            state._wait_until(index, event.at)
+            state.wait_until(index, event.at)
 
     with also(AttemptLost, forgive):
         yield

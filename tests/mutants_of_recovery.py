@@ -8,8 +8,7 @@ from functools import partial
 
 from attrs import evolve
 
-from actorflow.core import breaker, due, recovery
-from actorflow.core import state as core_state
+from actorflow.core import breaker, due, recovery, run_events
 from actorflow.core.breaker import Allowed, Breaker, BreakerAsk, BreakerReport, Counted, Refused
 from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.commands import Command, Record, TellBreaker
@@ -166,7 +165,7 @@ def deadline_of_each_attempt() -> Iterator[None]:
     def begin_again(state: RunState, event: AttemptStarted) -> None:
         index = state.plan.index[event.task]
         state.tasks[index].deadline_at = None
-        state._begin_deadline(index, event.at)
+        task_events._begin_deadline(state, index, event.at)
 
     with also(AttemptStarted, begin_again):
         yield
@@ -175,7 +174,7 @@ def deadline_of_each_attempt() -> Iterator[None]:
 @contextmanager
 def deadline_runs_without_owner() -> Iterator[None]:
     """Deadlines count the time in which nobody owned the run."""
-    with replaced(RunState, "_prolong", lambda state, gap_s: None):
+    with replaced(run_events, "_prolong", lambda state, gap_s: None):
         yield
 
 
@@ -235,12 +234,12 @@ def letter_after_each_crash() -> Iterator[None]:
 @contextmanager
 def retry_opens_all() -> Iterator[None]:
     """Who tries one dead letter again tries all that failed."""
-    reopen_tasks = core_state.reopen_tasks
+    reopen_tasks = run_events.reopen_tasks
 
     def reopen_more(plan: Plan, tasks: Sequence[TaskState], only: Sequence[str] = ()) -> list[int]:
         return reopen_tasks(plan, tasks)
 
-    with replaced(core_state, "reopen_tasks", reopen_more):
+    with replaced(run_events, "reopen_tasks", reopen_more):
         yield
 
 

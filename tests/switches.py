@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from actorflow.core import frontier
+from actorflow.core import state as core_state
 from actorflow.core.events import Event, SkipReason
 from actorflow.core.plan import On
 from actorflow.core.state import RunState
@@ -51,14 +52,14 @@ def replaced(owner: object, name: str, value: object) -> Iterator[None]:
 @contextmanager
 def replaced_applier(kind: type[Event], applier: Callable[[RunState, Any], None]) -> Iterator[None]:
     """For a while, events of a kind are applied otherwise."""
-    with replaced(RunState, "_appliers", {**RunState._appliers, kind: applier}):
+    with replaced(core_state, "APPLIERS", {**core_state.APPLIERS, kind: applier}):
         yield
 
 
 @contextmanager
 def also(kind: type[Event], effect: Callable[[RunState, Any], None]) -> Iterator[None]:
     """For a while, events of a kind do something more."""
-    applier = RunState._appliers[kind]
+    applier = core_state.APPLIERS[kind]
 
     def apply(state: RunState, event: Event) -> None:
         applier(state, event)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actorflow.core import state as core_state
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -146,7 +147,7 @@ def folded(spec: WorkflowSpec, journal: list[Event]) -> RunState:
 def test_every_event_is_in_the_table_of_the_run() -> None:
     assert {kind for _, kind in RUN_TRANSITIONS} == set(get_args(Event))
     assert {kind for _, kind in TASK_TRANSITIONS} < set(get_args(Event))
-    assert set(RunState._appliers) == set(get_args(Event))
+    assert set(core_state.APPLIERS) == set(get_args(Event))
 
 
 def test_every_status_can_be_left_or_is_an_end() -> None:

@@ -36,9 +36,15 @@ class Breaker:
     )
     probe: str | None = None  #: who has been let through to try: see `BreakerAsk.holder`
     changed_by: str = ""  #: the attempt whose outcome opened or closed it last
+    closed_at: float | None = (
+        None  #: when a probe closed it; what failed before that is forgotten, also if told late
+    )
 
 
 CLOSED = Breaker()
+
+_TOLERANCE_S = 0.001
+"""Times go from one clock to another and back: who comes so much too early has waited."""
 
 
 @frozen
@@ -120,7 +126,7 @@ def ask(
     cooldown = question.spec.cooldown
     if breaker.probe == question.holder:
         return breaker, Allowed(is_probe=True)
-    if now < breaker.until:
+    if now < breaker.until - _TOLERANCE_S:
         # never longer than a cooldown from now, also where the clock that opened it was ahead of ours
         until = min(breaker.until, now + cooldown)
         return evolve(breaker, until=until), Refused(until)
@@ -140,7 +146,7 @@ def report(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
         return breaker, Counted(None)  # it began before the breaker opened, and changes nothing
     match told.outcome:
         case "success":
-            return Breaker(changed_by=told.id), Counted("closed")
+            return Breaker(changed_by=told.id, closed_at=told.at), Counted("closed")
         case "failure":
             return _opened(breaker, told)
         case "released":
@@ -148,6 +154,8 @@ def report(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
 
 
 def _count(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
+    if breaker.closed_at is not None and told.at <= breaker.closed_at:
+        return breaker, Counted(None)
     recent = [each for each in breaker.failures if abs(told.at - each[0]) < told.spec.window]
     if all(each[1] != told.id for each in recent):
         recent.append((told.at, told.id))

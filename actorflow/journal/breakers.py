@@ -38,8 +38,8 @@ def find_breaker(cursor: Cursor, key: str) -> Breaker:
             f"the circuit breaker {key!r} is damaged, and nobody can say whether it is open; restore the store from a "
             "copy, or close it by removing its row from the table 'breakers'"
         )
-    failures, until, probe, changed_by = orjson.loads(body)
-    return Breaker(tuple((at, attempt) for at, attempt in failures), until, probe, changed_by)
+    failures, *rest = orjson.loads(body)
+    return Breaker(tuple((at, attempt) for at, attempt in failures), *rest)
 
 
 def ask_breaker(
@@ -76,7 +76,7 @@ def tell_breaker(cursor: Cursor, told: BreakerReport) -> tuple[Counted, bool]:
 def _replace(cursor: Cursor, key: str, before: Breaker, after: Breaker) -> bool:
     if after == before:
         return False
-    body = orjson.dumps((after.failures, after.until, after.probe, after.changed_by))
+    body = orjson.dumps((after.failures, after.until, after.probe, after.changed_by, after.closed_at))
     cursor.execute(_REPLACE, (key, body.decode(), _seal(key, body)))
     return True
 
