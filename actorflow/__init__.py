@@ -9,6 +9,7 @@ async with Runtime(store="sqlite:///runs.db", agents={"charge": charge}) as rt:
 """
 
 from actorflow.agents.call import AgentCall
+from actorflow.core.lifecycle import lifecycle_name
 from actorflow.core.strategy import Abort, ErrorRecovery, Fallback, RecoveryStrategy, Retry, Skip
 from actorflow.errors import (
     ActorflowError,
@@ -68,6 +69,7 @@ __all__ = [
     "WorkflowSpec",
     "WorkflowState",
     "WorkflowStatus",
+    "lifecycle_name",
     "load",
     "load_dict",
     "loads",

@@ -30,6 +30,7 @@ from actorflow.journal import (
     Release,
     RunSummary,
     SaveCheckpoint,
+    TellBreaker,
 )
 from actorflow.spec.model import BreakerSpec
 
@@ -102,8 +103,8 @@ def ask(run_id: str, task: str = "t", key: str = "bank", at: float = 1000.0) -> 
 
 def told(
     run_id: str, attempt: int, at: float, outcome: Any = "failure", task: str = "t", key: str = "bank"
-) -> BreakerReport:
-    return BreakerReport(key, BREAKER, run_id, task, attempt, at, outcome)
+) -> TellBreaker:
+    return TellBreaker(BreakerReport(key, BREAKER, run_id, task, attempt, at, outcome), at)
 
 
 def ok(journal: Journal, *writes: Any) -> None:

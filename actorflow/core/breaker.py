@@ -26,11 +26,9 @@ Outcome: TypeAlias = Literal["success", "failure", "released"]
 
 @frozen
 class Breaker:
-    """What is kept under a key; times are epoch seconds of the runs' clocks."""
+    """What is kept under a key; times are epoch seconds of one clock, windows and cooldowns seconds."""
 
-    failures: tuple[
-        tuple[float, str], ...
-    ] = ()  #: when, and of which attempt; those within a window, oldest first
+    failures: tuple[tuple[float, str], ...] = ()  #: when, and of which attempt; those within `window`
     until: float | None = (
         None  #: None: closed; else no attempt before then, and one probe at a time from then on
     )
@@ -39,6 +37,10 @@ class Breaker:
     closed_at: float | None = (
         None  #: when a probe closed it; what failed before that is forgotten, also if told late
     )
+    window: float = (
+        0.0  #: the widest that anybody has counted in: tasks may share a key, and ask for different ones
+    )
+    cooldown: float = 0.0  #: that of the task which opened it
 
 
 CLOSED = Breaker()
@@ -97,6 +99,7 @@ class Refused:
     """Not before `until`; and then, should somebody else have the probe, not before another time."""
 
     until: float
+    is_probing: bool = False  #: somebody else has the probe: it may be over any time, and `until` is a guess
 
 
 @frozen
@@ -123,25 +126,31 @@ def ask(
     """
     if breaker.until is None:
         return breaker, Allowed(is_probe=False)
-    cooldown = question.spec.cooldown
     if breaker.probe == question.holder:
         return breaker, Allowed(is_probe=True)
     if now < breaker.until - _TOLERANCE_S:
         # never longer than a cooldown from now, also where the clock that opened it was ahead of ours
-        until = min(breaker.until, now + cooldown)
+        until = min(breaker.until, now + breaker.cooldown)
         return evolve(breaker, until=until), Refused(until)
     if breaker.probe is not None and is_probe_held:
-        return breaker, Refused(now + cooldown)
+        return breaker, Refused(now + breaker.cooldown, is_probing=True)
     return evolve(breaker, probe=question.holder), Allowed(is_probe=True)
 
 
-def report(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
-    """Count an outcome; say whether it opened or closed the breaker, and what the breaker is afterwards."""
+def report(breaker: Breaker, told: BreakerReport, now: float) -> tuple[Breaker, Counted]:
+    """Count an outcome; say whether it opened or closed the breaker, and what the breaker is afterwards.
+
+    A failure that is told later than a window after it happened, as after a crash, counts nothing.
+    """
     if breaker.changed_by == told.id and told.outcome != "released":  # told before
         change: Literal["opened", "closed"] = "closed" if breaker.until is None else "opened"
         return breaker, Counted(change, breaker.until)
     if breaker.until is None:
-        return _count(breaker, told) if told.outcome == "failure" else (breaker, Counted(None))
+        is_late = now - told.at >= told.spec.window
+        is_known = breaker.closed_at is not None and told.at <= breaker.closed_at
+        if told.outcome != "failure" or is_late or is_known:
+            return breaker, Counted(None)
+        return _count(breaker, told)
     if breaker.probe != told.holder:
         return breaker, Counted(None)  # it began before the breaker opened, and changes nothing
     match told.outcome:
@@ -154,17 +163,17 @@ def report(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
 
 
 def _count(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
-    if breaker.closed_at is not None and told.at <= breaker.closed_at:
-        return breaker, Counted(None)
-    recent = [each for each in breaker.failures if abs(told.at - each[0]) < told.spec.window]
-    if all(each[1] != told.id for each in recent):
-        recent.append((told.at, told.id))
-    counted = evolve(breaker, failures=tuple(recent))
-    if len(recent) >= told.spec.threshold:
-        return _opened(counted, told)
-    return counted, Counted(None)
+    """By distance, not by order: a clock that was set back does not make what came before it count for longer."""
+    window = max(breaker.window, told.spec.window)
+    kept = [each for each in breaker.failures if abs(told.at - each[0]) < window]
+    if all(each[1] != told.id for each in kept):
+        kept.append((told.at, told.id))
+    counted = evolve(breaker, failures=tuple(kept), window=window)
+    recent = sum(abs(told.at - at) < told.spec.window for at, _ in kept)
+    return _opened(counted, told) if recent >= told.spec.threshold else (counted, Counted(None))
 
 
 def _opened(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:
-    until = told.at + told.spec.cooldown
-    return Breaker(breaker.failures, until, None, told.id), Counted("opened", until)
+    until, cooldown = told.at + told.spec.cooldown, told.spec.cooldown
+    opened = evolve(breaker, until=until, probe=None, changed_by=told.id, closed_at=None, cooldown=cooldown)
+    return opened, Counted("opened", until)

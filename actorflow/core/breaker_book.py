@@ -23,6 +23,7 @@ class BreakerBook:
         self.probes: dict[int, None] = {}  #: have the probe of their breaker, until they give it back
         self.refused: dict[int, str] = {}  #: waiting, for the breaker of this key
         self.to_fall_back: dict[int, None] = {}  #: refused, and the next agent's turn
+        self.hopeless: dict[int, None] = {}  #: refused until after their deadline
         self.untold: dict[int, BreakerReport] = {}  #: outcomes that are not counted yet
 
     def question(self, run_id: str, index: int) -> BreakerAsk | None:
@@ -89,10 +90,19 @@ class BreakerBook:
         """The task makes no attempt any more: others may have the probe that it was allowed, or that was cut off."""
         self.refused.pop(index, None)
         self.to_fall_back.pop(index, None)
+        self.hopeless.pop(index, None)
         self.allowed.pop(index, None)
         if index in self.probes:
             self.note_end(run_id, index, "released", at)
 
     def waiting_for(self, key: str) -> list[int]:
-        """The tasks that wait for a breaker."""
+        """The tasks that wait for a breaker; one of them asks for all."""
         return [index for index, waited in self.refused.items() if waited == key]
+
+    def set_free(self, key: str) -> list[int]:
+        """The breaker is closed: who waited for it asks for itself again."""
+        waiting = self.waiting_for(key)
+        for index in waiting:
+            del self.refused[index]
+            self.hopeless.pop(index, None)
+        return waiting

@@ -42,7 +42,7 @@ RUN_FIELDS: Final = (
 """Fields of a RunState that are JSON as they stand; the others are told one by one below."""
 
 FRONTIER_LISTS: Final = ("_unmet", "_was_reached", "_gates")
-FRONTIER_HEAPS: Final = ("_ready", "_timers")
+FRONTIER_HEAPS: Final = ("_ready", "_timers", "_deadlines")
 FRONTIER_PAIRS: Final = ("to_skip", "stages_to_complete", "_sources_left")
 
 _USUAL: Final = ("status", "attempt", "agent_attempts", "agent", "output", "started_at", "ended_at")
@@ -187,6 +187,7 @@ def _flat_breakers(book: BreakerBook) -> Mapping[str, Any]:
         "probes": list(book.probes),
         "refused": list(book.refused.items()),
         "to_fall_back": list(book.to_fall_back),
+        "hopeless": list(book.hopeless),
         "untold": [
             (index, told.key, told.run_id, told.task, told.attempt, told.at, told.outcome)
             for index, told in book.untold.items()
@@ -199,6 +200,7 @@ def _thaw_breakers(book: BreakerBook, plan: Plan, body: Mapping[str, Any]) -> No
     book.probes = dict.fromkeys(body["probes"])
     book.refused = dict(body["refused"])
     book.to_fall_back = dict.fromkeys(body["to_fall_back"])
+    book.hopeless = dict.fromkeys(body["hopeless"])
     for row in body["untold"]:
         index: int = row[0]
         spec = plan.tasks[index].on_error.breaker

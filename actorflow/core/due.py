@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from actorflow.core.events import (
     RunOutcome,
     StageCompleted,
     TaskCanceled,
+    TaskDeadlinePassed,
     TaskFailed,
     TaskSkipped,
 )
@@ -92,11 +94,12 @@ def _decision(state: RunState, index: int, failure: Failure, now: float) -> Comm
 
 
 def _task_commands(state: RunState, now: float) -> list[Command]:
-    frontier = state.frontier
     facts = _facts(state, now)
     if facts:
         return [Record(fact) for fact in facts]
-    due: list[Command] = [TellBreaker(report.task, report) for report in state.breakers.untold.values()]
+    due: list[Command] = []
+    if state.plan.has_breakers:
+        due.extend(TellBreaker(report.task, report) for report in state.breakers.untold.values())
     if state.closing is not None:
         due.extend(
             CancelAttempt(state.tasks[i].id, state.tasks[i].attempt)
@@ -105,7 +108,7 @@ def _task_commands(state: RunState, now: float) -> list[Command]:
         )
     if not state.is_pausing and (state.closing is None or state.spares_handlers):
         due.extend(_starts(state, now))
-    if due or frontier.open_count:
+    if due or state.frontier.open_count:
         return due
     return [Record(run_ending(state, _outcome(state), now))]
 
@@ -122,18 +125,28 @@ def _facts(state: RunState, now: float) -> list[Event]:
     tasks, frontier = state.tasks, state.frontier
     for index, failure in state.to_fail.items():
         facts.append(TaskFailed(now, tasks[index].id, effect_on_run(state, index), failure))
-    facts.extend(dead_letter(state, index, now) for index in state.to_bury)
-    for index in state.breakers.to_fall_back:
-        if index not in frontier.to_skip:
-            agents = state.plan.agents_of[index]
-            facts.append(FallbackChosen(now, tasks[index].id, agents[tasks[index].agent_index + 1]))
+    if state.to_bury:
+        facts.extend(dead_letter(state, index, now) for index in state.to_bury)
+    if state.plan.has_breakers:
+        facts.extend(_fallbacks(state, now))
     for index, reason in frontier.to_skip.items():
         task = tasks[index]
         was_tried = task.status == "waiting" and task.agent is not None
         facts.append(TaskCanceled(now, task.id) if was_tried else TaskSkipped(now, task.id, reason))
+    if state.plan.has_deadlines and not state.is_pausing:
+        late = dict.fromkeys([*frontier.overdue(now), *state.breakers.hopeless])
+        facts.extend(TaskDeadlinePassed(now, tasks[i].id) for i in late if i not in frontier.to_skip)
     for number, status in frontier.stages_to_complete.items():
         facts.append(StageCompleted(now, state.plan.stages[number].name, status))
     return facts
+
+
+def _fallbacks(state: RunState, now: float) -> Iterator[FallbackChosen]:
+    """The next agents' turns, where the breaker of the one at hand is open."""
+    for index in state.breakers.to_fall_back:
+        if index not in state.frontier.to_skip:
+            place = state.tasks[index].agent_index + 1
+            yield FallbackChosen(now, state.tasks[index].id, state.plan.agents_of[index][place])
 
 
 def _starts(state: RunState, now: float) -> list[Command]:
@@ -142,12 +155,27 @@ def _starts(state: RunState, now: float) -> list[Command]:
     if free <= 0:
         return []
     starts: list[Command] = []
-    for index in state.frontier.startable(now, free):
+    startable = state.frontier.startable(now, free)
+    for index in _with_breakers(state, startable, free) if state.plan.has_breakers else startable:
         start = start_task(state, index, now)
         starts.append(start)
         if isinstance(start, Record) and isinstance(start.event, TaskFailed):
             break  # it may close the run: what comes after it is asked for again
     return starts
+
+
+def _with_breakers(state: RunState, startable: list[int], free: int) -> list[int]:
+    """Who is allowed comes first, so that no leave grows old; of those that wait for a breaker, one asks for all."""
+    refused, allowed = state.breakers.refused, state.breakers.allowed
+    asked: set[str] = set()
+    chosen = list(allowed)
+    for index in startable:
+        if index in allowed or refused.get(index) in asked:
+            continue
+        if index in refused:
+            asked.add(refused[index])
+        chosen.append(index)
+    return chosen[:free]
 
 
 def _hook_commands(state: RunState) -> list[Command]:

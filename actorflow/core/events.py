@@ -175,6 +175,7 @@ class BreakerRefused:
     task: str
     key: str
     until: float  #: when it is worth asking again
+    is_probing: bool = False  #: it is half-open, and somebody else shows whether it may close
 
 
 @frozen

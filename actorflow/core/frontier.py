@@ -55,6 +55,9 @@ class Frontier:
         self.to_skip: dict[int, SkipReason] = {}
         self.stages_to_complete: dict[int, StageStatus] = {}
         self._timers: list[tuple[float, int]] = []  #: heap of due times to come
+        self._deadlines: list[
+            tuple[float, int]
+        ] = []  #: heap of the deadlines of tasks that wait, or have waited
         is_open = [task.status not in ENDED for task in tasks]
         self.open_count = sum(is_open)
         self._unmet = [sum(is_open[i] for i in join.upstream) for join in plan.joins]
@@ -113,6 +116,29 @@ class Frontier:
         """Hold a waiting task until a time."""
         self._tasks[index].due_at = due_at
         heappush(self._timers, (due_at, index))
+        self.note_deadline(index)
+
+    def note_deadline(self, index: int) -> None:
+        """A waiting task has a deadline, or another one than it had."""
+        deadline_at = self._tasks[index].deadline_at
+        if deadline_at is not None:
+            heappush(self._deadlines, (deadline_at, index))
+
+    def next_deadline_at(self) -> float | None:
+        """When the first waiting task has no time left, whether there is a slot for it or not."""
+        deadlines = self._deadlines
+        while deadlines and not self._is_waiting(*deadlines[0]):
+            heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
+
+    def overdue(self, now: float) -> list[int]:
+        """The waiting tasks that have no time left, the first to run out first."""
+        found = sorted({entry for entry in self._deadlines if entry[0] <= now and self._is_waiting(*entry)})
+        return [index for _, index in found]
+
+    def _is_waiting(self, deadline_at: float, index: int) -> bool:
+        task = self._tasks[index]
+        return task.status == "waiting" and task.deadline_at == deadline_at
 
     def reach(self, index: int) -> str | None:
         """Note that a task was reached; the name of its stage."""

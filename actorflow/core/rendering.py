@@ -22,7 +22,6 @@ from actorflow.core.events import (
     RunEnding,
     RunOutcome,
     SleepStarted,
-    TaskDeadlinePassed,
     TaskFailed,
     TaskSkipped,
 )
@@ -33,7 +32,6 @@ from actorflow.core.task_state import error_of
 from actorflow.core.transitions import ENDED
 from actorflow.errors import ExpressionError
 from actorflow.expression import Sealed, Template
-from actorflow.spec.model import TaskSpec
 
 if TYPE_CHECKING:
     from actorflow.core.state import RunState
@@ -43,12 +41,10 @@ if TYPE_CHECKING:
 def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBreaker | Record:
     """The start of a task's next attempt, or what comes before it.
 
-    That is the fact that it is skipped, sleeps first, cannot be rendered or has no time left, or a breaker's leave.
+    That is the fact that it is skipped, sleeps first or cannot be rendered, or the question to its breaker.
     """
     task = state.tasks[index]
     spec = state.plan.tasks[index]
-    if task.deadline_at is not None and now >= task.deadline_at:
-        return Record(TaskDeadlinePassed(now, task.id))
     templates = state.plan.templates[index]
     given: Any = _inputs(state)
     agent = state.plan.agents_of[index][task.agent_index]
@@ -70,25 +66,23 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBre
             return Record(TaskFailed(now, task.id, effect_on_run(state, index), failure))
     if spec.sleep is not None and task.status == "pending":
         return Record(SleepStarted(now, task.id, now + spec.sleep))
-    question = state.breakers.question(state.run_id, index)
-    if question is not None:
-        return AskBreaker(task.id, question)
+    if state.plan.has_breakers:
+        question = state.breakers.question(state.run_id, index)
+        if question is not None:
+            return AskBreaker(task.id, question)
     timeout = spec.timeout
     if timeout is None and not is_inline and agent in state.plan.spec.agents:
         timeout = state.plan.spec.agents[agent].timeout
-    left, deadline = _time_left(task, spec, now), None
-    if left is not None and (timeout is None or left < timeout):
-        timeout, deadline = left, spec.deadline
+    deadline = None
+    if spec.deadline is not None:
+        left = spec.deadline if task.deadline_at is None else task.deadline_at - now
+        if timeout is None or left < timeout:
+            timeout, deadline = left, spec.deadline
     number = task.attempt if task.loss else task.attempt + 1
     key = f"{state.run_id}/{task.id}/{state.generation}"
     return StartAttempt(
         task.id, number, task.loss, agent, spec, is_inline, given, env, argv, timeout, key, deadline
     )
-
-
-def _time_left(task: TaskState, spec: TaskSpec, now: float) -> float | None:
-    """Seconds until the task's deadline, which begins with its first attempt; None where it has none."""
-    return spec.deadline if task.deadline_at is None else task.deadline_at - now
 
 
 def dead_letter(state: RunState, index: int, now: float) -> DeadLettered:

@@ -182,6 +182,7 @@ def _prolong(state: RunState, gap_s: float) -> None:
         for task in state.tasks:
             if task.deadline_at is not None and task.ended_at is None:
                 task.deadline_at += gap_s
+                state.frontier.note_deadline(state.plan.index[task.id])
 
 
 def _enter_tasks_when_set_up(state: RunState) -> None:

@@ -131,13 +131,13 @@ class RunState:
 
     def next_due_at(self) -> float | None:
         """When time alone changes something: a waiting task is due, or the run's deadline has come."""
-        ends_at = self.deadline_at if self.is_timed else None
-        if self.phase != "tasks" or self.is_pausing or not self.free_slots:
-            return ends_at
-        if self.closing and not self.spares_handlers:
-            return ends_at
-        due_at = self.frontier.next_due_at()
-        return due_at if ends_at is None else ends_at if due_at is None else min(due_at, ends_at)
+        times = [self.deadline_at] if self.is_timed else []
+        if self.phase == "tasks" and not self.is_pausing:
+            if self.plan.has_deadlines:
+                times.append(self.frontier.next_deadline_at())
+            if self.free_slots and (not self.closing or self.spares_handlers):
+                times.append(self.frontier.next_due_at())
+        return min((at for at in times if at is not None), default=None)
 
     @property
     def is_timed(self) -> bool:

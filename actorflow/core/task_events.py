@@ -62,7 +62,8 @@ def _attempt_started(state: RunState, event: AttemptStarted) -> None:
         task.restarted_at = event.at
     if not task.loss:
         task.agent_attempts += 1
-    _begin_deadline(state, index, event.at)
+    if state.plan.has_deadlines:
+        _begin_deadline(state, index, event.at)
     task.status = status
     task.attempt = number
     task.agent = event.agent
@@ -140,6 +141,9 @@ def _used_up(state: RunState, event: RetriesExhausted | BudgetExhausted) -> None
 def _breaker_allowed(state: RunState, event: BreakerAllowed) -> None:
     index, _, _ = _next(state, event)
     state.breakers.allow(index, is_probe=event.is_probe)
+    if not event.is_probe:
+        for each in state.breakers.set_free(event.key):
+            state.wait_until(each, event.at)
 
 
 def _breaker_refused(state: RunState, event: BreakerRefused) -> None:
@@ -147,8 +151,14 @@ def _breaker_refused(state: RunState, event: BreakerRefused) -> None:
     task.status = status
     _begin_deadline(state, index, event.at)
     state.breakers.refuse(index, event.key)
-    until = event.at if index in state.breakers.to_fall_back else event.until
-    state.wait_until(index, until if task.deadline_at is None else min(until, task.deadline_at))
+    if index in state.breakers.to_fall_back:
+        state.wait_until(index, event.at)
+        return
+    for each in state.breakers.waiting_for(event.key):
+        deadline_at = state.tasks[each].deadline_at
+        if deadline_at is not None and deadline_at <= event.until and not event.is_probing:
+            state.breakers.hopeless[each] = None
+        state.wait_until(each, event.until)
 
 
 def _breaker_told(state: RunState, event: BreakerCounted | BreakerOpened) -> None:
@@ -161,19 +171,23 @@ def _breaker_told(state: RunState, event: BreakerCounted | BreakerOpened) -> Non
 def _breaker_closed(state: RunState, event: BreakerClosed) -> None:
     if event.task is not None:
         _breaker_told(state, BreakerCounted(event.at, event.task, event.key))
-    for index in state.breakers.waiting_for(event.key):
+    for index in state.breakers.set_free(event.key):
         state.wait_until(index, event.at)
 
 
 def _task_deadline_passed(state: RunState, event: TaskDeadlinePassed) -> None:
     index, task, status = _next(state, event)
-    if task.deadline_at is None or event.at < task.deadline_at:
+    is_hopeless = index in state.breakers.hopeless
+    if task.deadline_at is None or (event.at < task.deadline_at and not is_hopeless):
         raise IllegalTransitionError(f"task {task.id!r}", "within its deadline", "TaskDeadlinePassed")
     task.status = status
     task.loss = 0
+    key = state.breakers.refused.get(index)
+    why = "" if key is None else f": its circuit breaker {key!r} is open"
     state.breakers.drop(state.run_id, index, event.at)
     deadline = state.plan.tasks[index].deadline
-    state.undecided[index] = Failure("timeout", f"not done within its deadline of {deadline:g} s")
+    task.deadline_at = min(task.deadline_at, event.at)  # what is left of it is of no use
+    state.undecided[index] = Failure("timeout", f"not done within its deadline of {deadline:g} s{why}")
 
 
 def _fallback_value_used(state: RunState, event: FallbackValueUsed) -> None:

@@ -25,6 +25,7 @@ from actorflow.journal.protocol import (
     RunRow,
     RunSummary,
     SaveCheckpoint,
+    TellBreaker,
     Write,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "RunRow",
     "RunSummary",
     "SaveCheckpoint",
+    "TellBreaker",
     "Write",
     "open_journal",
 ]

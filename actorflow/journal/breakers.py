@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 import orjson
+from attrs import astuple
 
 from actorflow.core import breaker as rules
-from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerReport, Counted, Refused
+from actorflow.core.breaker import CLOSED, Allowed, Breaker, Counted, Refused
 from actorflow.errors import StoreDamagedError
 from actorflow.journal.admission import run_of_probe
 from actorflow.journal.driver import Cursor
-from actorflow.journal.protocol import AskBreaker
+from actorflow.journal.protocol import AskBreaker, TellBreaker
 from actorflow.journal.records import seal
 
 _SELECT: Final = "SELECT CAST(body AS BLOB), sum FROM breakers WHERE key = ?"
@@ -62,21 +63,22 @@ def ask_breaker(
     return answer, _replace(cursor, question.key, before, after)
 
 
-def tell_breaker(cursor: Cursor, told: BreakerReport) -> tuple[Counted, bool]:
+def tell_breaker(cursor: Cursor, told: TellBreaker) -> tuple[Counted, bool]:
     """Count an outcome inside a transaction; whether that changed the breaker.
 
     Raises:
         StoreDamagedError: the row is not what was written.
     """
-    before = find_breaker(cursor, told.key)
-    after, answer = rules.report(before, told)
-    return answer, _replace(cursor, told.key, before, after)
+    key = told.report.key
+    before = find_breaker(cursor, key)
+    after, answer = rules.report(before, told.report, told.at)
+    return answer, _replace(cursor, key, before, after)
 
 
 def _replace(cursor: Cursor, key: str, before: Breaker, after: Breaker) -> bool:
     if after == before:
         return False
-    body = orjson.dumps((after.failures, after.until, after.probe, after.changed_by, after.closed_at))
+    body = orjson.dumps(astuple(after, recurse=False))
     cursor.execute(_REPLACE, (key, body.decode(), _seal(key, body)))
     return True
 

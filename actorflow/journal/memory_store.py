@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 from attrs import define, evolve, field
 
 from actorflow.core import breaker as rules
-from actorflow.core.breaker import CLOSED, Breaker, BreakerAnswer, BreakerReport
+from actorflow.core.breaker import CLOSED, Breaker, BreakerAnswer
 from actorflow.errors import (
     ActorflowError,
     RunExistsError,
@@ -52,6 +52,7 @@ from actorflow.journal.protocol import (
     RunRow,
     RunSummary,
     SaveCheckpoint,
+    TellBreaker,
     Write,
 )
 from actorflow.journal.shortcuts import encode_checkpoint, encode_warnings
@@ -132,7 +133,7 @@ class MemoryStore:
                     self._keep_definition(write)
                 case AskBreaker():
                     return self._ask(write)
-                case BreakerReport():
+                case TellBreaker():
                     return self._tell(write)
                 case ChangeDefinition():
                     self._change_definition(write)
@@ -232,8 +233,10 @@ class MemoryStore:
         self.breakers[question.key] = after
         return answer
 
-    def _tell(self, told: BreakerReport) -> BreakerAnswer:
-        self.breakers[told.key], answer = rules.report(self.breakers.get(told.key, CLOSED), told)
+    def _tell(self, told: TellBreaker) -> BreakerAnswer:
+        key = told.report.key
+        before = self.breakers.get(key, CLOSED)
+        self.breakers[key], answer = rules.report(before, told.report, told.at)
         return answer
 
     def _keep_letter(self, letter: DeadLetter) -> None:

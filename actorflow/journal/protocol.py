@@ -168,6 +168,14 @@ class AskBreaker:
 
 
 @frozen
+class TellBreaker:
+    """An outcome for a circuit breaker of the store; a `Counted` is its own. Who tells need not own anything."""
+
+    report: BreakerReport
+    at: float  #: when it is told, by the same clock
+
+
+@frozen
 class Answered:
     """Requests that have been seen to, or are nobody's any more: their rows go."""
 
@@ -186,7 +194,7 @@ Write: TypeAlias = (
     | DropDeadLetters
     | Answered
     | AskBreaker
-    | BreakerReport
+    | TellBreaker
 )
 
 Outcome: TypeAlias = Exception | BreakerAnswer | None

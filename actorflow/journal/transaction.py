@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import orjson
 
-from actorflow.core.breaker import BreakerAnswer, BreakerReport
+from actorflow.core.breaker import BreakerAnswer
 from actorflow.errors import ActorflowError, RunExistsError, WorkflowRunningError
 from actorflow.journal.admission import (
     check_checkpoint,
@@ -37,6 +37,7 @@ from actorflow.journal.protocol import (
     RecordDeliveries,
     Release,
     SaveCheckpoint,
+    TellBreaker,
     Write,
 )
 from actorflow.journal.records import (
@@ -137,7 +138,7 @@ class Transaction:
                     self._keep_definition(write)
                 case AskBreaker():
                     return self._ask(write)
-                case BreakerReport():
+                case TellBreaker():
                     return self._tell(write)
                 case ChangeDefinition():
                     self._change_definition(write)
@@ -258,7 +259,7 @@ class Transaction:
         self._touch(is_changed)
         return answer
 
-    def _tell(self, told: BreakerReport) -> BreakerAnswer:
+    def _tell(self, told: TellBreaker) -> BreakerAnswer:
         answer, is_changed = tell_breaker(self._cursor, told)
         self._touch(is_changed)
         return answer

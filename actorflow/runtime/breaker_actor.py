@@ -14,7 +14,7 @@ from actorflow.core.events import (
     BreakerOpened,
     BreakerRefused,
 )
-from actorflow.journal.protocol import AskBreaker, Outcome
+from actorflow.journal.protocol import AskBreaker, Outcome, TellBreaker
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.messages import BreakerAnswer, BreakerFailed, Message
@@ -56,11 +56,12 @@ class BreakerActor:
     def report(self, client: BreakerClient, told: BreakerReport) -> None:
         """Tell how an attempt ended; a BreakerCounted, -Opened or -Closed answers."""
         at = told.at - client.clock.ahead_of(self._clock)
-        self._journal.tell(evolve(told, at=at), lambda outcome: self._confirm(client, told, outcome))
+        write = TellBreaker(evolve(told, at=at), self._clock.now())
+        self._journal.tell(write, lambda outcome: self._confirm(client, told, outcome))
 
     def release(self, told: BreakerReport) -> None:
         """Give back a probe that came too late for its task; nobody waits for the answer."""
-        self._journal.tell(told, _forget)
+        self._journal.tell(TellBreaker(told, self._clock.now()), _forget)
 
     def forget(self, run_id: str) -> None:
         """A run is over: it waits for nothing."""
@@ -73,10 +74,10 @@ class BreakerActor:
         match outcome:
             case Allowed(is_probe):
                 client.tell(BreakerAllowed(now, task, key, is_probe))
-            case Refused(until):
+            case Refused(until, is_probing):
                 self._waiting.setdefault(key, {})[client.run_id] = client
                 until = max(until + client.clock.ahead_of(self._clock), now + _ASK_AGAIN_S)
-                client.tell(BreakerRefused(now, task, key, until))
+                client.tell(BreakerRefused(now, task, key, until, is_probing))
             case _:
                 client.tell(BreakerFailed(task, _error(outcome)))
 

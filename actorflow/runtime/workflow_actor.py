@@ -506,7 +506,7 @@ class WorkflowActor:
         self._is_settled = False  # also where it does not: what is to be asked instead has waited for it
         if isinstance(answer, BreakerAllowed | BreakerRefused):
             self._asked.discard(answer.task)
-            if self._waits_for(answer.task, answer.key):
+            if self._waits_for(answer.task, answer.key) and self._is_of_use(answer):
                 self._happened(answer)
             elif isinstance(answer, BreakerAllowed) and answer.is_probe:
                 self._give_back(answer)
@@ -518,6 +518,10 @@ class WorkflowActor:
         self._told.discard(answer.task)
         if self.state.phase == "tasks" and self.state.plan.index[answer.task] in self.state.breakers.untold:
             self._happened(answer)
+
+    def _is_of_use(self, answer: BreakerAllowed | BreakerRefused) -> bool:
+        """A leave is taken at once or not at all: one that waits for a slot would grow old, and keep others from the probe."""
+        return isinstance(answer, BreakerRefused) or self.state.free_slots > len(self.state.breakers.allowed)
 
     def _waits_for(self, task: str, key: str) -> bool:
         index = self.state.plan.index[task]
