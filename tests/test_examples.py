@@ -118,3 +118,19 @@ async def test_the_embedded_program_charges_each_order_once_and_resumes_the_one_
     }
     assert results["o-7"].generation == 2
     assert "7 charges, 434.00 in all" in capsys.readouterr().out
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("bank", ["up", "down"])
+async def test_invoices_are_paid_or_wait_as_dead_letters(tmp_path: Path, monkeypatch, bank: str):
+    monkeypatch.setenv("BANK", bank)
+    async with Runtime(store=f"sqlite:///{tmp_path}/runs.db") as rt:
+        result = await rt.run(load(EXAMPLES / "payments" / "pay.yaml"))
+        letters = [letter.task for letter in await rt.dead_letters()]
+    assert result.tasks["reminder"].status == "success"
+    if bank == "up":
+        assert (result.outputs, letters) == ({"paid": ["rent", "power", "water"]}, [])
+    else:
+        assert (result.status, sorted(letters)) == ("failed", ["power", "rent"])
+        assert result.tasks["rent"].attempts + result.tasks["power"].attempts <= 3
+        assert result.tasks["water"].reason == "upstream"

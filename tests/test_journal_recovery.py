@@ -326,6 +326,19 @@ def test_requests_to_a_run_wait_for_whoever_owns_it(journal):
     assert not journal.is_asked(number)
 
 
+def test_a_request_is_older_than_the_claim_by_which_its_reader_has_the_run(journal):
+    ok(journal, create("a"))
+    before = journal.post("a", "pause", {})
+    assert [each.is_older for each in journal.requests()] == [False]
+    ok(journal, Release("a"))
+    between = journal.post("a", "cancel", {})
+    journal.claim("a")
+    after = journal.post("a", "cancel", {})
+    journal.claim("a")  # which it has
+    found = {each.id: each.is_older for each in journal.requests()}
+    assert found == {before: True, between: True, after: False}
+
+
 def test_a_number_is_never_used_again(journal):
     ok(journal, create("a"))
     first = journal.post("a", "pause", {})

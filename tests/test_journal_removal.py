@@ -261,16 +261,6 @@ ALTERATIONS = {
         lambda journal: journal.dead_letters(),
         "the dead letter 'a/1/t' is damaged",
     ),
-    "a request changed": (
-        "UPDATE inbox SET kind = 'cancel'",
-        lambda journal: journal.requests(),
-        "request 1 to run 'a' is damaged",
-    ),
-    "a request that is no text": (
-        "UPDATE inbox SET body = CAST(x'ff' AS TEXT)",
-        lambda journal: journal.requests(),
-        "request 1 to run 'a' is damaged",
-    ),
     "a snapshot changed": (
         "UPDATE snapshots SET body = '{\"n\":1}'",
         lambda journal: journal.snapshots(),
@@ -308,6 +298,24 @@ def test_a_damaged_breaker_is_an_error_for_who_asks_and_for_nobody_else(path):
     ]
     alter(path, "DELETE FROM breakers")
     assert journal.commit([ask("a")]) == [Allowed(is_probe=False)]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE inbox SET kind = 'cancel' WHERE id = 1", "UPDATE inbox SET body = CAST(x'ff' AS TEXT) WHERE id = 1"],
+)
+def test_a_damaged_request_is_told_of_once_and_keeps_no_other_from_being_seen(path, statement, caplog):
+    journal = SqliteJournal(path)
+    ok(journal, create("a"), create("b"))
+    damaged, whole = journal.post("a", "pause", {}), journal.post("b", "pause", {})
+    alter(path, statement)
+    for kind in ("resume", "cancel"):
+        assert [request.id for request in journal.requests()][:1] == [whole]
+        journal.post("b", kind, {})
+    assert [record.message.split(";")[0] for record in caplog.records] == ["request 1 to run 'a' is damaged"]
+    ok(journal, Answered([damaged]))
+    assert not journal.is_asked(damaged)
     journal.close()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from actorflow.errors import RunOwnedElsewhereError
 from actorflow.journal.driver import Cursor
+from actorflow.journal.inbox import last_request
 from actorflow.journal.owners import LiveOwner, fence, find_live, sweep
 from actorflow.journal.protocol import STALE_S
 from actorflow.journal.records import UPDATE_RUN, HeldRun, RunRecord, existing_run, find_tail
@@ -44,6 +45,7 @@ def take(cursor: Cursor, store: str, run_id: str, owner: int, before: int | None
     if record.owner not in (None, before):
         return None
     held = find_tail(cursor, record)
+    held.last_request = last_request(cursor, record.run_id)
     held.record.owner = owner
     cursor.execute(UPDATE_RUN, (*held.record.columns(), held.record.key))
     sweep(cursor, store)

@@ -77,7 +77,10 @@ class MemoryJournal:
         with self._lock:
             self._refuse_if_closed()
             run = self._kept.find(run_id)
-            run.is_owned = True
+            if not run.is_owned:
+                run.is_owned = True
+                asked = (bare.id for bare, _ in self._kept.inbox.values() if bare.run_id == run_id)
+                run.last_request = max(asked, default=0)
             return run.row()
 
     def post(self, run_id: str, kind: RequestKind, body: Mapping[str, Any]) -> int:
@@ -95,8 +98,12 @@ class MemoryJournal:
         """See `Journal.requests`."""
         with self._lock:
             self._refuse_if_closed()
-            owned = [each for each in self._kept.inbox.values() if self._kept.is_owned(each[0].run_id)]
-        return [evolve(bare, body=decode_record(body)) for bare, body in owned]
+            runs, kept = self._kept.runs, self._kept.inbox.values()
+            owned = [each for each in kept if self._kept.is_owned(each[0].run_id)]
+            return [
+                evolve(bare, body=decode_record(body), is_older=bare.id <= runs[bare.run_id].last_request)
+                for bare, body in owned
+            ]
 
     def is_asked(self, request: int) -> bool:
         """See `Journal.is_asked`."""

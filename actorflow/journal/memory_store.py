@@ -72,6 +72,7 @@ class MemoryRun:
     last_seq: int = 0
     cursor: int = 0
     is_owned: bool = True
+    last_request: int = 0  #: that there was when it was claimed
     batches: list[Batch] = field(factory=list[Batch])
     deliveries: list[tuple[Delivery, bytes]] = field(factory=list[tuple[Delivery, bytes]])
     checkpoint: tuple[int, int, bytes] | None = None

@@ -84,8 +84,9 @@ class Request:
     run_id: str
     kind: RequestKind
     body: Mapping[str, Any]  #: JSON
-    at: float
+    at: float  #: by the wall clock of who asks
     pid: int  #: of who asks
+    is_older: bool = False  #: than the claim by which its reader has the run
 
 
 @frozen
@@ -297,7 +298,8 @@ class Journal(Protocol):
     def requests(self) -> list[Request]:
         """What is asked of the runs that this journal owns and is not answered yet, oldest first; the same until then.
 
-        For the thread that writes, ten times a second: costs next to nothing while nobody else has written.
+        For the thread that writes, ten times a second: costs next to nothing while nobody else has written. What is
+        damaged is passed over, and told once to the log `actorflow.journal`: the rest of the runs go on.
 
         Raises:
             FencedError: another process has taken over the runs of this one.

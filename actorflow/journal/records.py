@@ -82,6 +82,7 @@ class HeldRun:
 
     record: RunRecord
     batch_sum: bytes = b""
+    last_request: int = 0  #: that there was to the run when it was claimed; 0: none
 
 
 def seal(previous: bytes, header: bytes, payload: bytes = b"") -> bytes:

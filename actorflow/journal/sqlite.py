@@ -352,7 +352,7 @@ class SqliteJournal:
         if self._inbox.is_outdated():
             patiently(self._refuse_if_fenced)
             self._inbox.read(self._owner)
-        return [request for request in self._inbox.requests if request.run_id in self._held]
+        return self._inbox.of(self._held)
 
     def _transaction(self, now: float) -> Transaction:
         owner, store = self._owner, self._store.path
