@@ -198,9 +198,13 @@ class RunOwnedElsewhereError(ActorflowError):
         self.run_id = run_id
         self.pid = pid
         self.heartbeat_age_s = heartbeat_age_s
-        stale = f" and has said nothing for {heartbeat_age_s:.0f} s" if heartbeat_age_s > 30 else ""
-        mend = "end it, or take its runs over with --take-over" if stale else "wait for it, or end it first"
-        super().__init__(f"run {run_id!r} is run by process {pid}{stale}; {mend}")
+        age = f"{heartbeat_age_s:.0f} s"
+        mend = (
+            f"it has said nothing for {age}: end it, or take its runs over with --take-over"
+            if heartbeat_age_s > 30
+            else f"wait for it, or end it first (it gave a sign of life {age} ago; --take-over needs 30 s of silence)"
+        )
+        super().__init__(f"run {run_id!r} is run by process {pid}; {mend}")
 
 
 class WorkflowRunningError(ActorflowError):

@@ -237,3 +237,26 @@ def test_two_signals_end_an_import_that_hangs(shell: Shell, backend: str):
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert json.loads(shell.run("list", "--json").stdout) == []
+
+
+def test_an_async_body_that_nobody_can_end_does_not_keep_the_process_or_its_result(
+    shell: Shell, backend: str
+):
+    shell.write(
+        "stuck.py",
+        "import anyio, time\n"
+        "async def act(call):\n"
+        "    until = time.monotonic() + 60\n"
+        "    while time.monotonic() < until:\n"
+        "        try:\n"
+        "            with anyio.CancelScope(shield=True):\n"
+        "                await anyio.sleep(60)\n"
+        "        except BaseException:\n"
+        "            pass\n",
+    )
+    file = shell.write("w.yaml", "tasks: {t: {python: 'stuck:act', timeout: 0.1s}}")
+    process = shell.start("run", file, "--grace", "0.1s", "--backend", backend, "--run-id", "r", "--json")
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 1, err
+    assert json.loads(out)["error"]["type"] == "did_not_stop"
+    assert shell.show("r")["status"] == "failed"

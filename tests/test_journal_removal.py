@@ -303,7 +303,10 @@ def test_a_damaged_breaker_is_an_error_for_who_asks_and_for_nobody_else(path):
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE inbox SET kind = 'cancel' WHERE id = 1", "UPDATE inbox SET body = CAST(x'ff' AS TEXT) WHERE id = 1"],
+    [
+        "UPDATE inbox SET kind = 'cancel' WHERE id = 1",
+        "UPDATE inbox SET body = CAST(x'ff' AS TEXT) WHERE id = 1",
+    ],
 )
 def test_a_damaged_request_is_told_of_once_and_keeps_no_other_from_being_seen(path, statement, caplog):
     journal = SqliteJournal(path)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
 from actorflow.core.events import (
+    CancelRequested,
     Event,
     GenerationStarted,
     HookFinished,
     HookLost,
     HookStarted,
+    PauseRequested,
+    Resumed,
     StageCompleted,
 )
 from actorflow.journal import Delivery
@@ -45,6 +48,37 @@ class Account:
     result: RunResult
     failed_hooks: tuple[HookRun, ...] = ()
     letters: tuple[DeadLetter, ...] = ()  #: failures of its last generation that wait for somebody
+    cause: str | None = None  #: who or what canceled or paused it
+    pid: int | None = None  #: of another process, which has the run yet
+
+    @property
+    def status(self) -> str:
+        """That of the run; `pausing` where what runs of it has not ended yet."""
+        is_held = self.result.status == "paused" and self.pid is not None
+        return "pausing" if is_held else self.result.status
+
+
+STOPPED: Final = frozenset({"canceled", "paused", "pausing"})
+"""The statuses of a run that somebody or something has stopped."""
+
+
+def stop_cause(status: str, events: Iterable[tuple[int, Event]]) -> str | None:
+    """Why a run of this status was stopped, as whoever asked for it has said; None if nobody did."""
+    cancel: str | None = None
+    pause: str | None = None
+    for _, event in events:
+        match event:
+            case GenerationStarted():
+                cancel = pause = None
+            case Resumed():
+                pause = None
+            case CancelRequested(cause=cause):
+                cancel = cause
+            case PauseRequested(cause=cause):
+                pause = cause
+            case _:
+                pass
+    return cancel if status == "canceled" else pause
 
 
 def failed_hooks(

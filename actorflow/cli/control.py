@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,7 +18,7 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from actorflow.cli.account import Account, failed_hooks
+from actorflow.cli.account import STOPPED, Account, failed_hooks, stop_cause
 from actorflow.cli.execution import beside, in_runtime, tell
 from actorflow.cli.files import read_value
 from actorflow.cli.found import Found, Means, found_run, place_for
@@ -36,6 +37,7 @@ from actorflow.runtime.runtime import Runtime
 
 _ENDED: Final = frozenset({"success", "failed", "canceled"})
 _LOOK_AGAIN_S: Final = 0.1
+_SIGNAL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
 
 @frozen(kw_only=True)
@@ -67,6 +69,9 @@ def pause(settings: Settings, run: str, *, grace: float | None, take_over: bool)
 def signal_run(settings: Settings, run: str, name: str, *, payload: str | None, signal_id: str | None) -> int:
     """Send a run a named message; it keeps it."""
     value = None if payload is None else _payload(payload)
+    if not _SIGNAL_NAME.fullmatch(name):
+        possible = "up to 128 letters, digits, underscores and hyphens, the first a letter or an underscore"
+        raise Elsewhere(BadInputError((f"signal name {name!r} is not possible; use {possible}",)), Exit.USAGE)
     with reading(settings) as journal:
         found = found_run(journal, named_run(journal, run))
 
@@ -75,12 +80,14 @@ def signal_run(settings: Settings, run: str, name: str, *, payload: str | None, 
     async def send(runtime: Runtime, _: Interruption) -> None:
         await runtime.signal(found.run_id, name, value, signal_id=number)
 
-    in_runtime(settings, place_for(settings, found, Means()), send)
-    if settings.screen.is_json:
-        settings.screen.document({"run_id": found.run_id, "signal": name, "id": number})
-    else:
-        settings.screen.result(as_line(f"sent  {name}  to {found.run_id}"))
-    return Exit.SUCCESS
+    def sent(_: None) -> int:
+        if settings.screen.is_json:
+            settings.screen.document({"run_id": found.run_id, "signal": name, "id": number})
+        else:
+            settings.screen.result(as_line(f"sent  {name}  to {found.run_id}"))
+        return Exit.SUCCESS
+
+    return in_runtime(settings, place_for(settings, found, Means()), send, sent)
 
 
 def _cause(word: str) -> str:
@@ -121,10 +128,16 @@ def _ask(settings: Settings, run: str, wish: Wish, means: Means) -> int:
         status = before.result.status
         if status in _ENDED or (status == wish.status and found.row.owner_pid is None):
             return _tell_before(settings, before, wish)
+        if found.row.owner_pid is not None:
+            settings.screen.note(f"waiting for process {found.row.owner_pid}, which has run {found.run_id}")
         place = place_for(settings, found, means)
         watched = _Watched(settings.screen, journal, found)
-        account = in_runtime(settings, place, partial(watched.carry_out, wish))
-    return _tell_after(settings, account, wish)
+        return in_runtime(
+            settings,
+            place,
+            partial(watched.carry_out, wish),
+            lambda account: _tell_after(settings, account, wish),
+        )
 
 
 class _Watched:
@@ -149,13 +162,12 @@ class _Watched:
         async def watch() -> None:
             await interruption.wait_asked()
             row = await anyio.to_thread.run_sync(self._journal.find, self._run_id)
-            if (
-                row.owner_pid == os.getpid()
-            ):  # it has been asked to pause, and is not to be left before it does
+            if row.owner_pid == os.getpid():  # it is not to be left before it is paused
+                interruption.stop()
                 await runtime.pause(self._run_id, grace_s=interruption.grace_s, cause=interruption.cause)
             waiting.cancel()
 
-        interruption.run_began()
+        interruption.leave_to_caller()
         await beside(act, watch, self._follow)
         await self._catch_up()
         return await anyio.to_thread.run_sync(self._account)
@@ -185,8 +197,11 @@ class _Watched:
 def _account(journal: Journal, found: Found) -> Account:
     deliveries = journal.deliveries(found.run_id)
     result = shown_result(found.spec, result_of(found.state, deliveries))
-    hooks = failed_hooks(found.spec, journal.events(found.run_id), deliveries) if result.hooks.failed else ()
-    return Account(found.spec, result, hooks)
+    events = partial(journal.events, found.run_id)
+    hooks = failed_hooks(found.spec, events(), deliveries) if result.hooks.failed else ()
+    cause = stop_cause(result.status, events()) if result.status in STOPPED else None
+    owner_pid = None if found.row.owner_pid == os.getpid() else found.row.owner_pid
+    return Account(found.spec, result, hooks, cause=cause, pid=owner_pid)
 
 
 def _tell_before(settings: Settings, account: Account, wish: Wish) -> int:
@@ -200,12 +215,12 @@ def _tell_before(settings: Settings, account: Account, wish: Wish) -> int:
 
 def _tell_after(settings: Settings, account: Account, wish: Wish) -> int:
     result = account.result
-    tell(settings, account, can_go_on=result.status != "running")
-    if result.status == wish.status:
+    tell(settings, account, can_go_on=account.status not in {"running", "pausing"})
+    if account.status == wish.status:
         return Exit.SUCCESS
-    if result.status in _ENDED:
+    if account.status in _ENDED:
         settings.screen.note(f"run {result.run_id} ended before it could be {wish.status}")
         return Exit.FAILED
-    asked = "is on its way" if result.status == "paused" else "has been asked"
-    settings.screen.note(f"interrupted; run {result.run_id} {asked}, and is not {wish.status} yet")
+    asked = "is on its way" if account.status == "paused" else f"has been asked, and process {account.pid} goes on"
+    settings.screen.note(f"interrupted; run {result.run_id} {asked}; it is not {wish.status} yet")
     return Exit.STOPPED

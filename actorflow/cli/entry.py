@@ -6,7 +6,6 @@ is stuck. Nothing of the runtime is imported here, so that `--help` and `version
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -15,14 +14,10 @@ from collections.abc import Sequence
 import click
 
 from actorflow.cli.app import app
-from actorflow.cli.faults import fault_document, fault_of, fault_text
+from actorflow.cli.faults import complain
 from actorflow.cli.screen import Screen, open_missing_streams
 from actorflow.cli.settings import Settings
-from actorflow.cli.signals import EarlySignals, Interrupted
-from actorflow.cli.statuses import Exit, status_of
-
-_THREADS_END_S = 0.25
-"""How long threads that have been told to end may take to do so, before the process ends without them."""
+from actorflow.cli.signals import BODIES_END_S, EarlySignals, Interrupted, end_process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,31 +48,17 @@ def _answer(argv: Sequence[str], early: EarlySignals) -> int:
             args=list(argv), prog_name="actorflow", standalone_mode=False, obj=Settings(screen, early)
         )
     except (Interrupted, KeyboardInterrupt, click.Abort):
-        return _complain(screen, InterruptedError("interrupted"))
+        return complain(screen, InterruptedError("interrupted"))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours gets a status too
-        return _complain(screen, error)
+        return complain(screen, error)
     return screen.status_after(int(status or 0))
-
-
-def _complain(screen: Screen, error: Exception) -> int:
-    """Say what stands in the way: in JSON on stdout, or in words on stderr; a traceback only on request."""
-    fault = fault_of(error)
-    if screen.is_json:
-        screen.document(fault_document(fault))
-    else:
-        screen.error(fault_text(fault))
-    if screen.is_debug:
-        screen.traceback(error)
-    elif status_of(error) == Exit.SOFTWARE:
-        screen.error("this is a bug in actorflow; --debug shows where it happened")
-    return int(status_of(error))
 
 
 def _leave_stuck_threads(status: int) -> None:
     """End the process if a synchronous agent's thread would keep it: nobody can end such a thread from outside."""
-    deadline = time.monotonic() + _THREADS_END_S
+    deadline = time.monotonic() + BODIES_END_S
     for thread in threading.enumerate():
         if thread is not threading.main_thread() and not thread.daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                os._exit(status)
+                end_process(status)

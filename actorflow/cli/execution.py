@@ -12,13 +12,14 @@ from typing import Generic, TypeVar
 import anyio
 from attrs import field, frozen
 
-from actorflow.cli.account import Account, failed_hooks
+from actorflow.cli.account import STOPPED, Account, failed_hooks, stop_cause
+from actorflow.cli.faults import complain
 from actorflow.cli.progress import Progress
-from actorflow.cli.report import account_text, next_step, result_document
+from actorflow.cli.report import account_document, account_text, next_step
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
-from actorflow.cli.signals import HANDLED, Interrupted, Interruption
+from actorflow.cli.signals import BODIES_END_S, HANDLED, Interrupted, Interruption, end_process
 from actorflow.cli.statuses import STATUS_OF_RUN
 from actorflow.cli.stores import is_lasting
 from actorflow.journal.protocol import DeadLetter
@@ -59,16 +60,19 @@ def carry_out(settings: Settings, job: Job) -> int:
         ActorflowError: there is no run, or it could not be kept.
         Interrupted: a signal came before there was a run.
     """
-    account = in_runtime(settings, job.place, partial(_follow, settings.screen, job))
-    tell(settings, account, can_go_on=_can_go_on(job))
-    return STATUS_OF_RUN[account.result.status]
+
+    def conclude(account: Account) -> int:
+        tell(settings, account, can_go_on=_can_go_on(job))
+        return STATUS_OF_RUN[account.result.status]
+
+    return in_runtime(settings, job.place, partial(_follow, settings.screen, job), conclude)
 
 
 def tell(settings: Settings, account: Account, *, can_go_on: bool = True) -> None:
     """Say what a run has come to, and what to do next where another process can find it."""
     screen = settings.screen
     if screen.is_json:
-        screen.document(result_document(account.result))
+        screen.document(account_document(account))
     else:
         screen.result(account_text(account))
     step = next_step(account, settings.store_option) if can_go_on else None
@@ -76,8 +80,20 @@ def tell(settings: Settings, account: Account, *, can_go_on: bool = True) -> Non
         screen.note(step)
 
 
-def in_runtime(settings: Settings, place: Place, work: Callable[[Runtime, Interruption], Awaitable[T]]) -> T:
+def in_runtime(
+    settings: Settings,
+    place: Place,
+    work: Callable[[Runtime, Interruption], Awaitable[T]],
+    conclude: Callable[[T], int],
+) -> int:
     """Do something in a runtime of its own, with signals handled as the command line promises.
+
+    Args:
+        settings: of the command.
+        place: where, and with what.
+        work: what is done.
+        conclude: tells of what came of it, and gives the exit status. Called when the runtime has been left; or within
+            it where only a Python body that will not end keeps it: then the process ends with that status.
 
     Raises:
         ActorflowError: whatever the work raises.
@@ -86,7 +102,8 @@ def in_runtime(settings: Settings, place: Place, work: Callable[[Runtime, Interr
     settings.early.note_only()
     with _records_shown(settings.screen), redirect_stdout(sys.stderr):
         # what agents print is no part of the result
-        return anyio.run(partial(_drive, settings, place, work), backend=place.backend)
+        value = anyio.run(partial(_drive, settings, place, work, conclude), backend=place.backend)
+    return conclude(value)
 
 
 async def beside(work: Callable[[], Awaitable[T]], *companions: Callable[[], Awaitable[None]]) -> T:
@@ -109,19 +126,54 @@ async def beside(work: Callable[[], Awaitable[T]], *companions: Callable[[], Awa
 
 
 async def _drive(
-    settings: Settings, place: Place, work: Callable[[Runtime, Interruption], Awaitable[T]]
+    settings: Settings,
+    place: Place,
+    work: Callable[[Runtime, Interruption], Awaitable[T]],
+    conclude: Callable[[T], int],
 ) -> T:
+    runtime = Runtime(store=place.store, agents=place.agents, grace_s=place.grace_s)
     outcome: _Done[T] | BaseException = Interrupted()
-    with anyio.open_signal_receiver(*HANDLED) as signals:
-        settings.early.raise_noted()
-        async with Runtime(store=place.store, agents=place.agents, grace_s=place.grace_s) as runtime:
-            interruption = Interruption(runtime, place.grace_s, settings.screen.note)
-            async with anyio.create_task_group() as watch:
-                watch.start_soon(interruption.watch, signals, watch)
-                # an error that left these scopes would come out as a group
-                outcome = await _caught(partial(work, runtime, interruption))
-                watch.cancel_scope.cancel()
-    return _opened(outcome)
+    is_leaving = anyio.Event()
+
+    async def use() -> T:
+        nonlocal outcome
+        with anyio.open_signal_receiver(*HANDLED) as signals:
+            settings.early.raise_noted()
+            async with runtime:
+                interruption = Interruption(runtime, place.grace_s, settings.screen.note)
+                async with anyio.create_task_group() as watch:
+                    watch.start_soon(interruption.watch, signals, watch)
+                    # an error that left these scopes would come out as a group
+                    outcome = await _caught(partial(work, runtime, interruption))
+                    watch.cancel_scope.cancel()
+                is_leaving.set()
+        return _opened(outcome)
+
+    async def leave_bodies_behind() -> None:
+        await is_leaving.wait()
+        await _wait_until_held_up(runtime)
+        end_process(_concluded(settings.screen, outcome, conclude))
+
+    if not settings.early.is_installed:  # the process is somebody else's, who may wait
+        return await use()
+    return await beside(use, leave_bodies_behind)
+
+
+async def _wait_until_held_up(runtime: Runtime) -> None:
+    """Wait until nothing but Python bodies keeps the runtime from being left, and has done so for a while."""
+    was_held_up = False
+    while not (was_held_up and runtime.is_held_up):
+        was_held_up = runtime.is_held_up
+        await anyio.sleep(BODIES_END_S)
+
+
+def _concluded(screen: Screen, outcome: _Done[T] | BaseException, conclude: Callable[[T], int]) -> int:
+    try:
+        return screen.status_after(conclude(_opened(outcome)))
+    except Interrupted:
+        return complain(screen, InterruptedError())
+    except Exception as error:  # noqa: BLE001 - all that is raised has a status
+        return complain(screen, error)
 
 
 @frozen
@@ -174,10 +226,12 @@ async def account_of(
     letters: tuple[DeadLetter, ...] = ()
     if result.status == "failed":
         letters = tuple(each for each in await runtime.dead_letters() if each.run_id == result.run_id)
-    if not result.hooks.failed:
+    is_stopped = result.status in STOPPED
+    if not result.hooks.failed and not is_stopped:
         return Account(spec, result, letters=letters)
     events = [each async for each in handle.events()]
-    return Account(spec, result, failed_hooks(spec, events, await handle.deliveries()), letters)
+    hooks = failed_hooks(spec, events, await handle.deliveries()) if result.hooks.failed else ()
+    return Account(spec, result, hooks, letters, stop_cause(result.status, events) if is_stopped else None)
 
 
 def _can_go_on(job: Job) -> bool:

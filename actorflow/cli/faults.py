@@ -8,8 +8,8 @@ from typing import Any
 import click
 from attrs import frozen
 
-from actorflow.cli.screen import as_line, in_place
-from actorflow.cli.statuses import Elsewhere
+from actorflow.cli.screen import Screen, as_line, in_place
+from actorflow.cli.statuses import Elsewhere, Exit, status_of
 from actorflow.errors import ActorflowError, BadInputError, Problem, SpecError
 
 USAGE_CODE = "E600"
@@ -51,6 +51,24 @@ def fault_of(error: Exception) -> Fault:
             return Fault(IO_CODE, str(error))
         case _:
             return Fault(BUG_CODE, f"unexpected {type(error).__name__}: {error}")
+
+
+def complain(screen: Screen, error: Exception) -> int:
+    """Say what stands in the way: in JSON on stdout, or in words on stderr; a traceback only on request.
+
+    Returns:
+        The exit status.
+    """
+    fault = fault_of(error)
+    if screen.is_json:
+        screen.document(fault_document(fault))
+    else:
+        screen.error(fault_text(fault))
+    if screen.is_debug:
+        screen.traceback(error)
+    elif status_of(error) == Exit.SOFTWARE:
+        screen.error("this is a bug in actorflow; --debug shows where it happened")
+    return int(status_of(error))
 
 
 def place(problem: Problem) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import field, frozen
 
 from actorflow.cli.execution import Place
+from actorflow.cli.layout import duration
 from actorflow.cli.settings import Settings
 from actorflow.cli.stores import store_url
 from actorflow.core.events import RunStarted
 from actorflow.core.state import RunState
 from actorflow.journal import Journal, RunRow
+from actorflow.journal.protocol import STALE_S
 from actorflow.runtime.runtime import read_state
 from actorflow.spec.model import WorkflowSpec
+
+_BY_OWNER: Final = {("running", False): "crashed", ("paused", True): "pausing"}
+"""What is more than a status that the run's events give: with whether a live process owns the run."""
 
 
 @frozen
@@ -56,9 +63,22 @@ def found_run(journal: Journal, row: RunRow) -> Found:
 
 
 def status_of_row(row: RunRow) -> str:
-    """The status of a run; `crashed` where it runs and nobody alive owns it."""
-    is_crashed = row.summary.status == "running" and row.owner_pid is None
-    return "crashed" if is_crashed else row.summary.status
+    """The status of a run; `crashed` where it runs and nobody alive owns it, `pausing` where it is paused and somebody does."""
+    return _BY_OWNER.get((row.summary.status, row.owner_pid is not None), row.summary.status)
+
+
+def silent_s(row: RunRow) -> float:
+    """How long the owner of a run has given no sign of life; 0 where nobody owns it."""
+    return 0.0 if row.heartbeat_at is None else max(time.time() - row.heartbeat_at, 0.0)
+
+
+def status_text(row: RunRow) -> str:
+    """The status of a run with the process that has it, if one is at it."""
+    status = status_of_row(row)
+    if status not in {"running", "pausing"}:
+        return status
+    silent = f", silent for {duration(silent_s(row))}" if silent_s(row) > STALE_S else ""
+    return f"{status} (pid {row.owner_pid}{silent})"
 
 
 def place_for(settings: Settings, found: Found, means: Means) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import anyio
@@ -12,17 +12,18 @@ from attrs import frozen
 from actorflow.cli.account import Account
 from actorflow.cli.execution import Place, account_of, in_runtime, tell_progress
 from actorflow.cli.faults import fault_of
-from actorflow.cli.found import Found, Means, found_run, status_of_row
+from actorflow.cli.found import Found, Means, found_run, silent_s, status_of_row
 from actorflow.cli.progress import Progress
-from actorflow.cli.report import account_text, result_document
+from actorflow.cli.report import account_document, account_text
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.start import check_agent_words
 from actorflow.cli.statuses import STATUS_OF_RUN, Exit, status_of
 from actorflow.cli.stores import reading, store_url
-from actorflow.errors import ActorflowError
-from actorflow.journal import Journal
+from actorflow.errors import ActorflowError, RunOwnedElsewhereError
+from actorflow.journal import Journal, RunRow
+from actorflow.journal.protocol import STALE_S
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.runtime import Runtime
 
@@ -31,6 +32,10 @@ from actorflow.runtime.runtime import Runtime
 class _Recovered:
     accounts: list[Account]
     errors: Mapping[str, ActorflowError]  #: by run: why it could not be taken up, or seen to its end
+
+    def beside(self, errors: Mapping[str, ActorflowError]) -> _Recovered:
+        """The same with errors of other runs."""
+        return _Recovered(self.accounts, {**errors, **self.errors})
 
 
 def recover(settings: Settings, means: Means) -> int:
@@ -43,13 +48,22 @@ def recover(settings: Settings, means: Means) -> int:
         grace_s=10.0 if means.grace is None else means.grace,
     )
     with reading(settings) as journal:
-        found = {
-            row.run_id: found_run(journal, row) for row in journal.runs() if status_of_row(row) == "crashed"
-        }
+        rows = journal.runs()
+        found = {row.run_id: found_run(journal, row) for row in rows if status_of_row(row) == "crashed"}
+        silent = _silent(rows)
         if not found:
-            return _tell(settings, _Recovered([], {}))
-        recovered = in_runtime(settings, place, partial(_recover, settings.screen, journal, found))
-    return _tell(settings, recovered)
+            return _tell(settings, _Recovered([], silent))
+        work = partial(_recover, settings.screen, journal, found)
+        return in_runtime(settings, place, work, lambda recovered: _tell(settings, recovered.beside(silent)))
+
+
+def _silent(rows: Iterable[RunRow]) -> dict[str, ActorflowError]:
+    """What to say of runs whose process lives and gives no sign of life: nobody but an operator may end it."""
+    return {
+        row.run_id: RunOwnedElsewhereError(row.run_id, pid=row.owner_pid, heartbeat_age_s=silent_s(row))
+        for row in rows
+        if row.owner_pid is not None and row.summary.status in {"running", "paused"} and silent_s(row) > STALE_S
+    }
 
 
 async def _recover(
@@ -92,7 +106,7 @@ def _tell(settings: Settings, recovered: _Recovered) -> int:
     faults = {run_id: fault_of(error) for run_id, error in errors.items()}
     if screen.is_json:
         refused = {run_id: {"code": fault.code, "message": fault.message} for run_id, fault in faults.items()}
-        screen.document({"runs": [result_document(each.result) for each in accounts], "refused": refused})
+        screen.document({"runs": [account_document(each) for each in accounts], "refused": refused})
     else:
         for account in accounts:
             screen.result(account_text(account))

@@ -14,6 +14,11 @@ from actorflow.cli.screen import as_line
 from actorflow.runtime.result import RunResult, TaskResult
 
 
+def account_document(account: Account) -> dict[str, Any]:
+    """The JSON of a run that was followed to where it is."""
+    return {**result_document(account.result, account.status), "cause": account.cause}
+
+
 def result_document(result: RunResult, status: str | None = None) -> dict[str, Any]:
     """The JSON of a run that exists; `status` where more is known than the run's own events say."""
     document = asdict(result, recurse=False)
@@ -37,12 +42,17 @@ def account_text(account: Account) -> str:
     result = account.result
     seconds = between(result.started_at, result.ended_at)
     took = "" if seconds is None else f"  {duration(seconds)}"
-    return "\n".join([f"{result.status}  {result.run_id}{took}", *detail_lines(account)])
+    return "\n".join([f"{account.status}  {result.run_id}{took}", *detail_lines(account)])
 
 
 def detail_lines(account: Account) -> list[str]:
-    """Why, the outputs and the failed hooks of a run."""
-    return result_lines(account.result) + _failed_hook_lines(account)
+    """Who stopped it, why it failed, the outputs and the failed hooks of a run."""
+    return cause_lines(account.cause) + result_lines(account.result) + _failed_hook_lines(account)
+
+
+def cause_lines(cause: str | None) -> list[str]:
+    """Who or what canceled or paused a run."""
+    return [as_line(f"  cause: {cause}")] if cause else []
 
 
 def result_lines(result: RunResult) -> list[str]:

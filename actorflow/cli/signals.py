@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -21,6 +23,10 @@ HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 _PATIENCE_S = 1.0
 """A third signal ends the process at once, unless it comes this soon after the second: then it was meant as that."""
+
+
+BODIES_END_S = 0.25
+"""How long Python bodies that have been told to end may take to do so, before the process ends without them."""
 
 
 class Interrupted(BaseException):
@@ -34,6 +40,11 @@ class EarlySignals:
         self._is_installed = False
         self._is_loop_near = False
         self._is_asked = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether signals are handled, because the process is ours."""
+        return self._is_installed
 
     def install(self) -> None:
         """From here on a signal raises `Interrupted`."""
@@ -62,6 +73,15 @@ class EarlySignals:
             raise Interrupted
 
 
+def end_process(status: int) -> NoReturn:
+    """End the process although something in it goes on that nobody can end from outside."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(status)
+
+
 class Interruption:
     """Stops the run of a runtime when it is told to.
 
@@ -79,6 +99,7 @@ class Interruption:
         self._killed_at = 0.0
         self._has_run = False
         self._is_idle = False
+        self._is_elsewhere = False
         self._asked = Event()
         self.cause = ""  #: the name of the first signal
 
@@ -105,6 +126,17 @@ class Interruption:
         elif self._count:
             self._kill()
 
+    def leave_to_caller(self) -> None:
+        """The run may be another process's: what the first signal means for it, the caller sees to."""
+        self._has_run = self._is_elsewhere = True
+        if self._count > 1:
+            self._kill()
+
+    def stop(self) -> None:
+        """Give what runs here its grace period, and leave it paused."""
+        self._say(f"{self.cause}: stopping; what runs has {self.grace_s:g} s (once more: it is killed)")
+        self._runtime.pause_all(self.cause, grace_s=self.grace_s)
+
     async def wait_asked(self) -> None:
         """Wait for the first signal."""
         await self._asked.wait()
@@ -127,10 +159,8 @@ class Interruption:
     def _stop(self, number: signal.Signals) -> None:
         self.cause = number.name
         self._asked.set()
-        if self._is_idle:
-            return
-        self._say(f"{number.name}: stopping; what runs has {self.grace_s:g} s (once more: it is killed)")
-        self._runtime.pause_all(self.cause, grace_s=self.grace_s)
+        if not self._is_idle and not self._is_elsewhere:
+            self.stop()
 
     async def _stop_draining(self) -> None:
         """Let async hooks have the grace period too, and no more."""

@@ -146,9 +146,7 @@ def report(breaker: Breaker, told: BreakerReport, now: float) -> tuple[Breaker, 
         change: Literal["opened", "closed"] = "closed" if breaker.until is None else "opened"
         return breaker, Counted(change, breaker.until)
     if breaker.until is None:
-        is_late = now - told.at >= told.spec.window
-        is_known = breaker.closed_at is not None and told.at <= breaker.closed_at
-        if told.outcome != "failure" or is_late or is_known:
+        if told.outcome != "failure" or _is_over(breaker, told, now):
             return breaker, Counted(None)
         return _count(breaker, told)
     if breaker.probe != told.holder:
@@ -160,6 +158,16 @@ def report(breaker: Breaker, told: BreakerReport, now: float) -> tuple[Breaker, 
             return _opened(breaker, told)
         case "released":
             return evolve(breaker, probe=None), Counted(None)
+
+
+def _is_over(breaker: Breaker, told: BreakerReport, now: float) -> bool:
+    """Whether a failure is told too late to count, or happened before a probe showed that all is well again.
+
+    One that seems to lie a window before that was timed by a clock that has been set back since: it counts.
+    """
+    window = told.spec.window
+    is_known = breaker.closed_at is not None and 0 <= breaker.closed_at - told.at < window
+    return is_known or now - told.at >= window
 
 
 def _count(breaker: Breaker, told: BreakerReport) -> tuple[Breaker, Counted]:

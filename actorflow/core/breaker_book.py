@@ -51,6 +51,7 @@ class BreakerBook:
         """The task may start."""
         self.allowed[index] = None
         self.refused.pop(index, None)
+        self.hopeless.pop(index, None)
         self.probes.pop(index, None)
         if is_probe:
             self.probes[index] = None

@@ -135,7 +135,8 @@ def _facts(state: RunState, now: float) -> list[Event]:
         facts.append(TaskCanceled(now, task.id) if was_tried else TaskSkipped(now, task.id, reason))
     if state.plan.has_deadlines and not state.is_pausing:
         late = dict.fromkeys([*frontier.overdue(now), *state.breakers.hopeless])
-        facts.extend(TaskDeadlinePassed(now, tasks[i].id) for i in late if i not in frontier.to_skip)
+        ending = {*frontier.to_skip, *state.to_fail}
+        facts.extend(TaskDeadlinePassed(now, tasks[i].id) for i in late if i not in ending)
     for number, status in frontier.stages_to_complete.items():
         facts.append(StageCompleted(now, state.plan.stages[number].name, status))
     return facts

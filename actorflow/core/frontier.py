@@ -133,6 +133,8 @@ class Frontier:
 
     def overdue(self, now: float) -> list[int]:
         """The waiting tasks that have no time left, the first to run out first."""
+        if not self._deadlines or self._deadlines[0][0] > now:
+            return []
         found = sorted({entry for entry in self._deadlines if entry[0] <= now and self._is_waiting(*entry)})
         return [index for _, index in found]
 

@@ -101,6 +101,7 @@ def _pause_requested(state: RunState, _event: PauseRequested) -> None:
 def _resumed(state: RunState, event: Resumed) -> None:
     state.is_pausing = False
     state.breakers.allowed.clear()  # long ago: they are asked again
+    state.breakers.hopeless.clear()  # deadlines may have moved since
     _prolong(state, max(0.0, event.at - state.alive_at))
 
 

@@ -156,6 +156,7 @@ def _breaker_refused(state: RunState, event: BreakerRefused) -> None:
         return
     for each in state.breakers.waiting_for(event.key):
         deadline_at = state.tasks[each].deadline_at
+        state.breakers.hopeless.pop(each, None)  # by what was said last
         if deadline_at is not None and deadline_at <= event.until and not event.is_probing:
             state.breakers.hopeless[each] = None
         state.wait_until(each, event.until)

@@ -18,7 +18,7 @@ from actorflow.journal.codec import decode_events, decode_record
 from actorflow.journal.driver import Cursor, Database
 from actorflow.journal.inbox import is_request
 from actorflow.journal.letters import all_letters
-from actorflow.journal.owners import is_alive
+from actorflow.journal.owners import LiveOwner, is_alive
 from actorflow.journal.protocol import CachedDefinition, Checkpoint, DeadLetter, Delivery, RunRow
 from actorflow.journal.records import (
     RunRecord,
@@ -78,7 +78,7 @@ class StoreReader:
         with self._snapshot() as cursor:
             record = find_run(cursor, prefix)
             if record is not None:
-                return record.row(self._live_owners(cursor).get(record.owner))
+                return self._row(record, self._live_owners(cursor))
             return choose(prefix, self._rows(cursor))
 
     def runs(self) -> list[RunRow]:
@@ -214,12 +214,17 @@ class StoreReader:
 
     def _rows(self, cursor: Cursor) -> list[RunRow]:
         live = self._live_owners(cursor)
-        return [record.row(live.get(record.owner)) for record in all_runs(cursor)]
+        return [self._row(record, live) for record in all_runs(cursor)]
 
-    def _live_owners(self, cursor: Cursor) -> dict[int | None, int]:
-        """The pid of each owner that is alive and not fenced off."""
-        owners = cursor.execute("SELECT id, pid FROM owners WHERE fenced = 0").fetchall()
-        return {owner: pid for owner, pid in owners if is_alive(self._store.path, owner)}
+    @staticmethod
+    def _row(record: RunRecord, live: Mapping[int | None, LiveOwner]) -> RunRow:
+        owner = live.get(record.owner)
+        return record.row(None) if owner is None else record.row(owner.pid, owner.heartbeat_at)
+
+    def _live_owners(self, cursor: Cursor) -> dict[int | None, LiveOwner]:
+        """The owners that are alive and not fenced off."""
+        owners = cursor.execute("SELECT id, pid, heartbeat_at FROM owners WHERE fenced = 0").fetchall()
+        return {owner: LiveOwner(*facts) for owner, *facts in owners if is_alive(self._store.path, owner)}
 
     @contextmanager
     def _snapshot(self) -> Generator[Cursor]:

@@ -71,9 +71,10 @@ class RunRecord:
         )
         return (*values, self.delivery_sum, seal(self.delivery_sum, orjson.dumps(values)))
 
-    def row(self, owner_pid: int | None) -> RunRow:
+    def row(self, owner_pid: int | None, heartbeat_at: float | None = None) -> RunRow:
         """What the outside sees."""
-        return RunRow(self.run_id, self.workflow, self.definition, self.summary, owner_pid, self.cursor)
+        facts = (self.run_id, self.workflow, self.definition, self.summary, owner_pid, self.cursor)
+        return RunRow(*facts, heartbeat_at)
 
 
 @define

@@ -110,7 +110,11 @@ class StoreFile:
         """Give the store up because its runs are another process's now, and return the error for who noticed."""
         if self._failure is None:
             self._failure_kind = FencedError
-        return self.fail("another process has taken over the runs of this one")
+            self._failure = (
+                "another process has taken over the runs of this one, which had given no sign of life; what was "
+                "acknowledged is safe, and `actorflow list` shows where the runs are now"
+            )
+        return self._failure_kind(self._failure)
 
     def end(self) -> None:
         """Refuse every later call, because the journal was closed."""

@@ -30,6 +30,7 @@ class BreakerClient:
     run_id: str
     clock: RunClock
     tell: Callable[[Message], None]
+    is_over: Callable[[], bool]  #: whether it waits for nothing any more
 
 
 class BreakerActor:
@@ -75,6 +76,8 @@ class BreakerActor:
             case Allowed(is_probe):
                 client.tell(BreakerAllowed(now, task, key, is_probe))
             case Refused(until, is_probing):
+                if client.is_over():
+                    return
                 self._waiting.setdefault(key, {})[client.run_id] = client
                 until = max(until + client.clock.ahead_of(self._clock), now + _ASK_AGAIN_S)
                 client.tell(BreakerRefused(now, task, key, until, is_probing))

@@ -13,8 +13,9 @@ from actorflow.core.state import RunState
 from actorflow.core.step import recovered
 from actorflow.errors import ActorflowError, FencedError, RunExistsError, StoreFailed
 from actorflow.hooks.owed import Debtor
-from actorflow.journal.protocol import Answered, ChangeDefinition, CreateRun, Outcome, Release, Request
+from actorflow.journal.protocol import ChangeDefinition, CreateRun, Outcome, Release
 from actorflow.runtime.clock import RunClock
+from actorflow.runtime.inbox import InboxWatch
 from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
@@ -35,13 +36,9 @@ class Opening:
     checkpoint_seq: int = 0  #: of the last event in its last checkpoint
 
     @property
-    def begins_at(self) -> float:
-        """When its generation begins; 0.0 where one goes on."""
-        return next((event.at for event in self.events if isinstance(event, GenerationStarted)), 0.0)
-
-
-INBOX_S = 0.1
-"""How often the store is looked at for what others ask of its runs, while there are any here."""
+    def begins_generation(self) -> bool:
+        """Whether it does not just go on."""
+        return any(isinstance(event, GenerationStarted) for event in self.events)
 
 
 class Conductor:
@@ -52,12 +49,12 @@ class Conductor:
         self._drain_timeout_s = drain_timeout_s
         self._drains: set[anyio.CancelScope] = set()
         self._begun = staff.host.gate()
-        self._taken: set[int] = set()  #: requests that a run was told of, and that are in the inbox still
         self._is_store_lost = False
         self.live: dict[str, LiveRun] = {}
         self.is_closing = False
         if staff.store.journal.is_durable:
-            staff.employ(self._watch_inbox)
+            watch = InboxWatch(staff.store, self.live, self._lose_store)
+            staff.employ(lambda: watch.run(self._begun.wait))
 
     def begin(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
         """Set a run going, or return the one that somebody else has resumed meanwhile.
@@ -81,35 +78,12 @@ class Conductor:
             clock=opening.clock,
             performers=opening.performers,
             checkpoint_seq=opening.checkpoint_seq,
-            begins_at=opening.begins_at,
+            begins_generation=opening.begins_generation,
         )
         self.live[run_id] = live
         self._begun.open()
         self._staff.spawn(self._drive, live, opening)
         return live
-
-    async def _watch_inbox(self) -> None:
-        """Pass on what other processes ask, and see that none has taken over the runs of this one."""
-        store = self._staff.store
-        while True:
-            if not self.live:
-                await self._begun.wait()
-            await anyio.sleep(INBOX_S)
-            try:
-                requests = await store.actor.ask(store.journal.requests)
-            except StoreFailed as error:
-                self._lose_store(error)
-                return
-            self._taken &= {request.id for request in requests}
-            for request in requests:
-                if request.id not in self._taken:
-                    self._taken.add(request.id)
-                    self._pass_on(request)
-
-    def _pass_on(self, request: Request) -> None:
-        live = self.live.get(request.run_id)
-        if live is None or not live.ask_what(request):
-            self._staff.store.actor.tell(Answered([request.id]), _forget)
 
     def _lose_store(self, error: ActorflowError) -> None:
         """End what runs; at once, where it is another process's by now. Each run is told once, whoever finds it out."""
@@ -179,9 +153,12 @@ class Conductor:
             except ActorflowError:
                 raise
             except Exception as crash:  # noqa: BLE001 - a bug of ours: the journal is right, the actor was not
-                live.refuse_if_failed()  # its creation was refused, and so was all that came after
                 restarts.note_crash(crash)
                 await live.actor.abandon()
+                live.refuse_if_failed()  # its creation was refused, and so was all that came after
+                if live.actor.is_released:
+                    live.note_kept()  # others may have it by now; its end was kept, and nothing was left to do
+                    return
                 events = await self._reopen(live)
             else:
                 return
@@ -200,7 +177,3 @@ class Conductor:
     def _created(self, live: LiveRun, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
             live.error = live.error or outcome
-
-
-def _forget(_: Outcome) -> None:
-    """A request that stays in the inbox is seen again, and is nobody's then either."""

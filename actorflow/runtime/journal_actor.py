@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -24,6 +25,8 @@ class _Entry:
 
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("actorflow.runtime")
 
 
 class JournalActor:
@@ -128,11 +131,12 @@ class JournalActor:
         self.commit_count += 1
         if isinstance(results, Exception):
             results = [results] * len(self._group)
-        try:
-            for entry, outcome in zip(self._group, results, strict=True):
+        for entry, outcome in zip(self._group, results, strict=True):
+            try:
                 entry.reply(outcome)
-        finally:
-            self._delivered.open()
+            except Exception:  # a bug of ours: who is behind in the group must not wait for ever
+                _logger.exception("the answer to %s could not be delivered", type(entry.write).__name__)
+        self._delivered.open()
 
     def _write(self) -> None:
         """The writing thread: it alone touches the writing connection."""

@@ -26,7 +26,8 @@ from actorflow.runtime.breaker_actor import BreakerClient
 from actorflow.runtime.checkpoints import CheckpointPace
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.environment import inherited_environment
-from actorflow.runtime.messages import Cancel, GoOn, HookGone, Message, Pause, Signal, StoreLost
+from actorflow.runtime.inbox import wish_of
+from actorflow.runtime.messages import Cancel, GoOn, HookGone, Message, Pause, Signal, StoreLost, Wish
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
 from actorflow.runtime.workflow_actor import WorkflowActor
@@ -50,7 +51,7 @@ class LiveRun:
         clock: RunClock,
         performers: Performers,
         checkpoint_seq: int,
-        begins_at: float = 0.0,
+        begins_generation: bool = False,
     ) -> None:
         self.run_id = run_id
         self.plan = state.plan
@@ -67,21 +68,35 @@ class LiveRun:
         self.error: Exception | None = None
         self.kept_seq = seq
         self.watchers: list[Gate] = []
-        self._begins_at = begins_at  #: where a generation begins with it: when
+        self._begins_generation = begins_generation
         self._pace = CheckpointPace(checkpoint_seq)
-        self._request: str | float | None = (
-            None  #: `cancel`, or the grace of a pause: what was asked for last
-        )
-        self._last_request: Cancel | Pause | None = None
+        self.taken: set[int] = (
+            set()
+        )  #: requests that the actor was told of, and that may be in the inbox still
+        self._wish: Cancel | Pause | None = None  #: what was asked for last, if it was not taken back
+        self._is_wish_told = True
+        self._store_lost: StoreLost | None = None
         self._hook: BlockingHook | None = None  #: the one that was started last
-        self._client = BreakerClient(run_id, clock, self._tell)
+        self._client = BreakerClient(run_id, clock, self._tell, lambda: self.is_over.is_set)
         self.actor = WorkflowActor(self, state, seq)
 
     def restart(self, state: RunState, seq: int) -> None:
-        """Give the run another actor in place of one that crashed."""
+        """Give the run another actor in place of one that crashed, as the journal has it up to event `seq`."""
         self.actor = WorkflowActor(self, state, seq)
-        if self._last_request is not None:  # it may have been told to the one that crashed
-            self.actor.tell(self._last_request)
+        self.kept_seq = seq
+        self.is_kept.set()
+        # what was asked may have been told to the one that crashed
+        self.taken.clear()
+        self._is_wish_told = self._wish is None or self.actor.ask(self._wish)
+        if self._store_lost is not None:
+            self.actor.tell(self._store_lost)
+        self._wake_watchers()
+
+    def note_kept(self) -> None:
+        """All that the actor has handed to the journal is there."""
+        self.kept_seq = self.actor.last_seq
+        self.is_kept.set()
+        self._wake_watchers()
 
     @property
     def journal(self) -> Journal:
@@ -93,32 +108,19 @@ class LiveRun:
         """Whether its events may owe deliveries."""
         return bool(self.plan.hooks.of("on_stage_complete"))
 
-    def ask_cancel(self, cause: str, *, is_now: bool = False, request: int | None = None) -> None:
-        """Ask for the run's end as canceled; again, nothing, unless at once: the mailbox has room for few callers."""
-        is_news = self._request != "cancel" or is_now or request is not None
-        if is_news and not self.is_over.is_set:
-            self._request = "cancel"
-            self._tell_request(Cancel(self.clock.now(), cause, is_now, request))
+    def ask_cancel(self, cause: str, *, is_now: bool = False) -> None:
+        """Ask for the run's end as canceled; again, nothing, unless at once."""
+        is_known = isinstance(self._wish, Cancel) and (self._wish.is_now or not is_now)
+        if not is_known and not self.is_over.is_set:
+            self._want(Cancel(self.clock.now(), cause, is_now))
 
-    def ask_pause(self, cause: str, grace_s: float | None, request: int | None = None) -> None:
+    def ask_pause(self, cause: str, grace_s: float | None) -> None:
         """Ask for a pause; again, nothing, unless with less grace. None: the grace is the runtime's."""
         if grace_s is None:
             grace_s = self.staff.grace_s
-        is_news = not isinstance(self._request, float) or grace_s < self._request or request is not None
-        if is_news and not self.is_over.is_set:
-            self._request = float(grace_s)
-            self._tell_request(Pause(self.clock.now(), cause, grace_s, request))
-
-    def ask_to_go_on(self, request: int | None = None) -> None:
-        """Ask that a pause that is under way be given up."""
-        if not self.is_over.is_set:
-            if isinstance(self._request, float):
-                self._request = self._last_request = None
-            self.actor.tell(GoOn(self.clock.now(), request))
-
-    def ask_signal(self, name: str, payload: Any, signal_id: str, request: int | None = None) -> None:
-        """Send the run a named message."""
-        self.actor.tell(Signal(self.clock.now(), name, payload, signal_id, request))
+        is_known = isinstance(self._wish, Pause) and self._wish.grace_s <= grace_s
+        if not is_known and not self.is_over.is_set:
+            self._want(Pause(self.clock.now(), cause, grace_s))
 
     async def send_signal(self, name: str, payload: Any, signal_id: str) -> bool:
         """Send the run a named message, and wait until it is in the journal; False where it came to rest before.
@@ -126,56 +128,80 @@ class LiveRun:
         Raises:
             StoreFailed: it could not be kept.
         """
-        self.ask_signal(name, payload, signal_id)
-        if not await self._comes_true(lambda: signal_id in self.actor.state.signal_ids):
-            return False
-        seq = self.actor.last_seq
-        return await self._comes_true(lambda: self.kept_seq >= seq)
-
-    async def _comes_true(self, is_so: Callable[[], bool]) -> bool:
-        """Wait for something that comes with progress; whether it came before the run was over."""
-        while not is_so():
-            if self.is_over.is_set:
-                self.refuse_if_failed()
-                return False
+        told: WorkflowActor | None = None
+        while not self.is_over.is_set:
+            actor = self.actor
+            if signal_id in actor.state.signal_ids:
+                return await self._is_kept_by(actor)
+            if told is not actor and actor.ask(Signal(self.clock.now(), name, payload, signal_id)):
+                told = actor
             await self.wait_for_progress()
-        return True
+        self.refuse_if_failed()
+        return signal_id in self.actor.state.signal_ids
 
-    def ask_what(self, request: Request) -> bool:
-        """Have a request from the store's inbox seen to; whether there was still somebody to do so.
+    def receive(self, request: Request) -> bool:
+        """Pass a request from the store's inbox on; False: it is nobody's, and is to be answered.
 
-        Who asked for an end or a pause meant the generation of then; a signal is for whichever comes.
+        One that there is no room for, or that the run came to rest before, stays where it is: for another look, or for
+        the next owner. Who asked for an end or a pause meant the generation of then; a signal is for whichever comes.
+
+        Raises:
+            ValueError: it makes no sense.
         """
-        is_outdated = request.at < self._begins_at and request.kind != "signal"
-        if self.is_over.is_set or is_outdated:
+        if self.is_over.is_set:
+            has_ended = self.error is None and self.actor.state.phase == "ended"
+            return not has_ended
+        if request.id in self.taken or not self.actor.has_room:
+            return True
+        if self._is_outdated(request):
             return False
-        body, number = request.body, request.id
-        match request.kind:
-            case "cancel":
-                self.ask_cancel(str(body.get("cause", "")), is_now=bool(body.get("now")), request=number)
-            case "pause":
-                grace_s = body.get("grace_s")
-                self.ask_pause(
-                    str(body.get("cause", "")), None if grace_s is None else float(grace_s), number
-                )
-            case "resume":
-                self.ask_to_go_on(number)
-            case "signal":
-                self.ask_signal(str(body["name"]), body.get("payload"), str(body["signal_id"]), number)
+        wish = wish_of(request, self.clock.now(), self.staff.grace_s)
+        self.taken.add(request.id)
+        self.actor.ask(wish)
+        self._note_wish(wish)
         return True
 
     def lose_store(self, error: ActorflowError) -> None:
         """Nothing can be kept any more: end all that runs."""
         if not self.is_over.is_set:
-            self.actor.tell(StoreLost(error))
+            self._store_lost = StoreLost(error)
+            self.actor.tell(self._store_lost)
+
+    def _is_outdated(self, request: Request) -> bool:
+        match request.kind:
+            case "cancel":
+                return request.is_older and self._begins_generation
+            case "pause":
+                return request.is_older
+            case "resume":
+                return request.is_older or not isinstance(self._wish, Pause)
+            case _:
+                return False
+
+    def _note_wish(self, wish: Wish) -> None:
+        match wish:
+            case Cancel() | Pause():
+                self._wish, self._is_wish_told = wish, True
+            case GoOn():
+                self._wish = None
+            case Signal():
+                pass
+
+    def _want(self, wish: Cancel | Pause) -> None:
+        self._wish, self._is_wish_told = wish, self.actor.ask(wish)
+
+    async def _is_kept_by(self, actor: WorkflowActor) -> bool:
+        """Wait until all that has happened is in the journal; False where that actor crashed before, and it is lost."""
+        seq = actor.last_seq
+        while self.kept_seq < seq:
+            if self.is_over.is_set or self.actor is not actor:
+                return False
+            await self.wait_for_progress()
+        return True
 
     def _tell(self, message: Message) -> None:
         """To the actor that the run has now."""
         self.actor.tell(message)
-
-    def _tell_request(self, request: Cancel | Pause) -> None:
-        self._last_request = request
-        self.actor.tell(request)
 
     async def read(self, read: Callable[[], T]) -> T:
         """Read from the journal without holding the loop up."""
@@ -198,9 +224,10 @@ class LiveRun:
     def end(self, error: Exception | None = None) -> None:
         """The run is over for this process."""
         self.error = self.error or error
-        self.ledger.breakers.forget(self.run_id)
         self.is_kept.set()
         self.is_over.set()
+        self.taken.clear()  # what came too late is for the next owner
+        self.ledger.breakers.forget(self.run_id)
         self._wake_watchers()
 
     # What the WorkflowActor says
@@ -224,6 +251,12 @@ class LiveRun:
     def kill_processes(self) -> None:
         """KILL the processes of the run's attempts and hooks at once."""
         self.staff.trees.kill_nowait(f"{self.staff.trees.cookie_prefix}{self.run_id}/")
+
+    def requests_taken(self) -> None:
+        """There is room in the actor's mailbox for what waits here."""
+        if self._wish is not None and not self._is_wish_told:
+            self._want(self._wish)
+        self._wake_watchers()
 
     def kept(self, events: Sequence[Event], seq: int) -> None:
         """These events are in the journal, the last under this number: whoever waits for them may have them."""

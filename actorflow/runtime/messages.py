@@ -84,6 +84,10 @@ class Signal:
     request: int | None = None
 
 
+Wish: TypeAlias = Cancel | Pause | GoOn | Signal
+"""From a caller: what is to become of the run. As many as anybody likes; an actor takes so many at a time."""
+
+
 @frozen
 class StoreLost:
     """From the runtime: nothing can be kept any more, so nothing may go on."""
@@ -139,14 +143,11 @@ Message: TypeAlias = (
     AttemptEnded
     | BreakerAnswer
     | BreakerFailed
-    | GoOn
-    | Signal
+    | Wish
     | StoreLost
     | Committed
     | Woken
     | AllBegun
-    | Cancel
-    | Pause
     | GraceOver
     | AttemptGone
     | AttemptCrashed

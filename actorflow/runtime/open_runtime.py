@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
+import anyio
 import anyio.to_thread
 from attrs import frozen
 
@@ -13,7 +15,7 @@ from actorflow.core.events import Event
 from actorflow.core.plan import plan_of
 from actorflow.core.state import RunState
 from actorflow.core.step import next_generation, recovered
-from actorflow.errors import DeadLetterNotFoundError, RunNotEndedError, SurvivorsError
+from actorflow.errors import DeadLetterNotFoundError, RunNotEndedError
 from actorflow.journal.protocol import DeadLetter, Release, RunRow
 from actorflow.runtime.acceptance import Accepted, accept_changes
 from actorflow.runtime.bindings import Binder, Bound
@@ -22,10 +24,13 @@ from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
 from actorflow.runtime.environment import read_environment
 from actorflow.runtime.live_run import LiveRun
+from actorflow.runtime.ownership import claim
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
+from actorflow.runtime.turns import Errand, Turns
 from actorflow.spec.model import WorkflowSpec
-from actorflow.survivors import end_survivors
+
+T = TypeVar("T")
 
 NOBODY: Final = Performers({}, {}, {}, {})
 """For runs in which no attempt will start."""
@@ -38,6 +43,7 @@ class OpenRuntime:
     staff: Staff
     binder: Binder
     conductor: Conductor
+    turns: Turns
 
     async def bind_new(self, spec: WorkflowSpec) -> Bound:
         """Bind a definition for a new run; see `Binder.bind_new`."""
@@ -51,86 +57,177 @@ class OpenRuntime:
             return {}
         return await anyio.to_thread.run_sync(read_environment, spec)
 
-    async def claim(self, run_id: str, ledger: Ledger, *, take_over: bool = False) -> RunRow:
-        """Become the owner of a run, once no process of its owner before is left; see `Journal.claim`.
+    async def live(self, run_id: str) -> LiveRun | None:
+        """The run, if it is live here; waits while somebody is about to set it going."""
+        await self.turns.over(run_id)
+        return self.conductor.live.get(run_id)
+
+    async def start(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
+        """Set a new run going, and wait until its first batch is in the journal; cancelling pauses it.
 
         Raises:
-            SurvivorsError: there are some that do not end.
+            RunExistsError: there is one of that id.
+            WorkflowRunningError: it was to be the only one of its workflow.
         """
-        claim = partial(
-            ledger.journal.claim, run_id, take_over=take_over, end_survivors=partial(_end_all, run_id)
-        )
-        if not ledger.journal.is_durable:
-            return claim()
-        # not on the writing thread: processes get some seconds to end, and other runs go on meanwhile
-        return await anyio.to_thread.run_sync(claim)
+        live: LiveRun | None = None
+        try:
+            async with self.turns.of(run_id):
+                live = self.conductor.begin(run_id, opening, ledger)
+                await live.is_kept.wait()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await _leave(live)
+            raise
+        live.refuse_if_failed()
+        return live
 
-    async def resume(self, row: RunRow, ledger: Ledger, accept: WorkflowSpec | None = None) -> LiveRun:
-        """Set a claimed run going again if it has anything left to do, by a changed definition if there is one."""
-        async with self._released_on_error(row, ledger) as holding:
-            read = await self.read(row, ledger)
-            accepted = None if accept is None else await self._accept(row, ledger, read, accept)
-            state = read.state if accepted is None else accepted.state
-            clock = self._clock(state)
-            if state.phase == "ended" and state.ending is not None and state.ending.outcome == "success":
-                return holding(Opening(state, read.seq, [], NOBODY, clock, None, read.checkpoint_seq))
-            performers = await self._bind(state.plan.spec, state.bindings)
-            is_ended, now = state.phase in ("ended", "idle"), clock.now()
-            events = [next_generation(state, now)] if is_ended else recovered(state, now)
-            create = None
-            if accepted is not None:
-                create, events = accepted.write, [accepted.event(now), *events]
-            return holding(Opening(state, read.seq, events, performers, clock, create, read.checkpoint_seq))
+    async def resume(
+        self, run_id: str, *, accept: WorkflowSpec | None = None, take_over: bool = False
+    ) -> LiveRun | None:
+        """Set a run going again if it has anything left to do, by a changed definition if there is one.
 
-    async def retry(self, row: RunRow, ledger: Ledger, letter: DeadLetter) -> LiveRun:
-        """Begin the next generation of a claimed run for the task of a dead letter and what is below it.
+        It goes on in the journal when this returns. Cancelling leaves it paused, or as it was.
+
+        Returns:
+            None: it is live here by now.
+        """
+        opening_of = partial(self._resumption, accept)
+        return await self._take_up(run_id, opening_of, _leave, take_over=take_over)
+
+    async def retry(self, letter: DeadLetter) -> LiveRun | None:
+        """Begin the next generation of a run for the task of a dead letter and what is below it; else like `resume`.
 
         Raises:
             RunNotEndedError: its last generation goes on yet.
             DeadLetterNotFoundError: the task has been tried again meanwhile.
         """
-        async with self._released_on_error(row, ledger) as holding:
-            read = await self.read(row, ledger)
-            state, clock = read.state, self._clock(read.state)
-            if state.phase != "ended":
-                raise RunNotEndedError(row.run_id, "resume it, and retry what has failed when it has ended")
-            if state.task(letter.task).status != "failed":
-                raise DeadLetterNotFoundError(letter.id)
-            performers = await self._bind(state.plan.spec, state.bindings)
-            events = [next_generation(state, clock.now(), (letter.task,))]
-            return holding(Opening(state, read.seq, events, performers, clock, None, read.checkpoint_seq))
+        return await self._take_up(letter.run_id, partial(self._retrial, letter), _leave, take_over=False)
 
     async def stop(
-        self, row: RunRow, ledger: Ledger, last: Callable[[float], Event], *, is_lasting: bool
-    ) -> LiveRun:
-        """Record of a claimed run what keeps it from starting anything more, and let it come to rest.
+        self, run_id: str, last: Callable[[float], Event], *, is_lasting: bool, take_over: bool
+    ) -> LiveRun | None:
+        """Record of a run what keeps it from starting anything more, and let it come to rest; else like `resume`.
+
+        Cancelling leaves it as it was, or on its way there.
 
         Args:
-            row: the run.
-            ledger: where it is kept.
+            run_id: the run's whole id.
             last: the event, at a time.
             is_lasting: also where the run is paused already.
+            take_over: as for `Journal.claim`.
         """
-        async with self._released_on_error(row, ledger) as holding:
-            read = await self.read(row, ledger)
-            state, clock = read.state, self._clock(read.state)
-            events: list[Event] = []
-            if state.phase != "ended" and (is_lasting or not state.is_pausing):
-                events = [*recovered(state, clock.now()), last(clock.now())]
-            return holding(Opening(state, read.seq, events, NOBODY, clock, None, read.checkpoint_seq))
+        opening_of = partial(self._standstill, last, is_lasting)
+        return await self._take_up(run_id, opening_of, _nothing, take_over=take_over)
+
+    async def hold(self, run_id: str, do: Callable[[RunRow], Awaitable[None]]) -> bool:
+        """Own a run that is not live here for as long as something takes, and give it up again, whoever cancels.
+
+        Returns:
+            False: it is live here by now, and nothing was done.
+        """
+
+        async def held() -> bool:
+            async with self.turns.of(run_id):
+                if run_id in self.conductor.live:
+                    return False
+                async with self._owned(run_id, take_over=False) as row:
+                    await do(row)
+                return True
+
+        return await self._run(held, _nothing)
+
+    async def read(self, row: RunRow) -> ReadRun:
+        """Fold a run as the store's journal has it."""
+        return await self._blocking(partial(read_run, self._ledger.journal, row))
+
+    async def _take_up(
+        self,
+        run_id: str,
+        opening_of: Callable[[RunRow], Awaitable[Opening]],
+        undo: Callable[[LiveRun | None], Awaitable[None]],
+        *,
+        take_over: bool,
+    ) -> LiveRun | None:
+        """Own a run that is not live here, and set it going; it is given up again if anything stands in the way."""
+
+        async def take_up() -> LiveRun | None:
+            async with self.turns.of(run_id):
+                if run_id in self.conductor.live:
+                    return None
+                async with self._owned(run_id, take_over=take_over) as row:
+                    live = self.conductor.begin(run_id, await opening_of(row), self._ledger)
+                with anyio.CancelScope(shield=True):
+                    await live.is_kept.wait()
+            live.refuse_if_failed()
+            return live
+
+        return await self._run(take_up, undo)
+
+    async def _run(self, do: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[None]]) -> T:
+        errand = Errand(self.staff.host, do, undo)
+        self.staff.spawn(errand.run)
+        return await errand.wait()
+
+    @asynccontextmanager
+    async def _owned(self, run_id: str, *, take_over: bool) -> AsyncIterator[RunRow]:
+        """Own a run in one's turn; it is given up at the end unless it is live by then."""
+        # not on the writing thread: processes get some seconds to end, and other runs go on meanwhile
+        row = await self._blocking(partial(claim, self._ledger.journal, run_id, take_over=take_over))
+        try:
+            yield row
+        finally:
+            if run_id not in self.conductor.live:
+                await self._ledger.actor.keep(Release(run_id))
+
+    async def _resumption(self, accept: WorkflowSpec | None, row: RunRow) -> Opening:
+        read = await self.read(row)
+        accepted = None if accept is None else await self._accept(row, read, accept)
+        state = read.state if accepted is None else accepted.state
+        clock = self._clock(state)
+        if state.phase == "ended" and state.ending is not None and state.ending.outcome == "success":
+            return Opening(state, read.seq, [], NOBODY, clock, None, read.checkpoint_seq)
+        performers = await self._bind(state.plan.spec, state.bindings)
+        is_ended, now = state.phase in ("ended", "idle"), clock.now()
+        events = [next_generation(state, now)] if is_ended else recovered(state, now)
+        create = None
+        if accepted is not None:
+            create, events = accepted.write, [accepted.event(now), *events]
+        return Opening(state, read.seq, events, performers, clock, create, read.checkpoint_seq)
+
+    async def _retrial(self, letter: DeadLetter, row: RunRow) -> Opening:
+        read = await self.read(row)
+        state, clock = read.state, self._clock(read.state)
+        if state.phase != "ended":
+            raise RunNotEndedError(row.run_id, "resume it, and retry what has failed when it has ended")
+        if state.task(letter.task).status != "failed":
+            raise DeadLetterNotFoundError(letter.id)
+        performers = await self._bind(state.plan.spec, state.bindings)
+        events = [next_generation(state, clock.now(), (letter.task,))]
+        return Opening(state, read.seq, events, performers, clock, None, read.checkpoint_seq)
+
+    async def _standstill(self, last: Callable[[float], Event], is_lasting: bool, row: RunRow) -> Opening:
+        read = await self.read(row)
+        state, clock = read.state, self._clock(read.state)
+        events: list[Event] = []
+        if state.phase != "ended" and (is_lasting or not state.is_pausing):
+            events = [*recovered(state, clock.now()), last(clock.now())]
+        return Opening(state, read.seq, events, NOBODY, clock, None, read.checkpoint_seq)
+
+    @property
+    def _ledger(self) -> Ledger:
+        """The only one whose runs can be nobody's: those in memory alone are live, or gone."""
+        return self.staff.store
+
+    async def _blocking(self, ask: Callable[[], T]) -> T:
+        """Ask something of the store that takes its time where that is a file."""
+        return await anyio.to_thread.run_sync(ask) if self._ledger.journal.is_durable else ask()
 
     def _clock(self, state: RunState) -> RunClock:
         return RunClock(self.staff.host, not_before=state.last_at)
 
-    async def read(self, row: RunRow, ledger: Ledger) -> ReadRun:
-        """Fold a run as its journal has it."""
-        if not ledger.journal.is_durable:
-            return read_run(ledger.journal, row)
-        return await anyio.to_thread.run_sync(read_run, ledger.journal, row)
-
-    async def _accept(self, row: RunRow, ledger: Ledger, read: ReadRun, accept: WorkflowSpec) -> Accepted:
+    async def _accept(self, row: RunRow, read: ReadRun, accept: WorkflowSpec) -> Accepted:
         bindings = self.binder.recorded(accept)
-        change = partial(accept_changes, ledger.journal, row, read.state, accept, bindings)
+        change = partial(accept_changes, self._ledger.journal, row, read.state, accept, bindings)
         return await anyio.to_thread.run_sync(change)
 
     async def _bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
@@ -138,27 +235,13 @@ class OpenRuntime:
             return await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
         return self.binder.bind(spec, recorded)
 
-    def _released_on_error(self, row: RunRow, ledger: Ledger) -> _Holding:
-        return _Holding(self.conductor, row, ledger)
+
+async def _leave(live: LiveRun | None) -> None:
+    """Pause a run at once that its caller does not want any more, and wait for that."""
+    if live is not None:
+        live.ask_pause("its caller was cancelled", 0.0)
+        await live.is_over.wait()
 
 
-class _Holding:
-    """A claimed run on its way to being live; whatever stops it there gives it up again."""
-
-    def __init__(self, conductor: Conductor, row: RunRow, ledger: Ledger) -> None:
-        self._conductor = conductor
-        self._row = row
-        self._ledger = ledger
-
-    async def __aenter__(self) -> Callable[[Opening], LiveRun]:
-        return lambda opening: self._conductor.begin(self._row.run_id, opening, self._ledger)
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is not None and self._row.run_id not in self._conductor.live:
-            await self._ledger.actor.keep(Release(self._row.run_id))
-
-
-def _end_all(run_id: str, cookie_prefix: str) -> None:
-    left: Sequence[int] = end_survivors(cookie_prefix)
-    if left:
-        raise SurvivorsError(run_id, tuple(left))
+async def _nothing(_: object) -> None:
+    """There is nothing to undo."""

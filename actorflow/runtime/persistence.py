@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -11,7 +13,9 @@ from attrs import frozen
 from actorflow.errors import BadInputError, DeliveriesOwedError, RunNotFoundError, StoreDamagedError
 from actorflow.journal import RunRow, open_journal
 from actorflow.journal.admission import nearest
+from actorflow.journal.protocol import Release
 from actorflow.runtime.checkpoints import read_run
+from actorflow.runtime.ownership import claim
 from actorflow.runtime.result import result_of
 from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.workflow_state import WorkflowState
@@ -46,6 +50,7 @@ class StatePersistence:
 
     def __init__(self, store: str) -> None:
         self._journal = open_journal(store)
+        self._deleting = Lock()  # what this object owns, all of its threads would
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +98,8 @@ class StatePersistence:
     def delete(self, run_id: str, *, force: bool = False) -> bool:
         """Remove a run from the store, with all that is only its own and what was saved of it.
 
+        What a process that is gone has left running for it is ended first, which may take some seconds.
+
         Args:
             run_id: its whole id.
             force: do not look first whether its async hooks have had what they are owed, nor whether it can be read.
@@ -104,18 +111,28 @@ class StatePersistence:
             RunOwnedElsewhereError: a process is at work on it.
             DeliveriesOwedError: its hooks are owed something, and `force` is not given.
             StoreDamagedError: it is not what was written, and `force` is not given.
+            SurvivorsError: what was left running for it cannot be ended.
         """
-        if not force:
-            self._refuse_if_owed(run_id)
-        return self._journal.delete(run_id)
+        with self._deleting:
+            row = next((row for row in self._journal.runs() if row.run_id == run_id), None)
+            if row is not None and row.owner_pid is None:  # or else the journal refuses to delete it
+                if not force:
+                    self._refuse_if_owed(row)
+                self._end_what_is_left(run_id)
+            return self._journal.delete(run_id)
 
-    def _refuse_if_owed(self, run_id: str) -> None:
-        row = next((row for row in self._journal.runs() if row.run_id == run_id), None)
-        if row is None or row.owner_pid is not None:
-            return  # there is nothing to look at, or the journal refuses to delete it
+    def _end_what_is_left(self, run_id: str) -> None:
+        """End processes of the run's last owner: without its row nobody could tell any more that they are."""
+        with suppress(
+            StoreDamagedError
+        ):  # told of by now, or not asked for; they have ended before that is seen
+            claim(self._journal, run_id)
+            self._journal.commit([Release(run_id)])
+
+    def _refuse_if_owed(self, row: RunRow) -> None:
         state = read_run(self._journal, row).state
-        if result_of(state, self._journal.deliveries(run_id)).hooks.pending:
-            raise DeliveriesOwedError(run_id)
+        if result_of(state, self._journal.deliveries(row.run_id)).hooks.pending:
+            raise DeliveriesOwedError(row.run_id)
 
     def list(self) -> Sequence[str]:
         """The ids of all runs and of all states that were saved, the latest started first."""

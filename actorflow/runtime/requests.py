@@ -8,7 +8,8 @@ again.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -16,14 +17,13 @@ import anyio.to_thread
 import orjson
 from attrs import frozen
 
-from actorflow.core.events import CancelRequested, Event, PauseRequested, SignalReceived
+from actorflow.core.events import CancelRequested, PauseRequested, SignalReceived
 from actorflow.errors import BadInputError, RunEndedError, RunNotFoundError, RunOwnedElsewhereError
-from actorflow.journal.protocol import STALE_S, Answered, Append, Journal, Release, RequestKind, RunRow
+from actorflow.journal.protocol import STALE_S, Answered, Append, Journal, RequestKind, RunRow
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.handle import RunHandle
-from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.open_runtime import OpenRuntime
-from actorflow.runtime.result import RunResult, result_of
+from actorflow.runtime.result import RunResult, result_of, status_of
 
 T = TypeVar("T")
 
@@ -45,35 +45,30 @@ class Requests:
         """See `Runtime.cancel`."""
         run_id = await self._resolved(run_id)
         while True:
-            live = self._live(run_id)
+            live = await self.open_.live(run_id)
             if live is None:
                 row = await self._find(run_id)
                 if row.summary.status in _ENDED:
                     return await self._result(row)
-                claimed = await self._claimed(row, take_over=take_over)
-                if claimed is None:
-                    await self._ask(row, "cancel", {"cause": cause, "now": now})
-                    continue
-                live = await self._stopped(claimed, lambda at: CancelRequested(at, cause), is_lasting=True)
-            live.ask_cancel(cause, is_now=now)
-            result = await RunHandle(live).settled()
-            if result.status != "paused":  # that was under way, and came first
-                return result
+                last = partial(CancelRequested, cause=cause)
+                stop = partial(self.open_.stop, run_id, last, is_lasting=True, take_over=take_over)
+                await self._done_or_asked(stop, run_id, "cancel", {"cause": cause, "now": now})
+            else:
+                live.ask_cancel(cause, is_now=now)
+                result = await RunHandle(live).settled()
+                if result.status != "paused":  # that was under way, and came first
+                    return result
 
     async def pause(self, run_id: str, *, grace_s: float | None, cause: str, take_over: bool) -> RunResult:
         """See `Runtime.pause`."""
         run_id = await self._resolved(run_id)
-        live = self._live(run_id)
-        while live is None:
+        while (live := await self.open_.live(run_id)) is None:
             row = await self._find(run_id)
             if row.summary.status in _ENDED or (row.summary.status == "paused" and row.owner_pid is None):
                 return await self._result(row)
-            claimed = await self._claimed(row, take_over=take_over)
-            if claimed is not None:
-                live = await self._stopped(claimed, lambda at: PauseRequested(at, cause), is_lasting=False)
-            else:
-                await self._ask(row, "pause", {"cause": cause, "grace_s": grace_s})
-                live = self._live(run_id)
+            last = partial(PauseRequested, cause=cause)
+            stop = partial(self.open_.stop, run_id, last, is_lasting=False, take_over=take_over)
+            await self._done_or_asked(stop, run_id, "pause", {"cause": cause, "grace_s": grace_s})
         return await RunHandle(live).pause(grace_s=grace_s, cause=cause)
 
     async def signal(self, run_id: str, name: str, payload: Any, signal_id: str | None) -> None:
@@ -84,21 +79,8 @@ class Requests:
             raise BadInputError((f"the payload of signal {name!r} is no JSON: {error}",)) from error
         number = secrets.token_hex(8) if signal_id is None else signal_id
         run_id = await self._resolved(run_id)
-        live = self._live(run_id)
-        while live is not None:
-            if await live.send_signal(name, payload, number):
-                return
-            await live.is_settled.wait()
-            live = self._live(run_id)
-        row = await self._find(run_id)
-        if row.summary.status in _ENDED:
-            raise RunEndedError(row.run_id, row.summary.status)
-        claimed = await self._claimed(row, take_over=False)
-        if claimed is None:
-            body = {"name": name, "payload": payload, "signal_id": number}
-            await self._in_thread(lambda: self._journal.post(row.run_id, "signal", body))
-        else:
-            await self._note_signal(claimed, name, payload, number)
+        while not await self._has_received(run_id, name, payload, number):
+            pass
 
     async def _resolved(self, run_id: str) -> str:
         """The whole id of the run that a beginning of it stands for, in the store or here in memory alone."""
@@ -113,8 +95,28 @@ class Requests:
                 raise
             return found[0]
 
-    def _live(self, run_id: str) -> LiveRun | None:
-        return self.open_.conductor.live.get(run_id)
+    async def _has_received(self, run_id: str, name: str, payload: Any, signal_id: str) -> bool:
+        """Try to bring a signal to a run as it stands; whether it stood so for long enough.
+
+        Raises:
+            RunEndedError: it has ended.
+        """
+        live = await self.open_.live(run_id)
+        if live is not None:
+            if await live.send_signal(name, payload, signal_id):
+                return True
+            await live.is_settled.wait()
+            return False
+        row = await self._find(run_id)
+        if row.summary.status in _ENDED:
+            raise RunEndedError(run_id, row.summary.status)
+        try:
+            return await self.open_.hold(run_id, partial(self._note_signal, name, payload, signal_id))
+        except RunOwnedElsewhereError as error:
+            _refuse_if_stale(error)
+            body = {"name": name, "payload": payload, "signal_id": signal_id}
+            await self._in_thread(lambda: self._journal.post(run_id, "signal", body))
+            return True
 
     @property
     def _journal(self) -> Journal:
@@ -127,67 +129,85 @@ class Requests:
         return await anyio.to_thread.run_sync(ask) if self._journal.is_durable else ask()
 
     async def _result(self, row: RunRow) -> RunResult:
-        ledger = self.open_.staff.store
-        read = await self.open_.read(row, ledger)
-        return result_of(read.state, await self._in_thread(lambda: ledger.journal.deliveries(row.run_id)))
+        read = await self.open_.read(row)
+        return result_of(read.state, await self._in_thread(lambda: self._journal.deliveries(row.run_id)))
 
-    async def _claimed(self, row: RunRow, *, take_over: bool) -> RunRow | None:
-        """The run, now ours; None where a live process has it.
+    async def _done_or_asked(
+        self, do: Callable[[], Awaitable[object]], run_id: str, kind: RequestKind, body: Mapping[str, Any]
+    ) -> None:
+        """Do to a run what is asked, or have the process do it that has the run.
 
         Raises:
-            RunOwnedElsewhereError: a process has it that gives no sign of life.
+            RunOwnedElsewhereError: that process gives no sign of life.
         """
         try:
-            return await self.open_.claim(row.run_id, self.open_.staff.store, take_over=take_over)
+            await do()
         except RunOwnedElsewhereError as error:
-            if error.heartbeat_age_s > STALE_S:
-                raise
-            return None
+            _refuse_if_stale(error)
+            await self._ask(run_id, kind, body)
 
-    async def _stopped(self, row: RunRow, last: Callable[[float], Event], *, is_lasting: bool) -> LiveRun:
-        live = await self.open_.stop(row, self.open_.staff.store, last, is_lasting=is_lasting)
-        await live.is_kept.wait()
-        live.refuse_if_failed()
-        return live
-
-    async def _ask(self, row: RunRow, kind: RequestKind, body: Mapping[str, Any]) -> None:
+    async def _ask(self, run_id: str, kind: RequestKind, body: Mapping[str, Any]) -> None:
         """Put a request into the inbox; wait until the run has come to rest, or nobody is there to see to it.
 
         Raises:
             RunOwnedElsewhereError: its process has stopped meanwhile.
         """
-        number = await self._in_thread(lambda: self._journal.post(row.run_id, kind, body))
-        await self._wait_for_rest(row.run_id)
-        # seen to, or for the caller to do: whoever resumes the run later has nothing to do with it
+        number = await self._in_thread(lambda: self._journal.post(run_id, kind, body))
+        try:
+            await self._wait_for_rest(run_id)
+        except RunOwnedElsewhereError:
+            await self._withdraw(number)
+            raise
+        await self._withdraw(number)
+
+    async def _withdraw(self, number: int) -> None:
+        """It is seen to, or refused: whoever resumes the run later has nothing to do with it."""
         await self.open_.staff.store.actor.keep(Answered([number]))
 
     async def _wait_for_rest(self, run_id: str) -> None:
         looked_at = anyio.current_time()
-        while True:
-            await anyio.sleep(_LOOK_S)
-            try:
-                now = await self._find(run_id)
-            except RunNotFoundError:
-                return
-            if now.owner_pid is None or now.summary.status in _ENDED:
-                return
+        while await self._is_elsewhere(run_id):
             if anyio.current_time() - looked_at > _LIFE_S:
                 looked_at = anyio.current_time()
-                if await self._claimed(now, take_over=False) is not None:
-                    await self.open_.staff.store.actor.keep(Release(now.run_id))
-                    return
+                await self._refuse_if_stopped(run_id)
+            await anyio.sleep(_LOOK_S)
 
-    async def _note_signal(self, row: RunRow, name: str, payload: Any, signal_id: str) -> None:
-        """Add a signal to a run of nobody's, and leave it as it was."""
-        ledger = self.open_.staff.store
+    async def _is_elsewhere(self, run_id: str) -> bool:
+        """Whether another process has the run and is at work on it."""
+        if await self.open_.live(run_id) is not None:
+            return False
         try:
-            read = await self.open_.read(row, ledger)
-            if signal_id not in read.state.signal_ids:
-                at = RunClock(self.open_.staff.host, not_before=read.state.last_at).now()
-                event = SignalReceived(at, name, payload, signal_id)
-                read.state.apply(event)
-                error = await ledger.actor.keep(Append(row.run_id, read.seq + 1, [event]))
-                if error is not None:
-                    raise error
-        finally:
-            await ledger.actor.keep(Release(row.run_id))
+            row = await self._find(run_id)
+        except RunNotFoundError:
+            return False
+        return row.owner_pid is not None and row.summary.status not in _ENDED
+
+    async def _refuse_if_stopped(self, run_id: str) -> None:
+        try:
+            await self.open_.hold(run_id, _nothing)
+        except RunOwnedElsewhereError as error:
+            _refuse_if_stale(error)
+
+    async def _note_signal(self, name: str, payload: Any, signal_id: str, row: RunRow) -> None:
+        """Add a signal to a run that is ours for as long as this takes, and leave it as it was."""
+        read = await self.open_.read(row)
+        status = status_of(read.state)
+        if status in _ENDED:  # since it was found
+            raise RunEndedError(row.run_id, status)
+        if signal_id not in read.state.signal_ids:
+            at = RunClock(self.open_.staff.host, not_before=read.state.last_at).now()
+            event = SignalReceived(at, name, payload, signal_id)
+            read.state.apply(event)
+            error = await self.open_.staff.store.actor.keep(Append(row.run_id, read.seq + 1, [event]))
+            if error is not None:
+                raise error
+
+
+def _refuse_if_stale(refused: RunOwnedElsewhereError) -> None:
+    """Nobody will answer where a process holds the run and gives no sign of life."""
+    if refused.heartbeat_age_s > STALE_S:
+        raise refused
+
+
+async def _nothing(_: RunRow) -> None:
+    """Only see whether the run can be had."""

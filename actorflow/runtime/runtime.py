@@ -28,12 +28,12 @@ from actorflow.runtime.conductor import Conductor, Opening
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.letters import chosen_letter
-from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.open_runtime import OpenRuntime
 from actorflow.runtime.requests import Requests
 from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
 from actorflow.runtime.staff import Staff
+from actorflow.runtime.turns import Turns
 from actorflow.spec.definition import spec_definition
 from actorflow.spec.model import WorkflowSpec
 
@@ -86,6 +86,7 @@ class Runtime:
         self._drain_timeout_s = drain_timeout_s
         self._max_threads = max_threads
         self._open: OpenRuntime | None = None
+        self._leaving: Staff | None = None
 
     async def __aenter__(self) -> Self:
         host = current_host()
@@ -94,7 +95,7 @@ class Runtime:
         await task_group.__aenter__()
         staff = Staff.hire(host, journal, task_group, self._max_threads, self._grace_s)
         binder = Binder(self._agents, staff.trees, staff.threads)
-        self._open = OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s))
+        self._open = OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s), Turns(host))
         return self
 
     async def __aexit__(
@@ -110,7 +111,7 @@ class Runtime:
             while open_.conductor.live:
                 await next(iter(open_.conductor.live.values())).is_settled.wait()
             open_.staff.dismiss()
-            self._open = None
+            self._open, self._leaving = None, open_.staff
         if is_cancelled:
             await open_.staff.task_group.__aexit__(kind, error, trace)
         else:  # a task group would wrap an error of the host's in a group
@@ -192,7 +193,7 @@ class Runtime:
         opening = Opening(
             state, 0, [started, next_generation(state, started.at)], bound.performers, clock, create
         )
-        return await _kept(open_.conductor.begin(run_id, opening, ledger))
+        return RunHandle(await open_.start(run_id, opening, ledger))
 
     async def resume(
         self, run_id: str, *, accept: WorkflowSpec | None = None, take_over: bool = False
@@ -221,18 +222,21 @@ class Runtime:
     ) -> RunHandle:
         """Like `resume`, but return a handle once the run goes on."""
         open_ = self._opened
-        ledger = open_.staff.store
-        found = await ledger.actor.ask(lambda: ledger.journal.find(run_id))
-        live = open_.conductor.live.get(found.run_id)
-        if live is not None and not live.is_over.is_set and not live.actor.state.is_pausing:
-            if accept is not None:
-                raise ChangeRefusedError(found.run_id, ("it is running; pause it first",))
-            return RunHandle(live)
-        if live is not None:
-            await live.is_settled.wait()
-        row = await open_.claim(found.run_id, ledger, take_over=take_over)
         spec = None if accept is None else open_.binder.chosen(accept, None)
-        return await _kept(await open_.resume(row, ledger, spec))
+        ledger = open_.staff.store
+        run_id = (await ledger.actor.ask(lambda: ledger.journal.find(run_id))).run_id
+        while True:
+            live = await open_.live(run_id)
+            if live is None:
+                resumed = await open_.resume(run_id, accept=spec, take_over=take_over)
+                if resumed is not None:
+                    return RunHandle(resumed)
+            elif live.is_over.is_set or live.actor.state.is_pausing:
+                await live.is_settled.wait()
+            elif accept is not None:
+                raise ChangeRefusedError(run_id, ("it is running; pause it first",))
+            else:
+                return RunHandle(live)
 
     async def recover(self) -> Recovered:
         """Go on with all runs of the store that were left running: their processes are gone.
@@ -334,14 +338,16 @@ class Runtime:
             RunNotEndedError: the run goes on with other tasks yet.
             RunOwnedElsewhereError: another process runs it.
         """
-        letter = chosen_letter(await self.dead_letters(), letter_id)
         open_ = self._opened
-        live = open_.conductor.live.get(letter.run_id)
-        if live is not None:
-            await live.is_settled.wait()
-        ledger = open_.staff.store
-        row = await open_.claim(letter.run_id, ledger)
-        return await _kept(await open_.retry(row, ledger, letter))
+        while True:
+            letter = chosen_letter(await self.dead_letters(), letter_id)
+            live = await open_.live(letter.run_id)
+            if live is not None:
+                await live.is_settled.wait()
+                continue
+            retried = await open_.retry(letter)
+            if retried is not None:
+                return RunHandle(retried)
 
     async def purge_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget dead letters by their whole ids; how many there were. Their runs stay as they are."""
@@ -396,6 +402,11 @@ class Runtime:
         self._opened.staff.store.actor.tell(checked, _forget)
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether the scope is being left, and nothing is waited for but async agents that were told to end, and go on."""
+        return self._leaving is not None and self._leaving.is_held_up
+
+    @property
     def commit_count(self) -> int:
         """Transactions that this runtime has committed to its store: in a durable one, each is one flush."""
         return self._opened.staff.store.actor.commit_count
@@ -428,18 +439,6 @@ async def _open(store: str) -> Journal:
     if store == "memory:":
         return open_journal(store)
     return await anyio.to_thread.run_sync(open_journal, store)
-
-
-async def _kept(live: LiveRun) -> RunHandle:
-    """Wait until the first batch is in the journal. Cancelling pauses the run, which nobody would hold."""
-    try:
-        await live.is_kept.wait()
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await RunHandle(live).pause(grace_s=0.0, cause="its caller was cancelled")
-        raise
-    live.refuse_if_failed()
-    return RunHandle(live)
 
 
 def read_state(journal: Journal, row: RunRow) -> tuple[RunState, int]:

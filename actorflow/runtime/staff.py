@@ -74,6 +74,7 @@ class Staff:
     task_group: TaskGroup
     watchdog: Watchdog
     grace_s: float  #: what a Python body has to end in, after its timeout or cancel
+    _open_count: int = 0  #: journals that are not closed yet
     _scopes: list[anyio.CancelScope] = field(factory=list[anyio.CancelScope])
 
     @classmethod
@@ -93,6 +94,11 @@ class Staff:
         )
         staff._start()
         return staff
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether all is done and kept, and only a turn goes on that was told to end."""
+        return not self._open_count and self.pool.is_at_work
 
     def spawn(self, run: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:
         """Run a task that the host's cancellation does not reach; it has to end by itself."""
@@ -120,12 +126,19 @@ class Staff:
 
     def _start(self) -> None:
         for ledger in {id(ledger): ledger for ledger in (self.store, self.memory)}.values():
-            self.spawn(ledger.actor.run)
+            self._open_count += 1
+            self.spawn(self._keep, ledger.actor)
         self.watchdog.start()
         for run in (self.alarm.run, self._run_hooks):
             self.employ(run)
         if self.store.journal.is_durable:  # one in memory is nobody else's to see
             self.employ(self._beat)
+
+    async def _keep(self, actor: JournalActor) -> None:
+        try:
+            await actor.run()
+        finally:
+            self._open_count -= 1
 
     async def _run_hooks(self) -> None:
         await Restarts(DEFAULT, self.host).supervise(self.hooks.run, lambda _: None)

@@ -26,6 +26,11 @@ _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 LEAST_GRACE_S: Final = 0.1
 """What a Python body has to end in at the least, so that one that ends at its next await is never left behind."""
 
+_OVERRULED_BY: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {"timeout": frozenset(), "cancel": frozenset({"pause"}), "pause": frozenset({"timeout", "cancel"})}
+)
+"""For which cause an attempt ends that was to end for another already: what nobody waits to resume gets no endless grace."""
+
 
 @frozen
 class Performers:
@@ -153,7 +158,9 @@ class TaskActor:
             self._with.note_crash(self._with.clock.now(), self._command.task, error)
 
     def _end_for(self, cause: str) -> None:
-        if self.is_left_behind or (self._end_cause is not None and cause != "pause"):
+        if self.is_left_behind or (
+            self._end_cause is not None and self._end_cause not in _OVERRULED_BY[cause]
+        ):
             return
         where = self._with.pool.cancel(self)
         if where != "absent":
