@@ -102,9 +102,15 @@ def ask(run_id: str, task: str = "t", key: str = "bank", at: float = 1000.0) -> 
 
 
 def told(
-    run_id: str, attempt: int, at: float, outcome: Any = "failure", task: str = "t", key: str = "bank"
+    run_id: str,
+    attempt: int,
+    at: float,
+    outcome: Any = "failure",
+    task: str = "t",
+    key: str = "bank",
+    late_s: float = 0.0,
 ) -> TellBreaker:
-    return TellBreaker(BreakerReport(key, BREAKER, run_id, task, attempt, at, outcome), at)
+    return TellBreaker(BreakerReport(key, BREAKER, run_id, task, attempt, at, outcome), at + late_s)
 
 
 def ok(journal: Journal, *writes: Any) -> None:

@@ -107,14 +107,15 @@ class World:
 
     def count(self, told: BreakerReport) -> Counted:
         """Judge an outcome in one transaction."""
-        self.breakers[told.key], judged = rules.report(self.breakers.get(told.key, CLOSED), told)
-        self.promises.check_count(told, judged)
+        self.breakers[told.key], judged = rules.report(self.breakers.get(told.key, CLOSED), told, self.now)
+        self.promises.check_count(told, judged, self.now)
         return judged
 
     def wake(self, key: str, closer: Run) -> None:
         """Tell the other runs that a breaker has closed."""
         for driver in self.drivers:
-            if driver.run is not closer and driver.state.phase == "tasks":
+            is_waiting = driver.state.phase == "tasks" and driver.state.breakers.waiting_for(key)
+            if driver.run is not closer and is_waiting:
                 driver.happen(BreakerClosed(self.now, None, key))
 
     def check_probes(self) -> None:
@@ -214,6 +215,17 @@ class Driver:
         step = settle(self.state, self.now, lambda failed: answer(failed, self.now))
         self.unsaved.extend((*events, *step.events))
         self.held.extend(step.actions)
+        if self.state.plan.has_breakers:
+            self.check_breakers()
+
+    def check_breakers(self) -> None:
+        """What a run promises about those of its tasks that have leave, and that wait for it."""
+        book, index = self.state.breakers, self.state.plan.index
+        is_used = not book.allowed or self.state.is_pausing
+        expect("leave is used at once or not at all", is_used, book.allowed)
+        asking = [index[each.task] for each in self.state.commands(self.now) if isinstance(each, AskBreaker)]
+        keys = [book.refused[each] for each in asking if each in book.refused]
+        expect("of those that wait for a breaker, one asks", len(keys) == len(set(keys)), keys)
 
     def commit(self) -> None:
         """Commit the batch at hand, then do what was held for it."""
@@ -274,17 +286,23 @@ class Driver:
     def hear_answer(self, question: BreakerAsk, judged: Allowed | Refused) -> None:
         task, key = question.task, question.key
         self.asked.discard(task)
-        is_probe = isinstance(judged, Allowed) and judged.is_probe
-        if self.may_ask(question):
-            if isinstance(judged, Refused):
-                self.happen(BreakerRefused(self.now, task, key, judged.until))
-            else:
+        match judged:
+            case Refused(until, is_probing) if self.may_ask(question):
+                self.happen(BreakerRefused(self.now, task, key, until, is_probing))
+            case Allowed(is_probe) if self.may_ask(question) and self.has_room():
                 self.happen(BreakerAllowed(self.now, task, key, is_probe))
-        elif is_probe:
-            attempt = self.state.task(task).attempt
-            self.run.world.count(
-                BreakerReport(key, question.spec, self.run.run_id, task, attempt, self.now, "released")
-            )
+            case Allowed(is_probe=True):
+                attempt = self.state.task(task).attempt
+                self.run.world.count(
+                    BreakerReport(key, question.spec, self.run.run_id, task, attempt, self.now, "released")
+                )
+            case _:
+                pass
+        self.happen()  # what is to be asked instead has waited for the answer
+
+    def has_room(self) -> bool:
+        """Whether leave is of use: one that had to wait for a slot would grow old."""
+        return self.state.free_slots > len(self.state.breakers.allowed)
 
     def hear_count(self, report: BreakerReport, judged: Counted) -> None:
         task, key = report.task, report.key

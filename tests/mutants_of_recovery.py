@@ -8,17 +8,17 @@ from functools import partial
 
 from attrs import evolve
 
-from actorflow.core import breaker, due, recovery, run_events
+from actorflow.core import breaker, due, recovery, run_events, task_events
 from actorflow.core.breaker import Allowed, Breaker, BreakerAsk, BreakerReport, Counted, Refused
 from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.commands import Command, Record, TellBreaker
-from actorflow.core.events import AttemptStarted, BreakerRefused, Event, Resumed
+from actorflow.core.events import AttemptStarted, BreakerRefused, Event, Resumed, TaskDeadlinePassed
 from actorflow.core.plan import Plan
 from actorflow.core.rendering import run_ending
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState
 from actorflow.spec.model import BreakerSpec, RetrySpec, WorkflowSpec
-from tests.machine import Run
+from tests.machine import Driver, Run
 from tests.scenarios import task, workflow
 from tests.switches import Mutant, also, replaced
 from tests.test_core_machine import GivenMachine
@@ -91,6 +91,72 @@ def outcome_counted_twice() -> Iterator[None]:
 
 
 @contextmanager
+def late_failures_count() -> Iterator[None]:
+    """A failure counts however long ago it happened."""
+    is_over = breaker._is_over
+
+    def is_over_by_closing(kept: Breaker, told: BreakerReport, now: float) -> bool:
+        return is_over(kept, told, told.at)
+
+    with replaced(breaker, "_is_over", is_over_by_closing):
+        yield
+
+
+@contextmanager
+def closing_forgotten() -> Iterator[None]:
+    """What failed before a breaker closed counts if it is told afterwards."""
+    is_over = breaker._is_over
+
+    def is_over_by_time(kept: Breaker, told: BreakerReport, now: float) -> bool:
+        return is_over(evolve(kept, closed_at=None), told, now)
+
+    with replaced(breaker, "_is_over", is_over_by_time):
+        yield
+
+
+@contextmanager
+def each_asks_for_itself() -> Iterator[None]:
+    """All that wait for a breaker ask when their time has come."""
+
+    def ask_each(state: RunState, startable: list[int], free: int) -> list[int]:
+        return list(dict.fromkeys([*state.breakers.allowed, *startable]))[:free]
+
+    with replaced(due, "_with_breakers", ask_each):
+        yield
+
+
+@contextmanager
+def leave_waits_for_a_slot() -> Iterator[None]:
+    """Whoever is let through keeps that until there is room."""
+    with replaced(Driver, "has_room", lambda driver: True):
+        yield
+
+
+@contextmanager
+def deadline_waits_for_a_slot() -> Iterator[None]:
+    """That a task has no time left is noticed when it could start."""
+    facts = due._facts
+
+    def facts_with_a_slot(state: RunState, now: float) -> list[Event]:
+        has_slot = state.free_slots > 0
+        return [each for each in facts(state, now) if has_slot or not isinstance(each, TaskDeadlinePassed)]
+
+    with replaced(due, "_facts", facts_with_a_slot):
+        yield
+
+
+@contextmanager
+def hopeless_waits() -> Iterator[None]:
+    """A task waits for its breaker until its deadline, whatever that can bring."""
+
+    def forget(state: RunState, event: BreakerRefused) -> None:
+        state.breakers.hopeless.clear()
+
+    with also(BreakerRefused, forget):
+        yield
+
+
+@contextmanager
 def fallbacks_pass_breakers() -> Iterator[None]:
     """Only a task's first agent asks its breaker."""
     question, start = BreakerBook.question, BreakerBook.start
@@ -151,7 +217,7 @@ def probe_never_given_back() -> Iterator[None]:
     """A task that ends before the probe it was allowed keeps it."""
 
     def keep(book: BreakerBook, run_id: str, index: int, at: float) -> None:
-        for entries in (book.refused, book.to_fall_back, book.allowed, book.probes):
+        for entries in (book.refused, book.to_fall_back, book.hopeless, book.allowed, book.probes):
             entries.pop(index, None)
 
     with replaced(BreakerBook, "drop", keep):
@@ -281,7 +347,18 @@ GUARDED = workflow(
     task("a", attempts=3, breaker=BREAKER, deadline=5.0, max_losses=1),
     task("b", attempts=3, breaker=BREAKER, strategy="finish", max_losses=0),
 )
+GUARDED_TOGETHER = workflow(
+    *(task(name, attempts=4, breaker=BREAKER, strategy="finish") for name in "abc"), max_parallel=2
+)
 GUARDED_TWICE = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=2, cooldown=2.0)))
+NARROW = workflow(
+    *(task(name, attempts=4, breaker=BREAKER, strategy="finish") for name in "abc"), max_parallel=1
+)
+BRIEF = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=1, window=0.5, cooldown=2.0)))
+HURRIED = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=1, cooldown=4.0), deadline=3.0))
+TIMED_AND_NARROW = workflow(
+    task("a", attempts=9, deadline=2.5, strategy="finish"), task("b"), task("c"), max_parallel=1
+)
 PROBES = workflow(task("a", attempts=9, breaker=BreakerSpec(threshold=1, cooldown=0.5), max_losses=0))
 GUARDED_FALLBACKS = workflow(task("a", attempts=2, fallbacks=("second", "third"), breaker=BREAKER))
 TIMED = workflow(task("a", attempts=9, deadline=2.5, strategy="finish"), task("b", "a"), deadline=6.0)
@@ -304,6 +381,18 @@ MUTANTS_OF_RECOVERY = {
     "outcome counted twice": _mutant(
         outcome_counted_twice, GUARDED_TWICE, "a breaker opens and closes when it must"
     ),
+    "late failures count": _mutant(late_failures_count, BRIEF, "a breaker opens and closes when it must"),
+    "failures before it closed count": _mutant(
+        closing_forgotten, GUARDED, "a breaker opens and closes when it must"
+    ),
+    "all that wait for a breaker ask": _mutant(
+        each_asks_for_itself, GUARDED_TOGETHER, "of those that wait for a breaker, one asks"
+    ),
+    "leave waits for a slot": _mutant(leave_waits_for_a_slot, NARROW, "leave is used at once or not at all"),
+    "deadline waits for a slot": _mutant(
+        deadline_waits_for_a_slot, TIMED_AND_NARROW, "a deadline is noticed when it comes"
+    ),
+    "waits without hope": _mutant(hopeless_waits, HURRIED, "who has no hope does not wait"),
     "open breaker ignored by fallbacks": _mutant(
         fallbacks_pass_breakers, GUARDED_FALLBACKS, "no attempt without its breaker's leave"
     ),

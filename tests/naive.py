@@ -13,6 +13,7 @@ from actorflow.core.events import (
     AttemptCanceled,
     AttemptLost,
     AttemptStarted,
+    BreakerAllowed,
     CancelRequested,
     Event,
     FallbackChosen,
@@ -87,6 +88,7 @@ class NaiveRun(Recovery):
             *self.dead_letters(),
             *self.ways_around_breakers(),
             *self.skips(),
+            *self.deadlines(),
             *self.completed_stages(),
         ]
         if facts:
@@ -115,6 +117,15 @@ class NaiveRun(Recovery):
         if not task.idempotent and isinstance(self.last(task), AttemptLost):
             return True
         return sum(not self.is_pausing(at) for at in losses) > task.on_error.max_losses
+
+    def deadlines(self) -> Iterator[Due]:
+        """Tasks that wait, and have no time left, or none once their breaker may let them through."""
+        for task in [] if self.is_pausing() else self.with_status("waiting"):
+            deadline = self.deadline_of(task)
+            if deadline is None or self.closed_for(task) is not None or self.is_lost(task):
+                continue
+            if self.now >= deadline or self.wait_at_breaker(task).is_hopeless:
+                yield ("deadline", task.id)
 
     def skips(self) -> Iterator[Due]:
         """Tasks that can't run any more; what barred them first is the reason."""
@@ -181,13 +192,30 @@ class NaiveRun(Recovery):
         ]
 
     def starts(self, free: int) -> Iterator[Due]:
-        """The first tasks, by priority and in file order, that are ready, or whose time has come."""
+        """Tasks that a breaker let through, then the first that are ready, or whose time has come."""
+        free = max(free, 0)
         ready = [task for task in self.tasks if self.may_start(task)]
-        for task in ready[: max(free, 0)]:
+        for task in self.by_leave(ready[:free])[:free]:
             start = self.start(task)
             yield start
             if start[0] == "fail":
                 return  # it may bar the others
+
+    def by_leave(self, ready: list[TaskSpec]) -> list[TaskSpec]:
+        """Who has leave comes first; of those that wait for the same breaker, one asks."""
+        chosen, asked = self.with_leave(), set[str]()
+        for task in ready:
+            key = self.wait_at_breaker(task).key
+            if task not in chosen and key not in asked:
+                chosen.append(task)
+                asked.update([] if key is None else [key])
+        return chosen
+
+    def with_leave(self) -> list[TaskSpec]:
+        """The tasks that their breakers let start, the first to be let first."""
+        at = {e.task: at for at, e in self.here if isinstance(e, BreakerAllowed)}
+        found = [task for task in self.with_status("pending", "waiting") if self.is_allowed(task)]
+        return sorted(found, key=lambda task: at[task.id])
 
     def may_start(self, task: TaskSpec) -> bool:
         if self.status(task) == "waiting":
@@ -195,9 +223,6 @@ class NaiveRun(Recovery):
         return self.status(task) == "pending" and not any(self.bars(task)) and self.is_free(task)
 
     def start(self, task: TaskSpec) -> Due:
-        deadline = self.deadline_of(task)
-        if deadline is not None and self.now >= deadline:
-            return ("deadline", task.id)
         events = self.of(task)
         tried = [e for e in events if isinstance(e, AttemptStarted | AttemptLost | FallbackChosen)]
         attempt, loss = self.attempt(task) + 1, 0

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
+from attrs import frozen
+
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -53,6 +55,15 @@ INFINITE = float("inf")
 CLOCK_TOLERANCE = 0.001
 UNOWNED = (AttemptLost, HookLost, DefinitionChanged, SignalReceived)
 """What may be recorded of a run that nobody has owned until then."""
+
+
+@frozen
+class Wait:
+    """Until when a task waits for a breaker."""
+
+    key: str | None = None  #: None: it may ask for itself
+    until: float = 0.0
+    is_hopeless: bool = False  #: it has no time for that
 
 
 class History:
@@ -152,6 +163,8 @@ class Recovery(History):
         attempts, left = self.attempts_of_agent(task), self.budget_left()
         deadline = self.deadline_of(task)
         time_left = INFINITE if deadline is None else deadline - self.now
+        if isinstance(last, TaskDeadlinePassed):
+            time_left = 0.0
         is_over = time_left <= CLOCK_TOLERANCE
         may_retry = attempts < task.retry.max_attempts and is_worth_another_try(task, failure)
         notes: list[Any] = []
@@ -334,17 +347,47 @@ class Recovery(History):
         return bool(task.on_failure_of or task.on_end_of or task.id in nexts)
 
     def due_at(self, task: TaskSpec) -> float:
-        """When a waiting task may go on; a closed breaker is worth asking, and so is the way out at its deadline."""
+        """When a waiting task may go on."""
         last = self.last(task)
         if isinstance(last, RetryScheduled | SleepStarted):
             return last.due_at
         if not isinstance(last, BreakerRefused):
             return last.at
-        refused = max(at for at, event in self.here if event is last)
-        key = self.key(task, self.agent_number(task))
-        closed = [e for at, e in self.here if isinstance(e, BreakerClosed) and e.key == key and at > refused]
-        deadline = self.deadline_of(task, refused + 1)
-        return min(last.until, *(e.at for e in closed), INFINITE if deadline is None else deadline)
+        return self.wait_at_breaker(task).until
+
+    def has_other_agents(self, task: TaskSpec, before: int) -> bool:
+        """Whether an agent was left, before a position, that has not had its turn."""
+        turns = (isinstance(e, FallbackChosen) and e.task == task.id for at, e in self.here if at < before)
+        return sum(turns) + 1 < len(task.agents)
+
+    def wait_at_breaker(self, task: TaskSpec) -> Wait:
+        """What a task waits for that was refused last; who waits for the same key hears of all that is said of it."""
+        last = self.last(task) if self.of(task) else None
+        if not isinstance(last, BreakerRefused):
+            return Wait()
+        specs = {each.id: each for each in self.spec.tasks}
+        begun = max(at for at, event in self.here if event is last)
+        if self.has_other_agents(task, begun):
+            return Wait(until=last.at)
+        wait = Wait(last.key)
+        for at, event in self.here:
+            if at < begun or wait.key is None:
+                continue
+            match event:
+                case BreakerRefused(key=last.key, task=other, until=until, is_probing=is_probing):
+                    if not self.has_other_agents(specs[other], at):
+                        deadline = self.deadline_of(task, at + 1)
+                        is_too_late = deadline is not None and deadline <= until
+                        wait = Wait(last.key, until, is_too_late and not is_probing)
+                case BreakerAllowed(task=task.id):
+                    wait = Wait(until=wait.until)
+                case BreakerClosed(key=last.key) | BreakerAllowed(key=last.key, is_probe=False):
+                    wait = Wait(until=event.at)
+                case Resumed():
+                    wait = Wait(wait.key, wait.until)
+                case _:
+                    pass
+        return wait
 
 
 def is_worth_another_try(task: TaskSpec, failure: Failure) -> bool:

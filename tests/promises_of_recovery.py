@@ -65,7 +65,9 @@ class Tried:
     is_undecided: bool = False
     is_exhausted: bool = False  #: that the agent at hand has no attempts left was told
     has_leave: bool = False  #: its breaker lets its next attempt start
+    is_waiting: bool = False  #: after an attempt, or for a breaker
     refused_by: str | None = None  #: the key of the breaker that it waits for
+    is_hopeless: bool = False  #: its breaker lets nobody through before its deadline
     must_fall_back: bool = False
     holds_probe: bool = False
     untold: int = 0  #: outcomes that its breaker has not answered
@@ -125,6 +127,7 @@ class RecoveryPromises:
                 tried.losses += not self.order.is_pausing
                 tried.lost = event
                 tried.due_at = event.at
+                tried.is_waiting = True
             case RetryScheduled() | FallbackChosen() | FallbackValueUsed():
                 self.check_verdict(event, task, tried)
             case RetriesExhausted():
@@ -137,11 +140,14 @@ class RecoveryPromises:
                 expect("a task sleeps before its first attempt", tried.agents == [0], event)
                 tried.due_at = due_at
             case TaskDeadlinePassed(at=at):
-                is_due = tried.deadline_at is not None and at >= tried.deadline_at - SLACK
+                assert tried.deadline_at is not None
+                is_due = tried.is_waiting and (tried.is_hopeless or at >= tried.deadline_at - SLACK)
                 expect("a deadline passes when it has come", is_due, event)
                 self.owe_outcome(task, tried, is_failure=False)
                 self.note_failure(event, tried, Failure("timeout", ""))
+                tried.deadline_at = min(tried.deadline_at, at)
                 tried.refused_by, tried.lost = None, None
+                tried.is_waiting = tried.is_hopeless = False
             case BreakerAllowed() | BreakerRefused():
                 self.check_leave(event, task, tried)
             case BreakerCounted() | BreakerOpened() | BreakerClosed():
@@ -158,7 +164,7 @@ class RecoveryPromises:
         if isinstance(event, ENDS):
             self.owe_outcome(task, tried, is_failure=False)
             tried.refused_by = None
-            tried.is_undecided = tried.must_fall_back = False
+            tried.is_undecided = tried.must_fall_back = tried.is_waiting = tried.is_hopeless = False
 
     def check_start(self, event: AttemptStarted, task: TaskSpec, tried: Tried) -> None:
         expect("one verdict for each failure", not tried.is_undecided, event)
@@ -168,7 +174,7 @@ class RecoveryPromises:
             expect("no attempt starts after its deadline", is_in_time, (deadline_at, event))
         is_let = task.on_error.breaker is None or tried.has_leave
         expect("no attempt without its breaker's leave", is_let, event)
-        tried.has_leave = False
+        tried.has_leave = tried.is_waiting = False
         self.begin_deadline(task, tried, event.at)
         self.check_number(event, task, tried)
         expect("the agents have their turns", event.agent == task.agents[len(tried.agents) - 1], event)
@@ -210,6 +216,7 @@ class RecoveryPromises:
             tried.refused_by = tried.lost = None
             tried.due_at = event.at
         tried.is_undecided = False
+        tried.is_waiting = not isinstance(event, FallbackValueUsed)
 
     def check_retry(self, event: RetryScheduled, retry: RetrySpec, tried: Tried) -> None:
         assert tried.failure is not None
@@ -269,18 +276,37 @@ class RecoveryPromises:
         expect("who is refused falls back at once", not tried.must_fall_back, event)
         tried.has_leave = isinstance(event, BreakerAllowed)
         tried.holds_probe = isinstance(event, BreakerAllowed) and event.is_probe
-        tried.refused_by = None
         if isinstance(event, BreakerRefused):
-            expect("nobody waits longer than a cooldown", event.until <= event.at + breaker.cooldown, event)
-            self.begin_deadline(task, tried, event.at)
-            tried.refused_by = event.key
-            tried.must_fall_back = len(tried.agents) < len(task.agents)
-            tried.due_at = min(event.until, tried.deadline_at or event.until)
+            self.note_refusal(event, task, tried)
+            return
+        if tried.refused_by is not None:
+            tried.due_at = min(tried.due_at, event.at)  # what others were told meanwhile does not matter
+        tried.refused_by, tried.is_hopeless = None, False
+        if not event.is_probe:
+            self.wake(event.key, event.at)
+
+    def note_refusal(self, event: BreakerRefused, task: TaskSpec, tried: Tried) -> None:
+        """Who waits for the same key waits as long: one of them has asked for all."""
+        longest = max(each.on_error.breaker.cooldown for each in self.spec.tasks if each.on_error.breaker)
+        expect("nobody waits longer than a cooldown", event.until <= event.at + longest, event)
+        self.begin_deadline(task, tried, event.at)
+        tried.refused_by, tried.is_waiting = None, True
+        tried.must_fall_back = len(tried.agents) < len(task.agents)
+        if tried.must_fall_back:
+            return
+        tried.refused_by = event.key
+        for each in self.tried.values():
+            if each.refused_by == event.key:
+                each.due_at = event.until
+                is_too_late = each.deadline_at is not None and each.deadline_at <= event.until
+                each.is_hopeless = is_too_late and not event.is_probing
 
     def wake(self, key: str, at: float) -> None:
+        """A breaker is closed: who waits for it may ask for itself."""
         for tried in self.tried.values():
             if tried.refused_by == key:
                 tried.due_at = at
+                tried.refused_by, tried.is_hopeless = None, False
 
     def owe_outcome(self, task: TaskSpec, tried: Tried, *, is_failure: bool) -> None:
         """A failure is told to its breaker, and whatever became of a probe."""
@@ -296,7 +322,7 @@ class RecoveryPromises:
         if self.deadline_at is not None:
             self.deadline_at += gap_s
         for tried in self.tried.values():
-            tried.has_leave = False
+            tried.has_leave = tried.is_hopeless = False
             if tried.deadline_at is not None:
                 tried.deadline_at += gap_s
 
@@ -322,9 +348,13 @@ class RecoveryPromises:
         is_its_own = (event.letter, event.attempts) == (letter, self.attempts[event.task])
         expect("a dead letter is that of its task", is_its_own, event)
 
-    def check_end_of_step(self) -> None:
-        """What must not be left for another step."""
+    def check_end_of_step(self, at: float) -> None:
+        """What must not be left for another step than the one at this time."""
         for name, tried in self.tried.items():
+            if tried.is_waiting and not self.order.is_pausing:
+                is_over = tried.deadline_at is not None and tried.deadline_at < at - SLACK
+                expect("a deadline is noticed when it comes", not is_over, (at, name, tried))
+                expect("who has no hope does not wait", not tried.is_hopeless, (at, name, tried))
             expect("one verdict for each failure", not tried.is_undecided, name)
             expect("who is refused falls back at once", not tried.must_fall_back, name)
             expect("a fatal failure has one dead letter", tried.to_bury is None, name)
@@ -371,4 +401,4 @@ def read_history(spec: WorkflowSpec, run_id: str, history: list[Event]) -> None:
     for event in history:
         recovery.check(event)
         order.check(event)
-    recovery.check_end_of_step()
+    recovery.check_end_of_step(history[-1].at)

@@ -292,5 +292,6 @@ def _frontier(frontier: Frontier, state: RunState) -> dict[str, Any]:
     parts["_unmet"], parts["_gates"] = list(frontier._unmet), list(frontier._gates)
     entries = {*frontier._ready, *((i, at) for at, i in frontier._timers)}
     parts["_ready"] = sorted((i, at) for i, at in entries if frontier._is_current(i, at))
+    parts["_deadlines"] = sorted({entry for entry in frontier._deadlines if frontier._is_waiting(*entry)})
     del parts["_timers"]  # among those that are ready from when somebody asks at a later time
     return parts

@@ -45,12 +45,12 @@ class Breakers(dict[str, Breaker]):
         match answer:
             case Allowed(is_probe):
                 return BreakerAllowed(now, question.task, question.key, is_probe)
-            case Refused(until):
-                return BreakerRefused(now, question.task, question.key, until)
+            case Refused(until, is_probing):
+                return BreakerRefused(now, question.task, question.key, until, is_probing)
 
     def count(self, told: BreakerReport, now: float) -> Event:
         """What comes of an outcome."""
-        self[told.key], counted = report(self.get(told.key, CLOSED), told)
+        self[told.key], counted = report(self.get(told.key, CLOSED), told, now)
         if counted.change == "closed":
             return BreakerClosed(now, told.task, told.key)
         if counted.until is not None:

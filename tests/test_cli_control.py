@@ -90,9 +90,20 @@ def rows(shell: Shell) -> Any:
     return json.loads(shell.run("list", "--json").stdout)
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGSTOP)
-    wait_until(lambda: is_stopped(process.pid))
+def stop(shell: Shell, process: subprocess.Popen[str]) -> None:
+    """Stop a process where it is not writing: nobody else could write then."""
+
+    def is_idle() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(process.pid))
+        try:
+            ask_store(shell, "BEGIN IMMEDIATE; ROLLBACK; SELECT 1")
+        except apsw.BusyError:
+            process.send_signal(signal.SIGCONT)
+            return False
+        return True
+
+    wait_until(is_idle)
 
 
 def ask_store(shell: Shell, question: str) -> Any:
@@ -121,6 +132,9 @@ def test_cancel_ends_a_run_of_another_process_and_what_it_runs(shell: Shell, bac
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, err
     assert out.startswith("canceled  r")
+    cause = "canceled from the command line, by process "
+    assert all(f"cause: {cause}" in text for text in (out, ended.stdout))
+    assert shell.show("r")["cause"].startswith(cause)
     assert survivors(shell) == []
     assert cleaned(shell) == 1
 
@@ -183,13 +197,17 @@ def test_what_has_ended_can_be_neither_canceled_nor_paused(shell: Shell):
 
 def test_an_interrupted_cancel_leaves_its_request_standing(shell: Shell):
     process = held(shell)
-    stop(process)
+    stop(shell, process)
     cancel = shell.start("cancel", "r")
     wait_until(lambda: ask_store(shell, "SELECT count(*) FROM inbox") == 1)
     cancel.send_signal(signal.SIGINT)
     _, err = cancel.communicate(timeout=PATIENCE_S)
     assert cancel.returncode == 2, err
-    assert "interrupted; run r has been asked" in err
+    assert f"waiting for process {process.pid}, which has run r" in err
+    assert (
+        f"interrupted; run r has been asked, and process {process.pid} goes on; it is not canceled yet" in err
+    )
+    assert "stopping" not in err
     process.send_signal(signal.SIGCONT)
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
@@ -235,6 +253,26 @@ def test_pause_leaves_a_run_of_another_process_to_be_resumed(shell: Shell, backe
     assert shell.run("resume", "r").returncode == 0
 
 
+def test_an_interrupted_pause_is_not_taken_for_a_run_that_is_paused(shell: Shell):
+    process = held(shell)
+    pause = shell.start("pause", "r", "--grace", "30s")
+    wait_until(lambda: shell.show("r")["status"] == "pausing")
+    pause.send_signal(signal.SIGINT)
+    out, err = pause.communicate(timeout=PATIENCE_S)
+    assert pause.returncode == 2, err
+    assert out.startswith("pausing  r")
+    assert "it is not paused yet" in err
+    assert "to go on" not in err
+    assert rows(shell)[0]["status"] == "pausing"
+    assert f"pausing (pid {process.pid})" in shell.run("list").stdout
+    shown = shell.run("show", "r").stdout
+    assert f"pausing (pid {process.pid})" in shown
+    assert "paused from the command line, by process " in shown
+    (shell.folder / "go").touch()
+    process.communicate(timeout=PATIENCE_S)
+    assert shell.show("r")["status"] == "paused"
+
+
 def test_a_crashed_run_can_be_paused(shell: Shell, backend: str):
     crashed(shell, backend)
     assert shell.run("pause", "r", "--json").returncode == 0
@@ -251,7 +289,7 @@ def test_resume_within_the_grace_of_a_pause_lets_the_owner_go_on(shell: Shell, b
     process = shell.start("run", file, "--backend", backend, "--run-id", "r", "--json")
     shell.wait_for("began")
     pause = shell.start("pause", "r", "--grace", "30s")
-    wait_until(lambda: shell.show("r")["status"] == "paused")
+    wait_until(lambda: shell.show("r")["status"] == "pausing")
     resumed = shell.run("resume", "r")
     assert resumed.returncode == 0, resumed.stderr
     assert f"process {process.pid} was pausing the run, and goes on with it" in resumed.stderr
@@ -305,6 +343,20 @@ def test_what_cannot_be_recovered_is_told_and_keeps_nothing_else_from_it(
     assert shell.show("lost")["status"] == "crashed"
 
 
+def test_recover_names_the_runs_of_a_process_that_is_silent(shell: Shell):
+    process = held(shell)
+    nothing = shell.run("recover")
+    assert (nothing.returncode, nothing.stderr) == (0, "no run of this store was left running\n")
+    stop(shell, process)
+    grow_stale(shell)
+    named = shell.run("recover")
+    assert named.returncode == 75
+    assert f"r: E422 run 'r' is run by process {process.pid}; it has said nothing for " in named.stderr
+    assert "--take-over" in named.stderr
+    assert set(json.loads(shell.run("recover", "--json").stdout)["refused"]) == {"r"}
+    assert f"running (pid {process.pid}, silent for " in shell.run("list").stdout
+
+
 # signal
 
 
@@ -332,6 +384,27 @@ def _signals(shell: Shell) -> list[SignalReceived]:
 # take-over
 
 
+def test_a_run_whose_process_gave_a_sign_of_life_cannot_be_taken_over_yet(shell: Shell):
+    process = held(shell)
+    refused = shell.run("resume", "r", "--take-over")
+    assert refused.returncode == 75
+    assert f"E422 run 'r' is run by process {process.pid}; wait for it, or end it first" in refused.stderr
+    assert "a sign of life 0 s ago; --take-over needs 30 s of silence" in refused.stderr
+
+
+def test_a_cancel_that_found_the_process_stopped_does_not_strike_later(shell: Shell):
+    process = held(shell)
+    stop(shell, process)
+    cancel = shell.start("cancel", "r")
+    wait_until(lambda: ask_store(shell, "SELECT count(*) FROM inbox") == 1)
+    grow_stale(shell)
+    _, err = cancel.communicate(timeout=PATIENCE_S)
+    assert cancel.returncode == 75, err
+    assert ask_store(shell, "SELECT count(*) FROM inbox") == 0
+    (shell.folder / "go").touch()
+    assert shell.run("resume", "r", "--take-over").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("word", "backend"), [("resume", "asyncio"), ("cancel", "trio"), ("pause", "asyncio")]
 )
@@ -339,7 +412,7 @@ def test_a_run_of_a_stopped_process_can_be_taken_over_and_that_one_ends_with_75(
     shell: Shell, word: str, backend: str
 ):
     process = held(shell, backend)
-    stop(process)
+    stop(shell, process)
     grow_stale(shell)
     refused = shell.run(word, "r")
     assert refused.returncode == 75, refused.stderr
@@ -352,7 +425,7 @@ def test_a_run_of_a_stopped_process_can_be_taken_over_and_that_one_ends_with_75(
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, err
-    assert "E503" in err
+    assert "E503 another process has taken over the runs of this one" in err
     assert survivors(shell) == []
     assert events_of(shell, "r") == before
 
@@ -363,7 +436,7 @@ def test_another_run_of_an_owner_that_was_taken_over_from_is_shown_as_crashed(sh
         (shell.folder / "began").unlink()
     process = shell.start("recover")
     wait_until(lambda: [row["pid"] for row in rows(shell)] == [process.pid] * 2)
-    stop(process)
+    stop(shell, process)
     grow_stale(shell)
     assert shell.run("cancel", "one", "--take-over").returncode == 0
     assert {row["run_id"]: row["status"] for row in rows(shell)} == {"one": "canceled", "two": "crashed"}
@@ -437,6 +510,9 @@ def test_changes_of_what_has_not_succeeded_are_accepted_and_others_refused(shell
     refused = shell.run("resume", "r", "--accept-changes", "other.yaml")
     assert refused.returncode == 65, refused.stderr
     assert "task 'a' has begun, and changed" in refused.stderr
+    told = json.loads(shell.run("resume", "r", "--accept-changes", "other.yaml", "--json").stdout)["problems"]
+    assert {problem["code"] for problem in told} == {"E427"}
+    assert "task 'a' has begun, and changed" in [problem["message"] for problem in told]
     shell.write("w.yaml", text.replace("exit 1", "echo new"))
     accepted = shell.run("resume", "r", "--accept-changes", "w.yaml", "--json")
     assert accepted.returncode == 0, accepted.stderr

@@ -37,6 +37,7 @@ _FAILED = Failure("exit_status", "busy")
 LINES: list[tuple[Event, str | None]] = [
     (SleepStarted(5.0, "fetch", 7.5), "  fetch  sleep     starts in 2.50 s"),
     (RetryScheduled(5.0, "fetch", 2, 6.0), "  fetch  retry     attempt 2 in 1.00 s"),
+    (RetryScheduled(5.0, "fetch", 2, 5.0), "  fetch  retry     attempt 2 at once"),
     (RetriesExhausted(5.0, "fetch", "live", 3), "  fetch  retry     no more: live has had 3 attempts"),
     (FallbackChosen(5.0, "fetch", "backup"), "  fetch  fallback  goes to agent backup"),
     (AttemptLost(5.0, "fetch", 1, 0), "  fetch  lost      attempt 1 was cut off, and runs again"),
@@ -47,6 +48,7 @@ LINES: list[tuple[Event, str | None]] = [
     ),
     (BreakerRefused(5.0, "fetch", "live", 35.0), "  fetch  breaker   live is open for another 30.0 s"),
     (BreakerCounted(5.0, "fetch", "live"), None),
+    (BreakerOpened(5.0, "fetch", "live", 8.99), "  fetch  breaker   live opens for 4.00 s"),
     (BreakerOpened(5.0, "fetch", "live", 125.0), "  fetch  breaker   live opens for 2 min 00 s"),
     (BreakerClosed(5.0, "fetch", "live"), "  fetch  breaker   live is closed again"),
     (BreakerClosed(5.0, None, "live"), "  breaker live is closed again"),
@@ -68,6 +70,13 @@ LINES: list[tuple[Event, str | None]] = [
 @pytest.mark.parametrize(("event", "line"), LINES, ids=lambda value: type(value).__name__)
 def test_an_event_has_its_line(event: Event, line: str | None):
     assert Progress(_SPEC).line(event) == line
+
+
+def test_a_breaker_that_a_task_has_opened_is_not_told_to_be_open_as_well():
+    progress = Progress(_SPEC)
+    assert progress.line(BreakerOpened(5.0, "fetch", "live", 9.0))
+    assert progress.line(BreakerRefused(5.01, "fetch", "live", 9.0)) is None
+    assert progress.line(BreakerRefused(9.0, "fetch", "live", 13.0))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,7 @@ def test_of_a_run_in_memory_no_dead_letter_is_promised():
         ("tasks: {t: {agent: x, on_error: {retry: 1}}}", True),
         ("tasks: {t: {agent: x, on_error: {fallback_agent: y}}}", True),
         ("tasks: {t: {agent: x, on_error: {circuit_breaker: {threshold: 1}}}}", True),
+        ("tasks: {t: {agent: x, on_error: {fallback_value: 1}}}", True),
         ("tasks: {t: {agent: x, deadline: 1s}}", True),
         ("limits: {deadline: 1s}\ntasks: {t: {agent: x}}", True),
         ("limits: {retry_budget: 0}\ntasks: {t: {agent: x}}", True),

@@ -239,24 +239,40 @@ def test_two_signals_end_an_import_that_hangs(shell: Shell, backend: str):
     assert json.loads(shell.run("list", "--json").stdout) == []
 
 
+_ENDLESS = """
+import pathlib, anyio
+async def act(call):
+    pathlib.Path("began").touch()
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(60)
+"""
+
+
 def test_an_async_body_that_nobody_can_end_does_not_keep_the_process_or_its_result(
     shell: Shell, backend: str
 ):
-    shell.write(
-        "stuck.py",
-        "import anyio, time\n"
-        "async def act(call):\n"
-        "    until = time.monotonic() + 60\n"
-        "    while time.monotonic() < until:\n"
-        "        try:\n"
-        "            with anyio.CancelScope(shield=True):\n"
-        "                await anyio.sleep(60)\n"
-        "        except BaseException:\n"
-        "            pass\n",
-    )
+    shell.write("stuck.py", _ENDLESS)
     file = shell.write("w.yaml", "tasks: {t: {python: 'stuck:act', timeout: 0.1s}}")
     process = shell.start("run", file, "--grace", "0.1s", "--backend", backend, "--run-id", "r", "--json")
     out, err = process.communicate(timeout=10)
     assert process.returncode == 1, err
     assert json.loads(out)["error"]["type"] == "did_not_stop"
     assert shell.show("r")["status"] == "failed"
+
+
+def test_a_third_signal_leaves_an_async_body_behind_that_a_pause_waits_for(shell: Shell, backend: str):
+    shell.write("stuck.py", _ENDLESS)
+    file = shell.write("w.yaml", "tasks: {t: {python: 'stuck:act'}}")
+    process = shell.start("run", file, "--grace", "0.1s", "--backend", backend, "--run-id", "r")
+    shell.wait_for("began")
+    assert process.stderr is not None
+    for awaited in (
+        "SIGINT: stopping",
+        "what runs does not end, such as a Python agent (once more: it is left behind)",
+    ):
+        process.send_signal(signal.SIGINT)
+        assert any(awaited in line for line in iter(process.stderr.readline, ""))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert shell.show("r")["status"] == "paused"

@@ -345,7 +345,7 @@ def test_show_task_has_every_attempt_and_the_whole_output(capsys: Capture):
         "    on_error: {retry: {max_attempts: 2, delay: 1ms}, fallback_agent: y}\n",
     )
     assert main(["run", file, "--agent", "x=fail", "--agent", "y=echo", "--run-id", "r"]) == 0
-    assert "retry     attempt 2 in 0.00 s, after fail: told to fail" in capsys.readouterr().err
+    assert "retry     attempt 2 at once, after fail: told to fail" in capsys.readouterr().err
     assert main(["show", "r", "t"]) == 0
     out = capsys.readouterr().out
     rows = [line.split()[:4] for line in out[out.index("ATTEMPT") :].splitlines()[1:]]
@@ -353,6 +353,33 @@ def test_show_task_has_every_attempt_and_the_whole_output(capsys: Capture):
     assert '"description": "What it does"' in out
     assert main(["show", "r", "t", "--json"]) == 0
     assert document(capsys)["attempts"] == 3
+
+
+def test_show_says_of_a_task_that_only_the_end_of_what_it_printed_was_kept(capsys: Capture):
+    write("w.yaml", "tasks: {t: {command: 'yes | head -c 1500000'}, u: {command: 'true'}}")
+    assert main(["run", "w.yaml", "--run-id", "r", "--quiet"]) == 0
+    capsys.readouterr()
+    main(["show", "r", "t"])
+    assert "of what it printed, only the last MiB is kept" in capsys.readouterr().out
+    for task, is_truncated in (("t", True), ("u", False)):
+        main(["show", "r", task, "--json"])
+        assert document(capsys)["is_truncated"] is is_truncated
+
+
+def test_show_says_that_a_fallback_value_stands_in(capsys: Capture):
+    write("w.yaml", "tasks: {t: {agent: x, on_error: {fallback_value: {a: 1}}}}")
+    assert main(["run", "w.yaml", "--agent", "x=fail", "--run-id", "r", "--quiet"]) == 0
+    capsys.readouterr()
+    main(["show", "r"])
+    shown = capsys.readouterr().out
+    assert re.search(r"t +success +1 +\S+ s +- +its fallback value stands in", shown)
+    assert re.search(r"on the way:\n.* t  value  its fallback value stands in", shown)
+    main(["show", "r", "t"])
+    shown = capsys.readouterr().out
+    assert "success (its fallback value stands in)" in shown
+    assert "fail: told to fail\n\n  on the way:" in shown
+    main(["show", "r", "t", "--json"])
+    assert document(capsys)["is_fallback_value"] is True
 
 
 def test_outputs_that_would_speak_to_the_terminal_are_shown_harmless(capsys: Capture):

@@ -13,6 +13,7 @@ import pytest
 from actorflow import Runtime, errors, load
 from actorflow.cli import main
 from actorflow.cli.faults import fault_of
+from actorflow.cli.screen import filled
 from actorflow.cli.statuses import STATUS_OF_ERROR, status_of
 
 _CASES = Path(__file__).with_name("data") / "cli_cases.txt"
@@ -178,3 +179,28 @@ def test_every_public_error_has_a_status():
         kind = getattr(errors, name)
         if name not in {"Problem", "ActorflowError", "IllegalTransitionError", "RunFailedError"}:
             assert kind in STATUS_OF_ERROR, name
+
+
+@pytest.mark.usefixtures("folder")
+def test_each_of_several_problems_has_its_line_and_who_speaks(capsys: pytest.CaptureFixture[str]):
+    assert main(["run", "typed.yaml", "--agent", "x=echo", "--input", "n=one", "--input", "m=2"]) == 64
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("actorflow: E400 ") for line in lines)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_missing_word_is_told_in_one_sentence(capsys: pytest.CaptureFixture[str]):
+    assert main(["show"]) == 64
+    assert "Missing argument 'RUN|last'; try 'actorflow show --help'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["dead-letters", "--help"]])
+def test_no_command_is_described_in_half_a_sentence(words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(words) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+def test_a_message_ends_its_lines_between_words_but_for_what_shows_a_file():
+    text = "one two three\n    a line of a file\nunbreakable"
+    assert filled(text, 8) == "one two\n  three\n    a line of a file\nunbreakable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ from actorflow import BadInputError, RunNotFoundError, Runtime, load_dict
 from actorflow.core.events import CancelRequested, SignalReceived
 from actorflow.errors import RunEndedError
 from actorflow.journal import open_journal
+from actorflow.journal.protocol import Append, CreateRun, Release, RunSummary
+from actorflow.journal.sqlite import SqliteJournal
+from actorflow.runtime.workflow_actor import REQUESTS_ROOM
 
 pytestmark = pytest.mark.anyio
 
@@ -308,6 +312,79 @@ async def test_a_signal_that_comes_as_the_run_comes_to_rest_is_not_lost(folder):
         assert (await rt.get(RUN_ID)).status == "paused"
 
 
+async def paused(rt: Runtime) -> None:
+    """A run that nobody has, and that is soon over once it goes on."""
+    handle = await rt.start(SPECS["patient"], run_id=RUN_ID)
+    await handle.pause(grace_s=0.0)
+
+
+@pytest.mark.parametrize("word", ["resume", "cancel", "pause"])
+async def test_signals_to_a_run_of_nobodys_and_who_takes_it_up_do_not_get_in_each_others_way(word, folder):
+    async with runtime(folder) as rt:
+        await paused(rt)
+        (folder / "go").touch()
+        async with anyio.create_task_group() as callers:
+            for number in range(10):
+                callers.start_soon(lambda n: rt.signal(RUN_ID, "price", n, signal_id=str(n)), number)
+                if number == 1:
+                    callers.start_soon(getattr(rt, word), RUN_ID)
+                if number < 5:
+                    await anyio.lowlevel.checkpoint()
+        assert sorted(payload for _, payload, _ in signals(folder)) == list(range(10))
+        [row] = await rt.list()
+        assert row.owner_pid is None
+
+
+async def test_a_signal_to_a_run_that_has_ended_by_the_time_it_is_had_is_refused(folder):
+    (folder / "go").touch()
+    async with runtime(folder) as rt:
+        ended = await rt.run(SPECS["patient"], run_id="ended")
+    journal = open_journal(f"sqlite:///{folder}/state.db")
+    row = journal.find("ended")
+    events = [event for _, event in journal.events("ended")]
+    as_begun = RunSummary("running", 1, ended.started_at, None)  # a summary may trail the events
+    body = journal.definition(row.definition)
+    create = CreateRun(RUN_ID, row.workflow, row.definition, body, as_begun)
+    assert journal.commit([create, Append(RUN_ID, 1, events), Release(RUN_ID)]) == [None] * 3
+    journal.close()
+    async with runtime(folder) as rt:
+        with pytest.raises(RunEndedError, match="has ended: success"):
+            await rt.signal(RUN_ID, "price")
+        assert (await rt.cancel(RUN_ID)).status == "success"
+        assert all(row.owner_pid is None for row in await rt.list())
+
+
+async def test_who_waits_for_another_process_to_cancel_a_run_leaves_it_to_who_takes_it_up_here(folder):
+    spec = load_dict(
+        {
+            "name": "slow-end",
+            "tasks": {"held": {"agent": "held"}},
+            "hooks": {
+                "post_workflow": [hook("sleep 2.5")]
+            },  # longer than the other process is trusted unseen
+        },
+        trust="own",
+    )
+    async with runtime(folder) as rt:
+        handle = await rt.start(spec, run_id=RUN_ID)
+        await handle.pause(grace_s=0.0)
+        other = open_journal(f"sqlite:///{folder}/state.db")
+        other.claim(RUN_ID)
+        async with anyio.create_task_group() as callers:
+
+            async def cancel() -> None:
+                assert (await rt.cancel(RUN_ID)).status == "canceled"
+
+            callers.start_soon(cancel)
+            await anyio.to_thread.run_sync(wait_until, lambda: inbox(folder))
+            other.close()
+            handle = await rt.start_resumed(RUN_ID)
+            assert (await handle.settled()).status == "canceled"
+    check_ended(folder)
+    assert ledger(folder).starts[POST_WORKFLOW] == 1
+    assert inbox(folder) == []
+
+
 async def test_a_beginning_that_several_runs_have_is_refused_also_where_only_one_of_them_is_here(folder):
     (folder / "go").touch()
     async with runtime(folder) as rt:
@@ -330,3 +407,112 @@ async def test_what_cannot_be_received_is_refused(folder):
             await rt.signal(RUN_ID, "price")
         with pytest.raises(BadInputError, match="the payload of signal 'price' is no JSON"):
             await rt.signal(RUN_ID, "price", object())
+
+
+# What lies in the inbox
+
+HELD = load_dict({"name": "held", "limits": {"max_parallel": 1}, "tasks": {"t": {"agent": "held"}}})
+
+
+async def is_empty(folder: Path) -> None:
+    await anyio.to_thread.run_sync(wait_until, lambda: not inbox(folder))
+
+
+async def test_more_signals_at_once_than_a_mailbox_takes_are_received_in_their_order(folder):
+    count = REQUESTS_ROOM + 100
+    async with runtime(folder) as rt:
+        await rt.start(HELD, run_id=RUN_ID)
+        journal = open_journal(f"sqlite:///{folder}/state.db")
+        for number in range(count):  # the loop stands still, so that they are seen in one look
+            journal.post(RUN_ID, "signal", {"name": "n", "payload": number, "signal_id": str(number)})
+        journal.close()
+        await is_empty(folder)
+        assert [payload for _, payload, _ in signals(folder)] == list(range(count))
+        assert (await rt.cancel(RUN_ID)).status == "canceled"
+
+
+SENSELESS = {
+    "a signal without a name": ("signal", {"signal_id": "s"}, "its 'name' is None, and no text"),
+    "a signal without a number": ("signal", {"name": "n"}, "its 'signal_id' is None, and no text"),
+    "a pause of no length": ("pause", {"grace_s": "long"}, "its 'grace_s' is 'long', and no number"),
+    "what a later version may ask": ("promote", {}, "a request 'promote' is unknown to this version"),
+}
+
+
+@pytest.mark.parametrize("what", SENSELESS)
+async def test_a_request_that_makes_no_sense_is_dropped_and_told_of(what, folder, caplog):
+    kind, body, reason = SENSELESS[what]
+    async with runtime(folder) as rt:
+        handle = await rt.start(HELD, run_id=RUN_ID)
+        post(folder, kind, body)
+        await is_empty(folder)
+        assert [record.message for record in caplog.records] == [f"request 1 to run 'r' is dropped: {reason}"]
+        (folder / "go").touch()
+        assert (await handle.wait()).status == "success"
+
+
+async def test_a_damaged_request_keeps_no_other_from_being_seen(folder, caplog):
+    async with runtime(folder) as rt:
+        handle = await rt.start(HELD, run_id=RUN_ID)
+        post(folder, "pause", {})
+        connection = apsw.Connection(f"{folder}/state.db")
+        connection.execute("UPDATE inbox SET sum = x'00'")
+        connection.close()
+        post(folder, "signal", {"name": "n", "payload": 1, "signal_id": "s"})
+        await anyio.to_thread.run_sync(wait_until, lambda: len(inbox(folder)) == 1)
+        assert signals(folder) == [("n", 1, "s")]
+        (folder / "go").touch()
+        assert (await handle.wait()).status == "success"
+    assert "request 1 to run 'r' is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 3600.0])
+async def test_a_cancel_counts_whatever_the_clock_of_who_asks_says(ahead_s, folder):
+    async with runtime(folder) as rt:
+        handle = await rt.start(HELD, run_id=RUN_ID)
+        journal = SqliteJournal(f"{folder}/state.db", clock=lambda: time.time() + ahead_s)
+        journal.post(RUN_ID, "cancel", {"cause": "elsewhere", "now": False})
+        journal.close()
+        with anyio.fail_after(10):
+            assert (await handle.wait()).status == "canceled"
+
+
+async def test_a_pause_that_nobody_lived_to_see_does_not_pause_the_run_that_was_resumed_after_it(folder):
+    async with runtime(folder) as rt:
+        handle = await rt.start(HELD, run_id=RUN_ID)
+        await handle.pause(grace_s=0.0)
+        post(folder, "pause", {"cause": "last week", "grace_s": 0})
+        handle = await rt.start_resumed(RUN_ID)
+        await is_empty(folder)
+        (folder / "go").touch()
+        assert (await handle.wait()).status == "success"
+
+
+async def test_a_signal_to_a_paused_run_whose_hooks_are_still_being_delivered_is_there_when_it_goes_on(
+    folder,
+):
+    steps = [{"stage": "one", "tasks": ["a"]}, {"stage": "two", "tasks": ["t"]}]
+    hooks = {
+        "on_stage_complete": [f'touch "{folder}/up-hook"; while ! [ -e "{folder}/on" ]; do sleep 0.02; done']
+    }
+    spec = load_dict(
+        {
+            "name": "w",
+            "tasks": {"a": {"agent": "work", "with": {"n": 1}}, "t": {"agent": "held"}},
+            "workflows": {"w": {"steps": steps, "hooks": hooks}},
+        },
+        trust="own",
+    )
+    async with runtime(folder) as rt:
+        handle = await rt.start(spec, run_id=RUN_ID)
+        await anyio.to_thread.run_sync(wait_until, (folder / "up-hook").exists)
+        assert (await handle.pause(grace_s=0.0)).status == "paused"
+        post(folder, "signal", {"name": "n", "payload": 1, "signal_id": "s"})
+        (folder / "on").touch()
+        await handle.settled()
+        assert inbox(folder) == [(RUN_ID, "signal")]
+        handle = await rt.start_resumed(RUN_ID)
+        await is_empty(folder)
+        (folder / "go").touch()
+        assert (await handle.wait()).status == "success"
+    assert signals(folder) == [("n", 1, "s")]

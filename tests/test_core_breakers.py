@@ -24,6 +24,7 @@ from actorflow.core.events import (
     BreakerRefused,
     CancelRequested,
     Event,
+    Failure,
     FallbackChosen,
     PauseRequested,
     Resumed,
@@ -151,23 +152,95 @@ def test_without_another_agent_the_task_waits_for_the_breaker_to_be_half_open() 
     assert [event.at for event in happened(run, BreakerClosed)] == [1010.0]
 
 
-def test_it_waits_for_its_deadline_at_most() -> None:
+def test_a_task_whose_breaker_is_open_until_its_deadline_has_no_hope_and_fails_at_once() -> None:
     spec = workflow(task("a", breaker=BREAKER, attempts=2, deadline=4.0), task("b", "a", strategy="finish"))
     run = ScriptedRun(spec, script_of({"a": [BROKEN, 1]})).finish()
-    assert [event.at for event in happened(run, TaskDeadlinePassed)] == [1004.0]
+    assert [event.at for event in happened(run, TaskDeadlinePassed)] == [1001.0]
     assert len(run.starts) == 1
     assert ends_of(run) == "a failed, b skipped upstream"
-    failure = run.state.task("a").failure
-    assert failure is not None
-    assert failure.type == "timeout"
+    message = "not done within its deadline of 4 s: its circuit breaker 'main' is open"
+    assert run.state.task("a").failure == Failure("timeout", message)
 
 
-def test_the_deadline_of_a_task_that_never_had_an_attempt_begins_with_the_first_refusal() -> None:
+@pytest.mark.parametrize(
+    ("refusal", "is_hopeless"),
+    [
+        (BreakerRefused(1003.0, "a", "main", 1006.9), False),
+        (BreakerRefused(1003.0, "a", "main", 1007.0), True),
+        (BreakerRefused(1003.0, "a", "main", 1050.0, is_probing=True), False),
+    ],
+)
+def test_a_deadline_that_begins_with_the_first_refusal_rules_out_what_comes_no_sooner(
+    refusal: BreakerRefused, is_hopeless: bool
+) -> None:
+    """But for a probe that is under way: how long that takes, nobody knows."""
     run = AskedRun(task("a", breaker=BREAKER, deadline=4.0, value="none"))
-    run.happen(BreakerRefused(1003.0, "a", "main", 1050.0))
-    assert run.state.next_due_at() == 1007.0
-    run.happen(BreakerClosed(1007.0, None, "main"))
-    assert run.state.task("a").output == "none"
+    run.happen(refusal)
+    assert run.state.task("a").output == ("none" if is_hopeless else None)
+    if not is_hopeless:
+        assert run.state.next_due_at() == min(refusal.until, 1007.0)
+
+
+def test_what_was_hopeless_before_a_pause_is_asked_again_after_it() -> None:
+    run = AskedRun(task("a", breaker=BREAKER, deadline=4.0))
+    run.happen(PauseRequested(1000.0, ""))
+    run.happen(BreakerRefused(1000.0, "a", "main", 1010.0))
+    run.happen(Resumed(2000.0))
+    assert run.state.task("a").deadline_at == 2004.0
+    assert run.due(2000.0) == [("ask", "a", "main")]
+
+
+def test_what_a_breaker_says_last_decides_whether_there_is_hope() -> None:
+    run = AskedRun(*(task(name, breaker=BREAKER, deadline=4.0, strategy="finish") for name in "ab"))
+    run.happen(BreakerRefused(1000.0, "a", "main", 1050.0), BreakerRefused(1000.0, "b", "main", 1050.0, True))
+    assert not any(isinstance(event, TaskDeadlinePassed) for event in run.journal)
+    run.happen(
+        BreakerRefused(1001.0, "b", "main", 1050.0), BreakerAllowed(1001.0, "a", "main", is_probe=True)
+    )
+    assert [event.task for event in run.journal if isinstance(event, TaskDeadlinePassed)] == ["b"]
+    assert [event.task for event in run.journal if isinstance(event, AttemptStarted)] == ["a"]
+
+
+def waiting_together(*names: str) -> AskedRun:
+    """Tasks that have been refused until 1010, each when it asked."""
+    run = AskedRun(*(task(name, breaker=BREAKER) for name in names))
+    run.happen(*(BreakerRefused(1000.0, name, "main", 1010.0) for name in names))
+    return run
+
+
+def test_of_those_that_wait_for_a_breaker_one_asks_and_a_refusal_is_for_all() -> None:
+    run = waiting_together("a", "b", "c")
+    assert run.due(1010.0) == [("ask", "a", "main")]
+    run.happen(BreakerRefused(1010.0, "a", "main", 1020.0, is_probing=True))
+    assert (run.due(1019.9), run.state.next_due_at()) == ([], 1020.0)
+    assert run.due(1020.0) == [("ask", "a", "main")]
+
+
+def test_while_one_probes_another_asks_for_those_that_are_left() -> None:
+    run = waiting_together("a", "b", "c")
+    run.happen(BreakerAllowed(1010.0, "a", "main", is_probe=True))
+    assert run.due(1010.0) == [("ask", "b", "main")]
+
+
+@pytest.mark.parametrize(
+    "told", [BreakerAllowed(1010.0, "a", "main", is_probe=False), BreakerClosed(1010.0, None, "main")]
+)
+def test_all_ask_for_themselves_once_their_breaker_is_closed(told: Event) -> None:
+    run = waiting_together("a", "b", "c")
+    run.happen(told)
+    left = [task.id for task in run.state.tasks if task.status == "waiting"]
+    assert run.due(1010.0) == [("ask", name, "main") for name in left]
+    assert len(left) >= 2
+
+
+def test_who_is_let_through_starts_before_what_has_become_due_meanwhile() -> None:
+    late = task("b", attempts=2)
+    run = AskedRun(late, task("a", breaker=BREAKER), max_parallel=1)
+    run.happen(AttemptFailed(1000.5, "b", 1, BROKEN))
+    assert run.due(1000.5) == [("ask", "a", "main")]
+    run.happen(BreakerAllowed(1002.0, "a", "main", is_probe=True))
+    assert list(run.state.running) == [run.state.plan.index["a"]]
+    assert not run.state.breakers.allowed
 
 
 @pytest.mark.parametrize("teller", ["a", None])

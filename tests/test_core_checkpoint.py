@@ -167,7 +167,7 @@ def test_all_that_a_state_holds_is_kept_or_follows_from_that() -> None:
     assert set(vars(state)) == {*checkpoint.RUN_FIELDS, *told, "known"}
     lists = (*checkpoint.FRONTIER_LISTS, *checkpoint.FRONTIER_HEAPS, *checkpoint.FRONTIER_PAIRS)
     assert set(vars(state.frontier)) == {*lists, "open_count", "_stages", "_plan", "_tasks"}
-    book = {"allowed", "probes", "refused", "to_fall_back", "untold", "_plan", "_tasks"}
+    book = {"allowed", "probes", "refused", "to_fall_back", "hopeless", "untold", "_plan", "_tasks"}
     assert set(vars(BreakerBook(state.plan, state.tasks))) == book
     assert set(vars(HookLine(()))) == {"_places", "_position", "is_running"}
     assert set(vars(Frontier(state.plan, state.tasks))) == set(vars(state.frontier))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actorflow.core.commands import CancelAttempt
 from actorflow.core.events import (
     AttemptStarted,
     AttemptSucceeded,
@@ -175,21 +176,55 @@ def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
     assert run.now == 1000.0
 
 
-def test_a_retry_that_finds_no_slot_before_the_deadline_is_over_at_it() -> None:
-    spec = workflow(task("a", attempts=2, deadline=5.0, strategy="finish"), task("b"), max_parallel=1)
+def without_a_slot(**more: Any) -> ScriptedRun:
+    """`a` waits for its retry until 1001, and has until 1005; `b` has the only slot."""
+    spec = workflow(task("a", attempts=2, deadline=5.0, **more), task("b"), max_parallel=1)
     run = ScriptedRun(spec, script_of({"a": [BROKEN]}))
     run.happen(run.outcome("a"))
-    run.now += 7.0  # of which b has the only slot
+    assert list(run.running) == ["b"]
+    return run
+
+
+def test_a_deadline_that_comes_while_no_slot_is_free_is_noticed_when_it_comes() -> None:
+    run = without_a_slot(strategy="finish")
+    assert run.state.next_due_at() == 1005.0
+    run.now = 1005.0
+    run.happen()
+    assert [event.at for event in happened(run, TaskDeadlinePassed)] == [1005.0]
+    assert list(run.running) == ["b"]
     run.finish()
-    assert [event.at for event in happened(run, TaskDeadlinePassed)] == [1007.0]
     assert [start.task for start in run.starts] == ["a", "b"]
     assert ends_of(run) == "a failed, b success"
 
 
+def test_what_a_fatal_deadline_aborts_is_canceled_when_it_comes() -> None:
+    run = without_a_slot()
+    run.now = 1005.0
+    run.happen()
+    assert run.running["b"] == CancelAttempt("b", 1)
+
+
+def test_a_deadline_that_comes_while_the_run_pauses_waits_for_its_end() -> None:
+    run = without_a_slot()
+    run.happen(PauseRequested(1000.0, ""))
+    run.now = 1005.0
+    run.happen()
+    assert (happened(run, TaskDeadlinePassed), run.state.next_due_at()) == ([], None)
+
+
+def test_what_is_lost_for_good_after_its_deadline_fails_once() -> None:
+    """Its body went on after its deadline, and then its process died."""
+    run = ScriptedRun(workflow(task("a", deadline=5.0, idempotent=False), task("b", strategy="finish")))
+    run.now = 1010.0
+    run.happen(run.outcome("b"))
+    run.crash()
+    failure = run.state.task("a").failure
+    assert failure is not None
+    assert (failure.type, happened(run, TaskDeadlinePassed)) == ("lost", [])
+
+
 def test_what_is_over_at_its_deadline_takes_its_fallback_value() -> None:
-    spec = workflow(task("a", attempts=2, deadline=5.0, value=7), task("b"), max_parallel=1)
-    run = ScriptedRun(spec, script_of({"a": [BROKEN]}))
-    run.happen(run.outcome("a"))
+    run = without_a_slot(value=7)
     run.now += 7.0
     run.finish()
     assert (run.state.task("a").status, run.state.task("a").output) == ("success", 7)

@@ -129,6 +129,17 @@ class ComparedRun:
                 case _:
                     pass
         self.state.compare(self.now)
+        due_at = self.state.next_due_at()
+        if due_at is not None and due_at > self.now:
+            self.expect_nothing_before(due_at)
+
+    def expect_nothing_before(self, due_at: float) -> None:
+        """Until something is due, time changes nothing; whoever looks ahead changes nothing either."""
+        now, between = self.state.commands(self.now), (self.now + due_at) / 2
+        assert len(self.state.commands(between)) == len(now)
+        self.state.compare(between)
+        self.state.compare(due_at)
+        assert self.state.next_due_at() == due_at
 
     def let_happen(self, kind: str, number: int) -> None:
         """Let something happen, if it can happen now; `number` chooses among what it can happen to."""
@@ -188,17 +199,24 @@ class ComparedRun:
                 ][number // 16 % 3]
             )
             return
-        question = self.asked.pop(task).ask
-        index = self.state.plan.index[task]
-        is_open = self.state.phase == "tasks" and self.state.tasks[index].status in ("pending", "waiting")
-        if is_open and self.state.breakers.key(index) == question.key:
-            self.happen(
-                [
-                    BreakerAllowed(self.now, task, question.key, is_probe=True),
-                    BreakerAllowed(self.now, task, question.key, is_probe=False),
-                    BreakerRefused(self.now, task, question.key, self.now + [0.5, 4.0][number % 2]),
-                ][number // 16 % 3]
-            )
+        key, until = self.asked.pop(task).ask.key, self.now + [0.5, 4.0][number % 2]
+        said = [
+            BreakerAllowed(self.now, task, key, is_probe=True),
+            BreakerAllowed(self.now, task, key, is_probe=False),
+            BreakerRefused(self.now, task, key, until),
+            BreakerRefused(self.now, task, key, until, is_probing=True),
+        ][number // 16 % 4]
+        if self.is_of_use(said):
+            self.happen(said)
+        else:
+            self.happen()  # it is asked again, if it still wants to know
+
+    def is_of_use(self, said: BreakerAllowed | BreakerRefused) -> bool:
+        """Whether the answer's question still stands; leave has to find a slot as well."""
+        state, index = self.state, self.state.plan.index[said.task]
+        is_open = state.phase == "tasks" and state.tasks[index].status in ("pending", "waiting")
+        has_room = isinstance(said, BreakerRefused) or state.free_slots > len(state.breakers.allowed)
+        return is_open and has_room and state.breakers.key(index) == said.key
 
     def letters(self) -> list[str]:
         """The tasks that an operator may have tried again."""
@@ -250,7 +268,7 @@ def in_order(dues: list[Due]) -> list[Due]:
     return sorted(dues) if all(each[0] in FACTS for each in dues) else dues
 
 
-FACTS = ("fail", "letter", "fallback", "skip", "cancel task", "stage")
+FACTS = ("fail", "letter", "fallback", "skip", "deadline", "cancel task", "stage")
 
 
 def as_due(command: Command, now: float) -> Due:

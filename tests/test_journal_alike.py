@@ -44,8 +44,12 @@ writes = st.one_of(
     st.builds(lambda *about: KeepDeadLetter(letter(*about)), runs, tasks, times),
     st.builds(DropDeadLetters, runs, st.lists(tasks, max_size=2)),
     st.builds(Answered, st.lists(st.integers(1, 4), max_size=2)),
-    st.builds(ask, runs, tasks),
-    st.builds(told, runs, st.integers(1, 3), times, outcomes, tasks),
+    st.builds(lambda run, task, at: ask(run, task, at=at), runs, tasks, times),
+    st.builds(
+        lambda *about, late_s: told(*about, late_s=late_s),
+        *(runs, st.integers(1, 3), times, outcomes, tasks),
+        late_s=st.sampled_from([0.0, 0.0, 1.0, 60.0]),
+    ),
 )
 
 Step = Callable[[Journal], Any]

@@ -393,7 +393,7 @@ def test_two_journals_that_ask_at_the_same_moment_have_one_probe_between_them(pa
             thread.start()
         for thread in threads:
             thread.join()
-        assert set(answers.values()) == {Allowed(is_probe=True), Refused(1030.0)}
+        assert set(answers.values()) == {Allowed(is_probe=True), Refused(1030.0, is_probing=True)}
         winner = max(answers, key=lambda number: isinstance(answers[number], Allowed))
         journals[winner].commit([told(f"r{winner}", 1, 1000.0, "released")])
     for journal in journals:
@@ -407,9 +407,11 @@ def test_a_probe_of_a_process_that_died_or_was_taken_over_is_free_again(path):
     half_open(path, [journal])
     journal.commit([ask("r")])
     assert journal.commit([ask("a")]) == [Allowed(is_probe=True)], "the owner of r is dead"
-    assert journal.commit([ask("r0")]) == [Refused(1030.0)]
+    assert journal.commit([ask("r0")]) == [Refused(1030.0, is_probing=True)]
     journal.claim("a", take_over=True)
-    assert journal.commit([ask("r0")]) == [Refused(1030.0)], "now the run of the probe is ours"
+    assert journal.commit([ask("r0")]) == [Refused(1030.0, is_probing=True)], (
+        "now the run of the probe is ours"
+    )
     ok(journal, Release("a"))
     assert journal.commit([ask("r0")]) == [Allowed(is_probe=True)]
     before.close()

@@ -51,7 +51,7 @@ FROZEN_TAGS = {
     "retries_exhausted": (1, "at task agent attempts"),
     "budget_exhausted": (1, "at task"),
     "breaker_allowed": (1, "at task key is_probe"),
-    "breaker_refused": (1, "at task key until"),
+    "breaker_refused": (1, "at task key until is_probing"),
     "breaker_counted": (1, "at task key"),
     "breaker_opened": (1, "at task key until"),
     "breaker_closed": (1, "at task key"),

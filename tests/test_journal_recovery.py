@@ -118,7 +118,7 @@ def opened(journal, *run_ids: str) -> None:
 def test_a_half_open_breaker_lets_one_probe_through_and_the_same_one_again(journal, clock):
     opened(journal, "a", "b")
     outcomes = journal.commit([ask_later("a"), ask_later("b"), ask_later("a"), ask_later("a", "other")])
-    probe, refused = Allowed(is_probe=True), Refused(1060.0)
+    probe, refused = Allowed(is_probe=True), Refused(1060.0, is_probing=True)
     assert outcomes == [probe, refused, probe, refused]
     assert journal.breaker("bank").probe == "a/t"
 
@@ -144,6 +144,20 @@ def test_an_outcome_that_is_told_twice_gets_the_same_answer_and_counts_once(jour
     assert journal.commit([told("a", 2, 991.0)] * 2) == [Counted("opened", 1021.0)] * 2
 
 
+def test_a_failure_that_is_told_a_window_late_counts_nothing(journal):
+    ok(journal, create("a"))
+    outcomes = journal.commit([told("a", n, 900.0 + n, late_s=60.0) for n in range(3)])
+    assert (outcomes, journal.breaker("bank")) == ([Counted(None)] * 3, CLOSED)
+
+
+def test_what_failed_before_the_probe_succeeded_counts_nothing_afterwards(journal):
+    opened(journal, "a", "b")
+    journal.commit([ask_later("a"), told("a", 1, 1031.0, "success")])
+    assert journal.breaker("bank") == Breaker(changed_by="a/t/1", closed_at=1031.0)
+    assert journal.commit([told("b", n, 1030.0, late_s=2.0) for n in range(3)]) == [Counted(None)] * 3
+    assert journal.breaker("bank").failures == ()
+
+
 @pytest.mark.parametrize("end", [Release("a"), None], ids=["released", "never there"])
 def test_a_probe_of_a_run_that_nobody_owns_is_free_again(journal, clock, end):
     opened(journal, "b", *(["a"] if end else []))
@@ -163,7 +177,7 @@ def test_the_run_of_a_probe_is_what_stands_before_the_first_slash(journal, clock
     opened(journal, "a", "b")
     journal.commit([ask_later("a", "each/1/t")])
     assert journal.breaker("bank").probe == "a/each/1/t"
-    assert journal.commit([ask_later("b")]) == [Refused(1060.0)]
+    assert journal.commit([ask_later("b")]) == [Refused(1060.0, is_probing=True)]
 
 
 # Alone
@@ -469,7 +483,8 @@ def test_a_closed_journal_refuses_all_of_this(journal):
 def test_a_breaker_is_what_its_reports_make_of_it(journal):
     ok(journal, create("a"))
     journal.commit([told("a", 1, 990.0), told("a", 2, 992.0)])
-    expected = Breaker(((990.0, "a/t/1"), (992.0, "a/t/2")), 1022.0, None, "a/t/2")
+    failures = ((990.0, "a/t/1"), (992.0, "a/t/2"))
+    expected = Breaker(failures, 1022.0, None, "a/t/2", window=60.0, cooldown=30.0)
     assert journal.breaker("bank") == expected
     question = AskBreaker(BreakerAsk("\udcff", BREAKER, "a", "t"), 1000.0)
     assert journal.commit([question, ask("a")])[1] == Refused(1022.0)

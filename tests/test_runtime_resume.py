@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+import sniffio
 from crash_checks import check_journal, recorded
+from crash_lives import wait_until
 from crash_workflows import RUN_ID
+from left_behind import leave_child
 
 from actorflow import (
     AgentCall,
+    BadInputError,
     RunExistsError,
     RunNotFoundError,
     RunResult,
@@ -332,3 +338,122 @@ async def test_a_caller_that_is_cancelled_while_its_run_begins_pauses_it_too(sto
         relay.is_let_go.set()
         result = await rt.resume(RUN_ID)
         assert result.status == "success"
+
+
+async def test_any_number_who_resume_a_run_that_is_soon_over_have_its_one_result(store):
+    relay = Relay()
+    async with Runtime(store=store, agents=relay.agents, grace_s=0.0) as rt:
+        await rt.start(RELAY, run_id=RUN_ID)
+        await relay.is_long_running.wait()
+    relay.is_let_go.set()
+    results: list[RunResult] = []
+
+    async def resume(runtime: Runtime) -> None:
+        results.append(await runtime.resume(RUN_ID))
+
+    async with Runtime(store=store, agents=relay.agents) as rt:
+        async with anyio.create_task_group() as callers:
+            for _ in range(20):
+                callers.start_soon(resume, rt)
+        [row] = await rt.list()
+    assert results == [results[0]] * 20
+    assert (results[0].status, row.owner_pid) == ("success", None)
+    assert relay.calls == [("first", 1, 0), ("second", 1, 0), ("second", 1, 1), ("third", 1, 0)]
+
+
+async def test_a_definition_that_cannot_be_chosen_from_leaves_the_run_to_others(store):
+    relay = Relay()
+    async with Runtime(store=store, agents=relay.agents, grace_s=0.0) as rt:
+        await rt.start(RELAY, run_id=RUN_ID)
+        await relay.is_long_running.wait()
+    entry = {"steps": [{"stage": "s", "tasks": ["t"]}]}
+    of_two = load_dict(
+        {"name": "relay", "tasks": {"t": {"agent": "quick"}}, "workflows": {"one": entry, "two": entry}}
+    )
+    async with Runtime(store=store, agents=relay.agents) as rt:
+        with pytest.raises(BadInputError, match="one, two"):
+            await rt.resume(RUN_ID, accept=of_two)
+        await resumed(store, relay)
+
+
+# who is cancelled while the processes of a dead owner are ended, before the run is taken
+
+
+@asynccontextmanager
+async def natively(call: Callable[[], Awaitable[object]]) -> AsyncIterator[Callable[[], object]]:
+    """Call something beside the block, which may cancel it by the means of the loop itself, past any shield of anyio's."""
+    if sniffio.current_async_library() == "asyncio":
+        task = asyncio.ensure_future(call())
+        yield task.cancel
+        with suppress(asyncio.CancelledError):
+            await task
+    else:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            yield tasks.cancel_scope.cancel
+
+
+async def left_behind(store: str, relay: Relay, folder: Path) -> None:
+    """A paused run that was taken by a process that died, and whose child is about to be ended."""
+    async with Runtime(store=store, agents=relay.agents, grace_s=0.0) as rt:
+        await rt.start(RELAY, run_id=RUN_ID)
+        await relay.is_long_running.wait()
+    await anyio.to_thread.run_sync(leave_child, folder, store, RUN_ID)
+
+
+@pytest.mark.parametrize("word", ["resume", "cancel", "signal"])
+async def test_who_is_cancelled_while_a_run_is_taken_leaves_it_to_others(word, store, tmp_path):
+    relay = Relay()
+    await left_behind(store, relay, tmp_path)
+    async with Runtime(store=store, agents=relay.agents) as rt:
+        asks = {"signal": lambda: rt.signal(RUN_ID, "price")}
+        async with natively(asks.get(word, lambda: getattr(rt, word)(RUN_ID))) as cancel:
+            await anyio.to_thread.run_sync(wait_until, (tmp_path / "told").exists)
+            cancel()
+            (tmp_path / "go").touch()
+        [row] = await rt.list()
+        assert (row.summary.status, row.owner_pid) == ("paused", None)
+        await resumed(store, relay)
+    check_history(tmp_path)
+
+
+async def test_who_is_cancelled_while_a_run_is_taken_takes_it_from_nobody_else(store, tmp_path):
+    relay = Relay()
+    results: list[RunResult] = []
+    await left_behind(store, relay, tmp_path)
+    relay.is_let_go.set()
+    async with Runtime(store=store, agents=relay.agents) as rt, anyio.create_task_group() as callers:
+
+        async def resume() -> None:
+            results.append(await rt.resume(RUN_ID))
+
+        async with natively(lambda: rt.resume(RUN_ID)) as cancel:
+            await anyio.to_thread.run_sync(wait_until, (tmp_path / "told").exists)
+            callers.start_soon(resume)
+            await anyio.to_thread.run_sync(lambda: None)
+            cancel()
+            (tmp_path / "go").touch()
+    assert [result.status for result in results] == ["success"]
+    check_history(tmp_path)
+
+
+async def test_runs_that_are_refused_their_id_are_in_nobodys_way_who_resumes_the_one_of_that_id(
+    store, tmp_path
+):
+    relay = Relay()
+    async with Runtime(store=store, agents=relay.agents, grace_s=0.0) as rt:
+        await rt.start(RELAY, run_id=RUN_ID)
+        await relay.is_long_running.wait()
+    relay.is_let_go.set()
+    results: list[RunResult] = []
+    async with Runtime(store=store, agents=relay.agents) as rt, anyio.create_task_group() as callers:
+
+        async def resume() -> None:
+            results.append(await rt.resume(RUN_ID))
+
+        callers.start_soon(resume)
+        while not results:
+            with pytest.raises(RunExistsError):
+                await rt.run(RELAY, run_id=RUN_ID)
+    assert [result.status for result in results] == ["success"]
+    check_history(tmp_path)

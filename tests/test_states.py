@@ -11,6 +11,8 @@ import anyio
 import pytest
 from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
+from crash_lives import state_of
+from left_behind import leave_child
 
 from actorflow import (
     BadInputError,
@@ -447,6 +449,29 @@ async def test_a_run_whose_hooks_are_owed_something_is_deleted_by_force_only(url
             states.delete("staged-1")
         assert states.load("staged-1").status is WorkflowStatus.SUCCESS
         assert states.delete("staged-1", force=True)
+        assert states.list() == ()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("force", [False, True])
+async def test_what_a_dead_process_left_running_for_a_run_ends_before_the_run_is_deleted(
+    url: str, tmp_path: Path, force: bool
+):
+    is_running = anyio.Event()
+
+    async def hang(call: object) -> None:
+        is_running.set()
+        await anyio.sleep_forever()
+
+    definition = {"name": "slow", "tasks": {"t": {"agent": "a"}}}
+    async with Runtime(store=url, agents={"a": hang}, grace_s=0.0) as rt:
+        await rt.start(workflow(definition), run_id="slow-1")
+        await is_running.wait()
+    pid = leave_child(tmp_path, url, "slow-1")
+    (tmp_path / "go").touch()
+    with StatePersistence(url) as states:
+        assert states.delete("slow-1", force=force)
+        assert state_of(pid) in ("", "Z")
         assert states.list() == ()
 
 

@@ -47,6 +47,7 @@ from actorflow.journal import (
     KeepDeadLetter,
     Release,
     RunSummary,
+    TellBreaker,
     claims,
     inbox,
 )
@@ -299,14 +300,18 @@ class StoreMachine(RuleBasedStateMachine):
         task=st.sampled_from("ab"),
         outcome=st.sampled_from(["failure", "failure", "success", "released"]),
         is_new=st.booleans(),
+        late_s=st.sampled_from([0.0, 0.0, 0.1, 20.0, 300.0]),
     )
-    def report(self, number: int, run: int, key: str, task: str, outcome: Any, is_new: bool) -> None:
+    def report(
+        self, number: int, run: int, key: str, task: str, outcome: Any, is_new: bool, late_s: float
+    ) -> None:
+        """Tell how an attempt has ended, perhaps a while ago."""
         self.outcomes += is_new
         run_id = self.a_run(run)[0]
-        told = BreakerReport(key, BREAKERS[key], run_id, task, self.outcomes, self.now, outcome)
-        answer = self.write(self.a_process(number), told)
+        told = BreakerReport(key, BREAKERS[key], run_id, task, self.outcomes, self.now - late_s, outcome)
+        answer = self.write(self.a_process(number), TellBreaker(told, self.now))
         if isinstance(answer, Counted):
-            self.promises.check_count(told, answer)
+            self.promises.check_count(told, answer, self.now)
 
     @precondition(lambda self: self.runs)
     @rule(run=NUMBERS, kind=st.sampled_from(["cancel", "pause", "resume"]))

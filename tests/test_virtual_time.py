@@ -250,11 +250,41 @@ def test_of_two_runs_that_wait_for_a_breaker_one_probes_and_the_other_starts_whe
     assert starts[1] == pytest.approx([0.0, 607.0], abs=EXACTLY)
 
 
-def test_who_waits_for_a_breaker_longer_than_its_deadline_fails_when_that_has_come():
+def test_whose_breaker_is_open_until_after_its_deadline_fails_at_once():
     history = virtually(workflow({"a": guarded(deadline="5m")}), x=broken)
     assert history.times(AttemptStarted) == pytest.approx([0.0, 60.0], abs=EXACTLY)
-    assert history.times(TaskDeadlinePassed) == pytest.approx([300.0], abs=EXACTLY)
+    assert history.times(TaskDeadlinePassed) == pytest.approx([120.0], abs=EXACTLY)
     assert history.result.tasks["a"].error["type"] == "timeout"
+    assert "its circuit breaker 'x' is open" in history.result.tasks["a"].error["message"]
+
+
+def test_of_the_tasks_that_wait_for_a_breaker_one_asks_when_it_may_be_over():
+    async def flaky(call: AgentCall) -> str:
+        if call.attempt < 2:
+            raise ValueError("no luck")
+        await anyio.sleep(7)
+        return "done"
+
+    history = virtually(workflow({f"t{n}": guarded() for n in range(20)}), x=flaky)
+    refused_at = history.times(BreakerRefused)
+    assert refused_at == pytest.approx([60.0] * 20 + [600.0], abs=EXACTLY), "at 600, one probes, and one asks"
+    starts = [0.0] * 20 + [600.0] + [607.0] * 19
+    assert history.times(AttemptStarted) == pytest.approx(starts, abs=EXACTLY)
+
+
+def test_a_deadline_that_comes_while_no_slot_is_free_ends_its_task_then():
+    retry = {"max_attempts": 3, "delay": "5s", "backoff": "constant", "jitter": "none"}
+    spec = workflow(
+        {
+            "a": {"agent": "x", "deadline": "10s", "retry": retry, "on_error": {"strategy": "finish"}},
+            "b": {"agent": "y"},
+        },
+        limits={"max_parallel": 1},
+    )
+    history = virtually(spec, x=broken, y=taking(3600))
+    assert history.times(TaskDeadlinePassed) == pytest.approx([10.0], abs=EXACTLY)
+    assert history.times(AttemptStarted, "a") == pytest.approx([0.0], abs=EXACTLY)
+    assert history.times(RunFinished) == pytest.approx([3600.0], abs=EXACTLY)
 
 
 def test_a_retried_dead_letter_has_deadlines_of_its_own():

@@ -87,7 +87,10 @@ def run(
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.pass_obj
 def validate(settings: Settings, files: tuple[str, ...]) -> int:
-    """Check workflow files, and say what they need: agents, programs, hosts, variables, files."""
+    """Check workflow files, and say what they need.
+
+    That is agents, programs, hosts, variables and files.
+    """
     from actorflow.cli.validate import validate
 
     return validate(settings.screen, files)
@@ -115,7 +118,7 @@ def list_(settings: Settings) -> int:
 
 @app.command()
 @for_every_command
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN|last")
 @click.argument("task", metavar="[TASK]", required=False)
 @click.pass_obj
 def show(settings: Settings, run: str, task: str | None) -> int:

@@ -11,7 +11,7 @@ from actorflow.cli.settings import Settings
 _TAKE_OVER = click.option(
     "--take-over",
     is_flag=True,
-    help="Take the run from a process that is stopped or hangs; it loses all of its runs.",
+    help="Take the run from a process that has given no sign of life for 30 s; it loses all of its runs.",
 )
 
 
@@ -25,7 +25,12 @@ def add_run_commands(app: click.Group) -> None:
 @for_every_command
 @click.argument("run", metavar="RUN|last")
 @means_options
-@click.option("--accept-changes", "accept", metavar="FILE", help="Go on by what the file says now.")
+@click.option(
+    "--accept-changes",
+    "accept",
+    metavar="FILE",
+    help="Go on by what this file says now, instead of what the run began with.",
+)
 @_TAKE_OVER
 @click.pass_obj
 def resume(
@@ -38,10 +43,11 @@ def resume(
     accept: str | None,
     take_over: bool,
 ) -> int:
-    """Go on with a paused or crashed run, or run again what failed.
+    """Go on with a run, or run again what failed.
 
-    RUN is an id or the unique beginning of one; `last` is the latest run that is paused or crashed. Changes of the file
-    are accepted where only tasks differ that have not started.
+    RUN is an id or the unique beginning of one; `last` is the latest run that is paused or crashed. It goes on by the
+    definition that it began with, whatever its file says now; --accept-changes moves it to what a file says, if only
+    tasks differ there that have not begun.
     """
     from actorflow.cli.found import Means
     from actorflow.cli.resume import ResumeRequest, resume
@@ -55,7 +61,10 @@ def resume(
 @means_options
 @click.pass_obj
 def recover(settings: Settings, *, agents: dict[str, str], backend: str | None, grace: float | None) -> int:
-    """Go on with all runs whose process is gone, side by side."""
+    """Go on with all runs whose process is gone.
+
+    They go on side by side. Runs of a process that lives and gives no sign of life are named, and left.
+    """
     from actorflow.cli.found import Means
     from actorflow.cli.recover import recover
 
@@ -69,7 +78,10 @@ def recover(settings: Settings, *, agents: dict[str, str], backend: str | None, 
 @_TAKE_OVER
 @click.pass_obj
 def cancel(settings: Settings, *, run: str, now: bool, take_over: bool) -> int:
-    """Cancel a run, whichever process runs it; of one that nobody runs, the post_workflow hooks run here."""
+    """Cancel a run, whichever process runs it.
+
+    The post_workflow hooks of a run that nobody runs are run here.
+    """
     from actorflow.cli.control import cancel
 
     return cancel(settings, run, now=now, take_over=take_over)
@@ -84,7 +96,10 @@ def cancel(settings: Settings, *, run: str, now: bool, take_over: bool) -> int:
 @_TAKE_OVER
 @click.pass_obj
 def pause(settings: Settings, *, run: str, grace: float | None, take_over: bool) -> int:
-    """Pause a run, whichever process runs it: nothing new starts, and `resume` goes on."""
+    """Pause a run, whichever process runs it.
+
+    Nothing new starts, and what runs gets its grace period to end; `resume` goes on.
+    """
     from actorflow.cli.control import pause
 
     return pause(settings, run, grace=grace, take_over=take_over)
@@ -107,9 +122,9 @@ def signal(settings: Settings, *, run: str, name: str, payload: str | None, sign
 @click.group("dead-letters", no_args_is_help=False)
 @for_every_command
 def dead_letters() -> None:
-    """See to tasks that failed for good: look at them, run them again, or forget them.
+    """See to tasks that failed for good.
 
-    ID is a dead letter's id, or the unique beginning of one.
+    Look at them, run them again, or forget them. ID is a dead letter's id, or the unique beginning of one.
     """
 
 
@@ -128,7 +143,7 @@ def list_(settings: Settings) -> int:
 @click.argument("letter", metavar="ID")
 @click.pass_obj
 def show_letter(settings: Settings, *, letter: str) -> int:
-    """Show a dead letter: what the task was given, its error, its attempts."""
+    """Show a dead letter: input, error, attempts."""
     from actorflow.cli.dead_letters import show_letter
 
     return show_letter(settings, letter)

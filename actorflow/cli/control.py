@@ -21,7 +21,7 @@ from attrs import frozen
 from actorflow.cli.account import STOPPED, Account, failed_hooks, stop_cause
 from actorflow.cli.execution import beside, in_runtime, tell
 from actorflow.cli.files import read_value
-from actorflow.cli.found import Found, Means, found_run, place_for
+from actorflow.cli.found import Found, Means, found_run, place_for, silent_s
 from actorflow.cli.progress import Progress
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.sensitive import shown_result
@@ -32,6 +32,7 @@ from actorflow.cli.stores import named_run, reading
 from actorflow.core.events import Event
 from actorflow.errors import BadInputError
 from actorflow.journal import Journal
+from actorflow.journal.protocol import STALE_S
 from actorflow.runtime.result import RunResult, result_of
 from actorflow.runtime.runtime import Runtime
 
@@ -128,7 +129,7 @@ def _ask(settings: Settings, run: str, wish: Wish, means: Means) -> int:
         status = before.result.status
         if status in _ENDED or (status == wish.status and found.row.owner_pid is None):
             return _tell_before(settings, before, wish)
-        if found.row.owner_pid is not None:
+        if found.row.owner_pid is not None and silent_s(found.row) <= STALE_S:
             settings.screen.note(f"waiting for process {found.row.owner_pid}, which has run {found.run_id}")
         place = place_for(settings, found, means)
         watched = _Watched(settings.screen, journal, found)
@@ -221,6 +222,10 @@ def _tell_after(settings: Settings, account: Account, wish: Wish) -> int:
     if account.status in _ENDED:
         settings.screen.note(f"run {result.run_id} ended before it could be {wish.status}")
         return Exit.FAILED
-    asked = "is on its way" if account.status == "paused" else f"has been asked, and process {account.pid} goes on"
+    asked = (
+        "is on its way"
+        if account.status == "paused"
+        else f"has been asked, and process {account.pid} goes on"
+    )
     settings.screen.note(f"interrupted; run {result.run_id} {asked}; it is not {wish.status} yet")
     return Exit.STOPPED

@@ -10,7 +10,14 @@ from attrs import frozen
 
 from actorflow.cli.screen import Screen, as_line, in_place
 from actorflow.cli.statuses import Elsewhere, Exit, status_of
-from actorflow.errors import ActorflowError, BadInputError, Problem, SpecError
+from actorflow.errors import (
+    ActorflowError,
+    BadInputError,
+    ChangeRefusedError,
+    MissingVariablesError,
+    Problem,
+    SpecError,
+)
 
 USAGE_CODE = "E600"
 INTERRUPTED_CODE = "E601"
@@ -26,6 +33,7 @@ class Fault:
     message: str
     where: str = ""
     problems: tuple[Problem, ...] = ()
+    about: str = ""  #: what the problems are in the way of, where several clauses make up the message
 
 
 def fault_of(error: Exception) -> Fault:
@@ -36,15 +44,15 @@ def fault_of(error: Exception) -> Fault:
         case SpecError(problems=(first, *others)):
             more = f" (and {len(others)} more)" if others else ""
             return Fault(first.code, first.message + more, place(first), error.problems)
-        case BadInputError():
-            return Fault(
-                error.code, str(error), "", tuple(Problem(error.code, one) for one in error.problems)
-            )
+        case BadInputError() | ChangeRefusedError() | MissingVariablesError():
+            problems = tuple(Problem(error.code, one) for one in error.problems)
+            about = str(error).removesuffix("; ".join(error.problems)).removesuffix(": ")
+            return Fault(error.code, str(error), problems=problems, about=about)
         case ActorflowError():
             return Fault(error.code, str(error))
         case click.UsageError():
             command = error.ctx.command_path if error.ctx is not None else "actorflow"
-            return Fault(USAGE_CODE, error.format_message(), command)
+            return Fault(USAGE_CODE, error.format_message().removesuffix("."), command)
         case InterruptedError():
             return Fault(INTERRUPTED_CODE, "interrupted; nothing was started")
         case OSError():
@@ -92,10 +100,15 @@ def problem_documents(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 
 def fault_text(fault: Fault) -> str:
     """The same for people."""
-    if fault.problems:
+    if any(problem.file for problem in fault.problems):
         return problem_text(fault.problems)
     hint = f"; try '{fault.where} --help'" if fault.code == USAGE_CODE else ""
-    return as_line(f"actorflow: {fault.code} {fault.message}{hint}")
+    head = f"actorflow: {fault.code} "
+    if len(fault.problems) < 2:
+        return as_line(f"{head}{fault.message}{hint}")
+    lines = [f"{head}{fault.about}:"] if fault.about else []
+    lead = "  " if fault.about else head
+    return "\n".join(map(as_line, [*lines, *(f"{lead}{problem.message}" for problem in fault.problems)]))
 
 
 def problem_text(problems: Iterable[Problem]) -> str:

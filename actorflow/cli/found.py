@@ -20,7 +20,6 @@ from actorflow.runtime.runtime import read_state
 from actorflow.spec.model import WorkflowSpec
 
 _BY_OWNER: Final = {("running", False): "crashed", ("paused", True): "pausing"}
-"""What is more than a status that the run's events give: with whether a live process owns the run."""
 
 
 @frozen
@@ -64,7 +63,12 @@ def found_run(journal: Journal, row: RunRow) -> Found:
 
 def status_of_row(row: RunRow) -> str:
     """The status of a run; `crashed` where it runs and nobody alive owns it, `pausing` where it is paused and somebody does."""
-    return _BY_OWNER.get((row.summary.status, row.owner_pid is not None), row.summary.status)
+    return with_owner(row.summary.status, row)
+
+
+def with_owner(status: str, row: RunRow) -> str:
+    """What a status that the run's events give is, knowing whether somebody alive owns the run."""
+    return _BY_OWNER.get((status, row.owner_pid is not None), status)
 
 
 def silent_s(row: RunRow) -> float:
@@ -72,9 +76,8 @@ def silent_s(row: RunRow) -> float:
     return 0.0 if row.heartbeat_at is None else max(time.time() - row.heartbeat_at, 0.0)
 
 
-def status_text(row: RunRow) -> str:
-    """The status of a run with the process that has it, if one is at it."""
-    status = status_of_row(row)
+def status_text(status: str, row: RunRow) -> str:
+    """A status of a run with the process that has it, if one is at it."""
     if status not in {"running", "pausing"}:
         return status
     silent = f", silent for {duration(silent_s(row))}" if silent_s(row) > STALE_S else ""

@@ -10,6 +10,7 @@ from attrs import frozen
 from actorflow.cli.layout import counted, duration
 from actorflow.core.events import (
     AttemptLost,
+    AttemptStarted,
     BreakerAllowed,
     BreakerClosed,
     BreakerOpened,
@@ -19,6 +20,7 @@ from actorflow.core.events import (
     DefinitionChanged,
     Event,
     FallbackChosen,
+    FallbackValueUsed,
     RetriesExhausted,
     RetryScheduled,
     RunDeadlinePassed,
@@ -41,12 +43,49 @@ class Happening:
     text: str
 
 
+STANDS_IN: Final = "its fallback value stands in"
+
+_AT_ONCE_S: Final = 0.005
+_SAME_S: Final = 0.1  # as people see it: two clocks, or two looks at one, are not that far apart
+
+
+class Narrator:
+    """Says what happens to a run, event by event, and nothing twice."""
+
+    def __init__(self) -> None:
+        self._opened: dict[
+            str | None, BreakerOpened
+        ] = {}  #: by task: the breaker that its failure has opened
+
+    def happening(self, event: Event) -> Happening | None:
+        """What is said of an event that is neither a task's end nor a hook's, if anything."""
+        if isinstance(event, BreakerOpened):
+            self._opened[event.task] = event
+        elif isinstance(event, BreakerRefused):
+            opened = self._opened.pop(event.task, None)
+            if opened and opened.key == event.key and abs(opened.until - event.until) < _SAME_S:
+                return None
+        return happening(event)
+
+
 def happenings(events: Iterable[tuple[int, Event]]) -> Iterator[tuple[float, Happening]]:
     """What is said of the events of a run, with their times."""
+    narrator = Narrator()
     for _, event in events:
-        told = happening(event)
+        told = narrator.happening(event)
         if told is not None:
             yield event.at, told
+
+
+def tasks_by_fallback_value(events: Iterable[tuple[int, Event]]) -> frozenset[str]:
+    """The tasks whose output is their fallback value, because nobody else was left to try."""
+    found: set[str] = set()
+    for _, event in events:
+        if isinstance(event, FallbackValueUsed):
+            found.add(event.task)
+        elif isinstance(event, AttemptStarted):
+            found.discard(event.task)
+    return frozenset(found)
 
 
 def may_recover(spec: WorkflowSpec) -> bool:
@@ -58,7 +97,8 @@ def may_recover(spec: WorkflowSpec) -> bool:
 def _recovers(task: TaskSpec) -> bool:
     on_error = task.on_error
     has_bounds = task.deadline is not None or on_error.breaker is not None
-    return has_bounds or task.retry.max_attempts > 1 or bool(on_error.fallback_agents)
+    has_others = bool(on_error.fallback_agents) or on_error.has_fallback_value
+    return has_bounds or task.retry.max_attempts > 1 or has_others
 
 
 def happening(event: Event) -> Happening | None:
@@ -69,9 +109,11 @@ def happening(event: Event) -> Happening | None:
 def _of_attempts(event: Event) -> Happening | None:
     match event:
         case RetryScheduled(task=task, at=at, attempt=attempt, due_at=due_at):
-            return Happening(task, "retry", f"attempt {attempt} in {duration(due_at - at)}")
+            return Happening(task, "retry", f"attempt {attempt} {_in(due_at - at)}")
         case FallbackChosen(task=task, agent=agent):
             return Happening(task, "fallback", f"goes to agent {agent}")
+        case FallbackValueUsed(task=task):
+            return Happening(task, "value", STANDS_IN)
         case SleepStarted(task=task, at=at, due_at=due_at):
             return Happening(task, "sleep", f"starts in {duration(due_at - at)}")
         case AttemptLost(task=task, attempt=attempt):
@@ -87,11 +129,11 @@ def _of_attempts(event: Event) -> Happening | None:
 def _of_bounds(event: Event) -> Happening | None:
     match event:
         case BreakerRefused(task=task, at=at, key=key, until=until):
-            return Happening(task, "breaker", f"{key} is open for another {duration(until - at)}")
+            return Happening(task, "breaker", f"{key} is open for another {_about(until - at)}")
         case BreakerAllowed(task=task, key=key, is_probe=True):
             return Happening(task, "breaker", f"{key} lets one attempt through, to see")
         case BreakerOpened(task=task, at=at, key=key, until=until):
-            return Happening(task, "breaker", f"{key} opens for {duration(until - at)}")
+            return Happening(task, "breaker", f"{key} opens for {_about(until - at)}")
         case BreakerClosed(task=task, key=key):
             return Happening(task, "breaker", f"{key} is closed again")
         case BudgetExhausted(task=task):
@@ -100,6 +142,15 @@ def _of_bounds(event: Event) -> Happening | None:
             return Happening(task, "deadline", "has passed while the task waited")
         case _:
             return None
+
+
+def _in(seconds: float) -> str:
+    return f"in {duration(seconds)}" if seconds >= _AT_ONCE_S else "at once"
+
+
+def _about(seconds: float) -> str:
+    """A length of time of which milliseconds have passed since it was set."""
+    return duration(round(seconds, 1))
 
 
 def _of_run(event: Event) -> Happening | None:

@@ -56,13 +56,26 @@ def attempt_rows(task: str, events: Iterable[tuple[int, Event]], *, is_sensitive
                 failure = shown_failure(failure)
             # a loss is noticed on resume: how long the attempt had run nobody knows
             time = None if isinstance(event, AttemptLost) else event.at - started.at
-            rows.append(_row(started, _OUTCOMES[type(event)], time, failure))
+            note = "of what it printed, only the last MiB is kept" if _is_truncated(event) else ""
+            rows.append(_row(started, _OUTCOMES[type(event)], time, failure, note))
             started = None
     return rows if started is None else [*rows, _row(started, "-", None, None)]
 
 
-def _row(started: AttemptStarted, outcome: str, time: float | None, failure: Failure | None) -> Row:
-    error = "" if failure is None else failure_text(failure)
+def was_truncated(task: str, events: Iterable[tuple[int, Event]]) -> bool:
+    """Whether only the end was kept of what the last attempt of a task printed."""
+    ends = [event for _, event in events if isinstance(event, AttemptSucceeded) and event.task == task]
+    return bool(ends) and _is_truncated(ends[-1])
+
+
+def _is_truncated(event: Event) -> bool:
+    return isinstance(event, AttemptSucceeded) and bool(event.record.get("truncated"))
+
+
+def _row(
+    started: AttemptStarted, outcome: str, time: float | None, failure: Failure | None, note: str = ""
+) -> Row:
+    error = note if failure is None else failure_text(failure)
     if failure is not None and failure.detail:
         error += f"  {as_json(dict(failure.detail))}"
     return (str(started.attempt), str(started.loss), started.agent, outcome, duration(time), error)

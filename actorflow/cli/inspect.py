@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from actorflow.cli.account import Account, HookRun, hook_runs
-from actorflow.cli.found import found_run, status_of_row
-from actorflow.cli.happenings import IN_ATTEMPTS, Happening, happenings, may_recover
-from actorflow.cli.history import attempt_lines, attempt_rows
+from attrs import frozen
+
+from actorflow.cli.account import STOPPED, Account, HookRun, hook_runs, stop_cause
+from actorflow.cli.found import found_run, status_of_row, status_text, with_owner
+from actorflow.cli.happenings import (
+    IN_ATTEMPTS,
+    STANDS_IN,
+    Happening,
+    happenings,
+    may_recover,
+    tasks_by_fallback_value,
+)
+from actorflow.cli.history import attempt_lines, attempt_rows, was_truncated
 from actorflow.cli.hook_lines import hook_document, hook_lines
 from actorflow.cli.layout import as_json, between, columns, duration, local_time
 from actorflow.cli.report import (
@@ -25,7 +34,7 @@ from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
 from actorflow.cli.stores import named_run, reading
-from actorflow.journal import RunRow
+from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult, TaskResult, result_of
 from actorflow.spec.model import WorkflowSpec
@@ -51,41 +60,76 @@ def list_runs(settings: Settings) -> int:
 def show_run(settings: Settings, run: str) -> int:
     """Show a run as it stands."""
     with reading(settings) as journal:
-        row = named_run(journal, run)
-        found = found_run(journal, row)
-        deliveries = journal.deliveries(row.run_id)
-        spec = found.spec
-        hooks = hook_runs(spec, journal.events(row.run_id), deliveries)
-        told = tuple(happenings(journal.events(row.run_id))) if may_recover(spec) else ()
-        letters = tuple(each for each in journal.dead_letters() if each.run_id == row.run_id)
-    inputs = shown_inputs(spec, found.started.inputs)
-    result = shown_result(spec, result_of(found.state, deliveries))
-    status = status_of_row(row) if result.status == "running" else result.status
-    screen = settings.screen
+        sight = _sight(journal, named_run(journal, run))
+    screen, account = settings.screen, sight.account
     if screen.is_json:
-        more = {
-            "entry": spec.entry,
-            "inputs": inputs,
-            "hook_runs": [*map(hook_document, hooks)],
-            "dead_letters": [letter.id for letter in letters],
-        }
-        screen.document({**result_document(result, status), **more})
+        screen.document(_run_document(sight))
         return Exit.SUCCESS
-    account = Account(spec, result, letters=letters)
-    screen.result("\n".join([*_head_lines(row, account, status), "", *_task_lines(result)]))
+    screen.result("\n".join([*_head_lines(sight), "", *_task_lines(account.result, sight.stand_ins)]))
     details = [
-        *_input_lines(inputs),
-        *result_lines(result),
-        *_happening_lines(told),
-        *_letter_lines(letters),
-        *_hook_lines(result, hooks),
+        *_input_lines(sight.inputs),
+        *result_lines(account.result),
+        *_happening_lines(sight.told),
+        *_letter_lines(account.letters),
+        *_hook_lines(account.result, sight.hooks),
     ]
     if details:
         screen.result("\n".join(["", *details]))
-    step = next_step(account, settings.store_option) if row.owner_pid is None else None
+    step = next_step(account, settings.store_option) if sight.row.owner_pid is None else None
     if step is not None:
         screen.note(step)
     return Exit.SUCCESS
+
+
+@frozen(kw_only=True)
+class _Sight:
+    """A run as the store has it at one moment, without what is sensitive."""
+
+    row: RunRow
+    status: str
+    account: Account
+    inputs: Mapping[str, Any]
+    hooks: Sequence[HookRun]
+    told: Sequence[tuple[float, Happening]]  #: what happened on the way
+    stand_ins: frozenset[str]  #: tasks that succeeded by their fallback value
+
+
+def _sight(journal: Journal, row: RunRow) -> _Sight:
+    found = found_run(journal, row)
+    deliveries = journal.deliveries(row.run_id)
+    spec = found.spec
+    result = shown_result(spec, result_of(found.state, deliveries))
+    status = with_owner(result.status, row)
+    asked = "canceled" if found.state.is_canceled else status
+    is_eventful = may_recover(spec)
+    # of a run that nothing can have happened to, not all events are read
+    events = [*journal.events(row.run_id)] if is_eventful or asked in STOPPED else []
+    return _Sight(
+        row=row,
+        status=status,
+        account=Account(
+            spec,
+            result,
+            letters=tuple(each for each in journal.dead_letters() if each.run_id == row.run_id),
+            cause=stop_cause(asked, events) if asked in STOPPED else None,
+        ),
+        inputs=shown_inputs(spec, found.started.inputs),
+        hooks=hook_runs(spec, journal.events(row.run_id), deliveries),
+        told=tuple(happenings(events)) if is_eventful else (),
+        stand_ins=tasks_by_fallback_value(events),
+    )
+
+
+def _run_document(sight: _Sight) -> dict[str, Any]:
+    account = sight.account
+    return {
+        **result_document(account.result, sight.status),
+        "entry": account.spec.entry,
+        "inputs": dict(sight.inputs),
+        "hook_runs": [*map(hook_document, sight.hooks)],
+        "dead_letters": [letter.id for letter in account.letters],
+        "cause": account.cause,
+    }
 
 
 def show_task(settings: Settings, run: str, task: str) -> int:
@@ -103,15 +147,17 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         near = difflib.get_close_matches(task, list(found.state.plan.index)[:1000], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TaskNotFoundError(f"run {row.run_id!r} has no task {task!r}{hint}")
+    is_stand_in = task in tasks_by_fallback_value(events)
     if settings.screen.is_json:
-        settings.screen.document(task_document(result))
+        more = {"is_fallback_value": is_stand_in, "is_truncated": was_truncated(task, events)}
+        settings.screen.document({**task_document(result), **more})
         return Exit.SUCCESS
-    _show_task(settings.screen, spec, task, result)
+    _show_task(settings.screen, spec, task, result, is_stand_in=is_stand_in)
     rows = attempt_rows(task, events, is_sensitive=task in sensitive_tasks(spec))
     told = [each for each in happenings(events) if each[1].task == task and each[1].word not in IN_ATTEMPTS]
-    lines = [*attempt_lines(rows), *_happening_lines(told)]
-    if lines:
-        settings.screen.result("\n".join(["", *lines]))
+    for lines in (attempt_lines(rows), _happening_lines(told)):
+        if lines:
+            settings.screen.result("\n".join(["", *lines]))
     return Exit.SUCCESS
 
 
@@ -128,34 +174,35 @@ def _row_document(row: RunRow) -> dict[str, Any]:
 
 
 def _row_cells(row: RunRow) -> tuple[str, ...]:
-    status = status_of_row(row)
-    if status == "running":
-        status = f"running (pid {row.owner_pid})"
+    status = status_text(status_of_row(row), row)
     started = local_time(row.summary.started_at)
     return (row.run_id, row.workflow, status, str(row.summary.generation), started)
 
 
-def _head_lines(row: RunRow, account: Account, status: str) -> list[str]:
+def _head_lines(sight: _Sight) -> list[str]:
+    account = sight.account
     result, entry = account.result, account.spec.entry
     seconds = between(result.started_at, result.ended_at)
     facts = {
         "run": result.run_id,
         "workflow": result.workflow if entry is None else f"{result.workflow} ({entry})",
-        "status": f"running (pid {row.owner_pid})" if status == "running" else status,
+        "status": status_text(sight.status, sight.row),
+        "cause": account.cause or "",
         "generation": str(result.generation),
         "started": local_time(result.started_at),
         "ended": "-" if seconds is None else f"{local_time(result.ended_at)} (after {duration(seconds)})",
         "progress": f"{result.progress:.0%}",
         "file": account.spec.path or "-",
     }
-    return columns(facts.items())
+    return columns((key, value) for key, value in facts.items() if value)
 
 
-def _task_lines(result: RunResult) -> list[str]:
+def _task_lines(result: RunResult, stand_ins: Collection[str]) -> list[str]:
     if not result.tasks:
         return ["no tasks"]
     head = ("TASK", "STATUS", "ATTEMPTS", "TIME", "AGENT", "WHY")
-    return columns([head, *(_task_cells(name, task) for name, task in result.tasks.items())])
+    tasks = result.tasks.items()
+    return columns([head, *(_task_cells(name, task, is_stand_in=name in stand_ins) for name, task in tasks)])
 
 
 def _input_lines(inputs: Mapping[str, Any]) -> list[str]:
@@ -185,19 +232,21 @@ def _hook_lines(result: RunResult, hooks: Sequence[HookRun]) -> list[str]:
     return [hook_counts(result), *lines]
 
 
-def _task_cells(name: str, task: TaskResult) -> tuple[str, ...]:
+def _task_cells(name: str, task: TaskResult, *, is_stand_in: bool) -> tuple[str, ...]:
     time = duration(between(task.started_at, task.ended_at))
     why = f"{task.error['type']}: {task.error['message']}" if task.error is not None else task.reason or ""
-    return (name, task.status, str(task.attempts), time, task.agent or "-", why)
+    agent = "-" if is_stand_in else task.agent or "-"
+    return (name, task.status, str(task.attempts), time, agent, STANDS_IN if is_stand_in else why)
 
 
-def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult) -> None:
+def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult, *, is_stand_in: bool) -> None:
+    reason = STANDS_IN if is_stand_in else task.reason
     described: Mapping[str, str] = {each.id: each.description for each in spec.tasks}
     facts = {
         "task": name,
         "description": described.get(name, ""),
-        "status": f"{task.status} ({task.reason})" if task.reason else task.status,
-        "agent": task.agent or "-",
+        "status": f"{task.status} ({reason})" if reason else task.status,
+        "agent": "-" if is_stand_in else task.agent or "-",
         "attempts": f"{task.attempts}, {task.losses} lost" if task.losses else str(task.attempts),
         "started": local_time(task.started_at),
         "ended": local_time(task.ended_at),

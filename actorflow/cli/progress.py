@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actorflow.cli.account import hook_name
-from actorflow.cli.happenings import happening
+from actorflow.cli.happenings import Narrator
 from actorflow.cli.layout import columns, counted, duration
 from actorflow.cli.screen import as_line
 from actorflow.cli.sensitive import sensitive_tasks, shown_failure
@@ -40,6 +40,7 @@ class Progress:
         self._is_kept = is_kept  #: of a run in memory nobody can look up anything later
         self._width = min(_LONGEST_ID, max((len(task.id) for task in spec.tasks), default=0))
         self._sensitive = sensitive_tasks(spec)
+        self._narrator = Narrator()
         self._started_at: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
         self._failures: dict[str, Failure] = {}
@@ -85,7 +86,7 @@ class Progress:
                 return self._happening(event)
 
     def _happening(self, event: Event) -> str | None:
-        told = happening(event)
+        told = self._narrator.happening(event)
         if told is None or (isinstance(event, DeadLettered) and not self._is_kept):
             return None
         if told.task is None:

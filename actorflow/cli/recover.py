@@ -62,7 +62,9 @@ def _silent(rows: Iterable[RunRow]) -> dict[str, ActorflowError]:
     return {
         row.run_id: RunOwnedElsewhereError(row.run_id, pid=row.owner_pid, heartbeat_age_s=silent_s(row))
         for row in rows
-        if row.owner_pid is not None and row.summary.status in {"running", "paused"} and silent_s(row) > STALE_S
+        if row.owner_pid is not None
+        and row.summary.status in {"running", "paused"}
+        and silent_s(row) > STALE_S
     }
 
 

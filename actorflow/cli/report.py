@@ -16,7 +16,7 @@ from actorflow.runtime.result import RunResult, TaskResult
 
 def account_document(account: Account) -> dict[str, Any]:
     """The JSON of a run that was followed to where it is."""
-    return {**result_document(account.result, account.status), "cause": account.cause}
+    return result_document(account.result, account.status)
 
 
 def result_document(result: RunResult, status: str | None = None) -> dict[str, Any]:

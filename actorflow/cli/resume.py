@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -59,8 +60,13 @@ def resume(settings: Settings, request: ResumeRequest) -> int:
     if accepted is None and not request.take_over and _goes_on_elsewhere(settings, found):
         return Exit.SUCCESS
     if accepted is None and _has_changed(found.spec, found.started):
-        path = as_line(found.spec.path or "")
-        settings.screen.note(f"{path} has changed since the run began; the run keeps the definition it has")
+        path = found.spec.path or ""
+        settings.screen.note(
+            as_line(
+                f"{path} has changed since the run began; the run keeps the definition it has, "
+                f"but for --accept-changes {shlex.quote(path)}"
+            )
+        )
 
     async def begin(runtime: Runtime) -> RunHandle:
         return await runtime.start_resumed(found.run_id, accept=accepted, take_over=request.take_over)
@@ -100,7 +106,7 @@ def take_up(
 def _last(journal: Journal) -> RunRow:
     """The latest run that waits to be resumed: a paused one, or one whose process is gone."""
     for row in journal.runs():
-        if status_of_row(row) in ("paused", "crashed"):
+        if status_of_row(row) in ("paused", "pausing", "crashed"):
             return row
     raise no_last_run("no run of this store is paused or crashed")
 

@@ -14,6 +14,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from textwrap import TextWrapper
 from typing import Any, Final, TextIO
 
 from attrs import define
@@ -22,6 +24,7 @@ from actorflow.cli.statuses import Exit
 
 _CONTROLS: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _IN_TEXT: Final = re.compile(f"[{_CONTROLS}]")
+_WRAPPER: Final = partial(TextWrapper, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 _IN_LINE: Final = re.compile(f"[{_CONTROLS}\t\n]")
 
 
@@ -60,8 +63,9 @@ class Screen:
             self._write(self.err, text)
 
     def error(self, text: str) -> None:
-        """Write lines to stderr."""
-        self._write(self.err, text)
+        """Write lines to stderr; on a terminal none ends within a word."""
+        width = _terminal_width(self.err)
+        self._write(self.err, text if width is None else filled(text, width))
 
     def traceback(self, error: BaseException) -> None:
         """Write where an error comes from to stderr."""
@@ -102,6 +106,25 @@ def as_text(text: str) -> str:
 def in_place(text: str) -> str:
     """The same with one mark for each character, so that columns stay where they are."""
     return _IN_TEXT.sub("?", text)
+
+
+def filled(text: str, width: int) -> str:
+    """A text whose lines end between words, where they are longer than `width`.
+
+    Lines that are indented by four spaces are left alone: they show a file, and a caret that points into it.
+    """
+    return "\n".join(
+        line if line.startswith("    ") or len(line) <= width else "\n".join(_WRAPPER(width).wrap(line))
+        for line in text.split("\n")
+    )
+
+
+def _terminal_width(stream: TextIO | None) -> int | None:
+    """The columns of the terminal that a stream goes to, if it does."""
+    try:
+        return None if stream is None else os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def open_missing_streams() -> None:

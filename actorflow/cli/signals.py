@@ -117,6 +117,8 @@ class Interruption:
                 tasks.start_soon(self._stop_draining)
             else:
                 self._kill()
+            if self._count == 2:
+                tasks.start_soon(self._name_what_stays)
 
     def run_began(self) -> None:
         """The run exists: a signal that came before holds for it too."""
@@ -168,6 +170,13 @@ class Interruption:
 
         await sleep(self.grace_s)
         self._runtime.stop_draining()
+
+    async def _name_what_stays(self) -> None:
+        """Say what is waited for, where the second signal was not enough."""
+        from anyio import sleep  # noqa: PLC0415 - not for `--help` and `version`
+
+        await sleep(_PATIENCE_S)
+        self._say("what runs does not end, such as a Python agent (once more: it is left behind)")
 
     def _kill(self) -> None:
         now = time.monotonic()

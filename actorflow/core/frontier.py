@@ -109,8 +109,8 @@ class Frontier:
         timers = self._timers
         while timers and not self._is_current(timers[0][1], timers[0][0]):
             heappop(timers)
-        due = [due_at for i, due_at in self._ready if due_at != AT_ONCE and self._is_current(i, due_at)]
-        return min(due, default=timers[0][0] if timers else None)
+        asked_for = (due_at for i, due_at in self._ready if due_at != AT_ONCE and self._is_current(i, due_at))
+        return min((*asked_for, *(due_at for due_at, _ in timers[:1])), default=None)
 
     def wait_until(self, index: int, due_at: float) -> None:
         """Hold a waiting task until a time."""

@@ -68,7 +68,7 @@ class Inbox:
         except StoreDamagedError as error:
             if row[0] not in self._damaged:
                 self._damaged.add(row[0])
-                _logger.error("%s", error)
+                _logger.error("%s", error)  # noqa: TRY400 - where in the code it was seen is of no interest
             return None
 
     def _data_version(self) -> int:

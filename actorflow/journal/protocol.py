@@ -237,7 +237,7 @@ class RunRow:
     summary: RunSummary
     owner_pid: int | None  #: of a live owner, this process included; None: nobody runs it
     cursor: int  #: deliveries owed by events up to here are settled
-    heartbeat_at: float | None = field(default=None, eq=False)  #: last sign of life of a live owner in a store
+    heartbeat_at: float | None = field(default=None, eq=False)  #: last sign of life of a live owner
 
 
 class Journal(Protocol):

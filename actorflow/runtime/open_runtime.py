@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
@@ -169,7 +169,7 @@ class OpenRuntime:
         return await errand.wait()
 
     @asynccontextmanager
-    async def _owned(self, run_id: str, *, take_over: bool) -> AsyncIterator[RunRow]:
+    async def _owned(self, run_id: str, *, take_over: bool) -> AsyncGenerator[RunRow]:
         """Own a run in one's turn; it is given up at the end unless it is live by then."""
         # not on the writing thread: processes get some seconds to end, and other runs go on meanwhile
         row = await self._blocking(partial(claim, self._ledger.journal, run_id, take_over=take_over))

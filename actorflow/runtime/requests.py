@@ -22,6 +22,7 @@ from actorflow.errors import BadInputError, RunEndedError, RunNotFoundError, Run
 from actorflow.journal.protocol import STALE_S, Answered, Append, Journal, RequestKind, RunRow
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.handle import RunHandle
+from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.open_runtime import OpenRuntime
 from actorflow.runtime.result import RunResult, result_of, status_of
 
@@ -52,8 +53,8 @@ class Requests:
                     return await self._result(row)
                 last = partial(CancelRequested, cause=cause)
                 stop = partial(self.open_.stop, run_id, last, is_lasting=True, take_over=take_over)
-                await self._done_or_asked(stop, run_id, "cancel", {"cause": cause, "now": now})
-            else:
+                live = await self._stopped(stop, run_id, "cancel", {"cause": cause, "now": now})
+            if live is not None:
                 live.ask_cancel(cause, is_now=now)
                 result = await RunHandle(live).settled()
                 if result.status != "paused":  # that was under way, and came first
@@ -62,13 +63,15 @@ class Requests:
     async def pause(self, run_id: str, *, grace_s: float | None, cause: str, take_over: bool) -> RunResult:
         """See `Runtime.pause`."""
         run_id = await self._resolved(run_id)
-        while (live := await self.open_.live(run_id)) is None:
+        live = await self.open_.live(run_id)
+        while live is None:
             row = await self._find(run_id)
             if row.summary.status in _ENDED or (row.summary.status == "paused" and row.owner_pid is None):
                 return await self._result(row)
             last = partial(PauseRequested, cause=cause)
             stop = partial(self.open_.stop, run_id, last, is_lasting=False, take_over=take_over)
-            await self._done_or_asked(stop, run_id, "pause", {"cause": cause, "grace_s": grace_s})
+            live = await self._stopped(stop, run_id, "pause", {"cause": cause, "grace_s": grace_s})
+            live = live or await self.open_.live(run_id)
         return await RunHandle(live).pause(grace_s=grace_s, cause=cause)
 
     async def signal(self, run_id: str, name: str, payload: Any, signal_id: str | None) -> None:
@@ -132,19 +135,24 @@ class Requests:
         read = await self.open_.read(row)
         return result_of(read.state, await self._in_thread(lambda: self._journal.deliveries(row.run_id)))
 
-    async def _done_or_asked(
-        self, do: Callable[[], Awaitable[object]], run_id: str, kind: RequestKind, body: Mapping[str, Any]
-    ) -> None:
-        """Do to a run what is asked, or have the process do it that has the run.
+    async def _stopped(
+        self,
+        stop: Callable[[], Awaitable[LiveRun | None]],
+        run_id: str,
+        kind: RequestKind,
+        body: Mapping[str, Any],
+    ) -> LiveRun | None:
+        """Stop a run here; where another process has it, ask that, and wait until the run is to be looked at again.
 
         Raises:
             RunOwnedElsewhereError: that process gives no sign of life.
         """
         try:
-            await do()
+            return await stop()
         except RunOwnedElsewhereError as error:
             _refuse_if_stale(error)
             await self._ask(run_id, kind, body)
+            return None
 
     async def _ask(self, run_id: str, kind: RequestKind, body: Mapping[str, Any]) -> None:
         """Put a request into the inbox; wait until the run has come to rest, or nobody is there to see to it.

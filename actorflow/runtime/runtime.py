@@ -95,7 +95,7 @@ class Runtime:
         await task_group.__aenter__()
         staff = Staff.hire(host, journal, task_group, self._max_threads, self._grace_s)
         binder = Binder(self._agents, staff.trees, staff.threads)
-        self._open = OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s), Turns(host))
+        self._open = OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s), Turns())
         return self
 
     async def __aexit__(
