@@ -453,6 +453,7 @@ async def test_runs_that_are_refused_their_id_are_in_nobodys_way_who_resumes_the
 
         callers.start_soon(resume)
         while not results:
+            await anyio.lowlevel.checkpoint()
             with pytest.raises(RunExistsError):
                 await rt.run(RELAY, run_id=RUN_ID)
     assert [result.status for result in results] == ["success"]

@@ -52,9 +52,9 @@ class Conductor:
         self._is_store_lost = False
         self.live: dict[str, LiveRun] = {}
         self.is_closing = False
+        self._inbox = InboxWatch(staff.store, self.live, self._lose_store)
         if staff.store.journal.is_durable:
-            watch = InboxWatch(staff.store, self.live, self._lose_store)
-            staff.employ(lambda: watch.run(self._begun.wait))
+            staff.employ(lambda: self._inbox.run(self._begun.wait))
 
     def begin(self, run_id: str, opening: Opening, ledger: Ledger) -> LiveRun:
         """Set a run going, or return the one that somebody else has resumed meanwhile.
@@ -119,6 +119,8 @@ class Conductor:
             # in one turn with the first batch, and so in one commit: no crash can leave a run without events
             live.keep(opening.create, lambda error: self._created(live, error))
         try:
+            if opening.seq and live.journal.is_durable:
+                await self._inbox.look()  # what was asked while nobody owned it, before it may be over
             await self._run_supervised(live, opening)
             if not live.has_async_hooks:
                 await self._give_up(live)

@@ -110,21 +110,27 @@ class InboxWatch:
 
     async def run(self, begun: Callable[[], Any]) -> None:
         """Look until the store fails, while there are runs; `begun` waits until one begins."""
-        while True:
+        is_there = True
+        while is_there:
             if not self._live:
                 await begun()
             await anyio.sleep(INBOX_S)
-            try:
-                self._pass_on(await self._ledger.actor.ask(self._ledger.journal.requests))
-            except StoreFailed as error:
-                self._lose_store(error)
-                return
-            except Exception:  # a bug of ours: the runs go on, and can be asked here
-                if not self._has_failed:
-                    _logger.exception("the inbox of the store could not be read")
-                self._has_failed = True
-            else:
-                self._has_failed = False
+            is_there = await self.look()
+
+    async def look(self) -> bool:
+        """Look once; False: the store has failed."""
+        try:
+            self._pass_on(await self._ledger.actor.ask(self._ledger.journal.requests))
+        except StoreFailed as error:
+            self._lose_store(error)
+            return False
+        except Exception:  # a bug of ours: the runs go on, and can be asked here
+            if not self._has_failed:
+                _logger.exception("the inbox of the store could not be read")
+            self._has_failed = True
+        else:
+            self._has_failed = False
+        return True
 
     def _pass_on(self, requests: Sequence[Request]) -> None:
         there = {request.id for request in requests}
