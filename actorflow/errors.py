@@ -228,7 +228,9 @@ class SurvivorsError(ActorflowError):
         self.run_id = run_id
         self.pids = pids
         listed = ", ".join(map(str, pids))
-        super().__init__(f"run {run_id!r} has processes of its last owner that do not end ({listed}); end them first")
+        super().__init__(
+            f"run {run_id!r} has processes of its last owner that do not end ({listed}); end them first"
+        )
 
 
 class DeliveriesOwedError(ActorflowError):
@@ -238,7 +240,9 @@ class DeliveriesOwedError(ActorflowError):
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        super().__init__(f"the hooks of run {run_id!r} are owed deliveries; resume it first, or delete it by force")
+        super().__init__(
+            f"the hooks of run {run_id!r} are owed deliveries; resume it first, or delete it by force"
+        )
 
 
 class DeadLetterNotFoundError(ActorflowError):

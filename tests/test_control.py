@@ -320,17 +320,25 @@ async def paused(rt: Runtime) -> None:
 
 @pytest.mark.parametrize("word", ["resume", "cancel", "pause"])
 async def test_signals_to_a_run_of_nobodys_and_who_takes_it_up_do_not_get_in_each_others_way(word, folder):
+    sent: list[int] = []
     async with runtime(folder) as rt:
         await paused(rt)
         (folder / "go").touch()
+
+        async def send(number: int) -> None:
+            with suppress(RunEndedError):  # it came too late
+                await rt.signal(RUN_ID, "price", number, signal_id=str(number))
+                sent.append(number)
+
         async with anyio.create_task_group() as callers:
             for number in range(10):
-                callers.start_soon(lambda n: rt.signal(RUN_ID, "price", n, signal_id=str(n)), number)
+                callers.start_soon(send, number)
                 if number == 1:
                     callers.start_soon(getattr(rt, word), RUN_ID)
                 if number < 5:
                     await anyio.lowlevel.checkpoint()
-        assert sorted(payload for _, payload, _ in signals(folder)) == list(range(10))
+        assert sorted(payload for _, payload, _ in signals(folder)) == sorted(sent)
+        assert sent
         [row] = await rt.list()
         assert row.owner_pid is None
 
@@ -486,6 +494,17 @@ async def test_a_pause_that_nobody_lived_to_see_does_not_pause_the_run_that_was_
         await is_empty(folder)
         (folder / "go").touch()
         assert (await handle.wait()).status == "success"
+
+
+async def test_a_run_whose_cancel_waits_for_who_resumes_it_starts_nothing_again(folder):
+    async with runtime(folder) as rt:
+        handle = await rt.start(HELD, run_id=RUN_ID)
+        await anyio.to_thread.run_sync(wait_until, lambda: ledger(folder).starts)
+        await handle.pause(grace_s=0.0)
+        post(folder, "cancel", {"cause": "too late", "now": False})
+        assert (await rt.resume(RUN_ID)).status == "canceled"
+    assert [event.cause for event in check_ended(folder).of(CancelRequested)] == ["too late"]
+    assert ledger(folder).starts.total() == 1
 
 
 async def test_a_signal_to_a_paused_run_whose_hooks_are_still_being_delivered_is_there_when_it_goes_on(

@@ -12,10 +12,6 @@ REFUSED = [
     ("tasks.a.loop: a task in a loop", "tasks: {a: {agent: x, loop: {repeat: 3}}}\n"),
     ("tasks.a.http: an HTTP request", "tasks: {a: {http: {url: 'https://x.example'}}}\n"),
     ("agents.x.http: an HTTP request", "agents: {x: {http: {url: 'https://x.example'}}}\ntasks: {a: {agent: x}}\n"),
-    ("tasks.a.deadline: a task with a deadline", "tasks: {a: {agent: x, deadline: 5m}}\n"),
-    ("tasks.a.on_error.circuit_breaker: a task with a circuit breaker", "tasks: {a: {agent: x, on_error: {circuit_breaker: {}}}}\n"),
-    ("limits.retry_budget: a workflow with this limit", "limits: {retry_budget: 3}\ntasks: {a: {agent: x}}\n"),
-    ("limits.deadline: a workflow with this limit", "limits: {deadline: 1h}\ntasks: {a: {agent: x}}\n"),
     ("hooks.task_finished[0]: a hook on task_finished", "hooks: {task_finished: [x]}\ntasks: {a: {agent: x}}\n"),
     ("defaults.hooks.task_finished[0]: a hook on task_finished", "defaults: {hooks: {task_finished: [x]}}\ntasks: {a: {agent: x}}\n"),
     ("tasks.a.hooks.task_started[0]: a hook on task_started", "tasks: {a: {agent: x, hooks: {task_started: [x]}}}\n"),
@@ -45,6 +41,7 @@ RUNS = [
     "tasks: {a: {agent: x, retry: 3, timeout: 5s, priority: 2, on_error: {fallback_agent: y}}, b: {command: ls}}\n",
     "agents: {x: {http: {url: 'https://x.example'}}}\ntasks: {a: {agent: y}}\n",
     "limits: {max_parallel: 5, durability: lazy, keep: 30d}\ntasks: {a: {agent: x}}\n",
+    "limits: {retry_budget: 3, deadline: 1h}\ntasks: {a: {agent: x, deadline: 5m, on_error: {circuit_breaker: {}}}}\n",
     "hooks: {pre_workflow: [a, [b], [sh, -c, 'echo ${HOME}']], post_workflow: [f], on_stage_complete: [g]}\n",
     "hooks: {on_error: [{command: c, timeout: 1s, cwd: d, max_output: 5, name: e, description: f}]}\n",
     "tasks: {a: {agent: x, on_complete: {notify: hi}}}\n",
@@ -58,18 +55,15 @@ def test_what_a_run_can_do_is_not_refused(text: str):
 
 def test_everything_that_cannot_run_is_told_in_the_order_of_the_definition():
     spec = loads(
-        "limits: {deadline: 1h}\n"
         "hooks: {task_started: [x]}\n"
-        "tasks: {a: {agent: x, deadline: 1m, loop: {repeat: 2}}, b: {type: aggregate, outputs: {v: 1}, depends_on: a}}\n",
+        "tasks: {a: {agent: x, loop: {repeat: 2}}, b: {type: aggregate, outputs: {v: 1}, depends_on: a}}\n",
         trust="own",
     )
 
     places = [problem.message.split(":")[0] for problem in unsupported(spec)]
 
     assert places == [
-        "limits.deadline",
         "tasks.a.loop",
-        "tasks.a.deadline",
         "tasks.b",
         "hooks.task_started[0]",
     ]

@@ -115,12 +115,12 @@ class Conductor:
     async def _drive(self, live: LiveRun, opening: Opening) -> None:
         """Run a run until it is over, then see to its hooks. A crash that restarts can't mend is everybody's end."""
         error: Exception | None = None
-        if opening.create is not None:
-            # in one turn with the first batch, and so in one commit: no crash can leave a run without events
-            live.keep(opening.create, lambda error: self._created(live, error))
         try:
             if opening.seq and live.journal.is_durable:
                 await self._inbox.look()  # what was asked while nobody owned it, before it may be over
+            if opening.create is not None:
+                # in one turn with the first batch, and so in one commit: no crash can leave a run without events
+                live.keep(opening.create, lambda error: self._created(live, error))
             await self._run_supervised(live, opening)
             if not live.has_async_hooks:
                 await self._give_up(live)

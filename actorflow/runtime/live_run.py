@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 
 import anyio.to_thread
+from attrs import evolve
 
 from actorflow.actors.host import Gate
 from actorflow.actors.latch import Latch
@@ -87,7 +88,8 @@ class LiveRun:
         self.is_kept.set()
         # what was asked may have been told to the one that crashed
         self.taken.clear()
-        self._is_wish_told = self._wish is None or self.actor.ask(self._wish)
+        if self._wish is not None:
+            self._want(evolve(self._wish, at=self.clock.now()))
         if self._store_lost is not None:
             self.actor.tell(self._store_lost)
         self._wake_watchers()
@@ -142,8 +144,9 @@ class LiveRun:
     def receive(self, request: Request) -> bool:
         """Pass a request from the store's inbox on; False: it is nobody's, and is to be answered.
 
-        One that there is no room for, or that the run came to rest before, stays where it is: for another look, or for
-        the next owner. Who asked for an end or a pause meant the generation of then; a signal is for whichever comes.
+        One that there is no room for, or that comes after the run's last turn, stays where it is: for another look, or
+        for the next owner. One that comes before its first is taken in that turn, behind what opens the run. Who asked
+        for an end or a pause meant the generation of then; a signal is for whichever comes.
 
         Raises:
             ValueError: it makes no sense.
@@ -255,7 +258,7 @@ class LiveRun:
     def requests_taken(self) -> None:
         """There is room in the actor's mailbox for what waits here."""
         if self._wish is not None and not self._is_wish_told:
-            self._want(self._wish)
+            self._want(evolve(self._wish, at=self.clock.now()))
         self._wake_watchers()
 
     def kept(self, events: Sequence[Event], seq: int) -> None:

@@ -146,22 +146,13 @@ class WorkflowActor:
         """
         for event in opening:
             self._happened(event)
+        # what was asked before: nothing is to start that is not wanted any more
+        self._take(self._mailbox.drain_nowait())
         self._advance()
         while not self.is_over:
-            messages = await self._mailbox.drain()
-            if self._requests_count:
-                self._requests_count = 0
-                self._around.requests_taken()
-            for message in messages:
-                self._note_answer(message)
-            for message in messages:
-                self._receive(message)
+            self._take(await self._mailbox.drain())
             self._advance()
         self._mailbox.close()
-
-    def now(self) -> float:
-        """The time of the run."""
-        return self._clock.now()
 
     async def abandon(self) -> None:
         """End all that runs and wait for it; nothing of it is recorded. For a run whose actor can't go on.
@@ -191,6 +182,15 @@ class WorkflowActor:
             return False
         is_left = self.state.is_pausing and not self._running and not self._is_hook_running
         return is_left or self.state.phase == "ended"
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        if self._requests_count:
+            self._requests_count = 0
+            self._around.requests_taken()
+        for message in messages:
+            self._note_answer(message)
+        for message in messages:
+            self._receive(message)
 
     def _receive(self, message: Message) -> None:
         match message:

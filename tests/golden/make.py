@@ -119,7 +119,11 @@ async def _make_resting(store: str) -> None:
 async def _make_lettered(store: str) -> None:
     """Failed for good, with a dead letter, its retries spent before they were used up, and what somebody saved of it."""
     tasks = {
-        "charge": {"agent": "y", "with": {"n": "{{ input.n }}"}, "retry": {"max_attempts": 3, "delay": 0.001}},
+        "charge": {
+            "agent": "y",
+            "with": {"n": "{{ input.n }}"},
+            "retry": {"max_attempts": 3, "delay": 0.001},
+        },
         "other": {"agent": "y", "on_error": {"strategy": "finish"}},
         "ship": {"agent": "x", "depends_on": ["charge"]},
     }
