@@ -537,3 +537,10 @@ async def test_a_signal_to_a_paused_run_whose_hooks_are_still_being_delivered_is
         (folder / "go").touch()
         assert (await handle.wait()).status == "success"
     assert signals(folder) == [("n", 1, "s")]
+
+
+async def test_a_word_for_if_running_that_does_not_exist_is_refused_and_starts_nothing(folder):
+    async with runtime(folder) as rt:
+        with pytest.raises(BadInputError, match="if_running is 'skip'"):
+            await rt.start(load_dict({"name": "w", "tasks": {"t": {"agent": "echo"}}}), if_running="skip")
+        assert await rt.list() == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import anyio
 import anyio.to_thread
@@ -18,7 +18,7 @@ from actorflow.core.events import RunStarted
 from actorflow.core.plan import plan_of
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation
-from actorflow.errors import ActorflowError, ChangeRefusedError
+from actorflow.errors import ActorflowError, BadInputError, ChangeRefusedError
 from actorflow.journal import Journal, open_journal
 from actorflow.journal.protocol import CreateRun, DeadLetter, KeepDefinition, Outcome, RunRow, RunSummary
 from actorflow.runtime.bindings import Agent, Binder
@@ -175,6 +175,8 @@ class Runtime:
             if_running: what to do beside another run of the workflow.
             flags: whatever else should be recorded of how the run was started.
         """
+        if if_running not in get_args(IfRunning):
+            raise BadInputError((f"if_running is {if_running!r}; it can be 'start' or 'fail'",))
         open_ = self._opened
         spec = open_.binder.chosen(spec, workflow)
         run_id = new_run_id(spec.name) if run_id is None else checked_run_id(run_id)
