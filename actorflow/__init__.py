@@ -9,6 +9,8 @@ async with Runtime(store="sqlite:///runs.db", agents={"charge": charge}) as rt:
 """
 
 from actorflow.agents.call import AgentCall
+from actorflow.core.hook_config import HookConfig
+from actorflow.core.hook_context import HookContext
 from actorflow.core.lifecycle import lifecycle_name
 from actorflow.core.strategy import Abort, ErrorRecovery, Fallback, RecoveryStrategy, Retry, Skip
 from actorflow.errors import (
@@ -29,6 +31,8 @@ from actorflow.errors import (
     StoreUnusableError,
     UnboundAgentsError,
 )
+from actorflow.hooks.executor import HookExecutor
+from actorflow.hooks.registry import HookRegistry
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.persistence import StatePersistence
 from actorflow.runtime.result import HookCounts, RunResult, TaskResult
@@ -45,7 +49,11 @@ __all__ = [
     "ErrorRecovery",
     "ExpressionError",
     "Fallback",
+    "HookConfig",
+    "HookContext",
     "HookCounts",
+    "HookExecutor",
+    "HookRegistry",
     "IllegalTransitionError",
     "MissingVariablesError",
     "Problem",

@@ -164,7 +164,7 @@ def post_workflow_missing() -> Iterator[None]:
 
     def forget(state: RunState, event: RunEnding) -> None:
         if event.outcome == "failed":
-            state.hooks = HookLine(("on_error", i) for i in range(len(state.plan.hooks.of("on_error"))))
+            state.hooks = HookLine("", (("on_error", i) for i in state.plan.hooks.blocking("on_error")))
 
     with also(RunEnding, forget):
         yield

@@ -15,6 +15,7 @@ from actorflow.core.frontier import Frontier
 from actorflow.core.state import RunState
 from actorflow.spec.model import (
     BreakerSpec,
+    HookErrors,
     HookEvent,
     HookLists,
     HookSpec,
@@ -77,9 +78,22 @@ def workflow(
 
 
 def hook_lists(**counts: int) -> HookLists:
-    """So many hooks on each event."""
-    lists = {event: tuple(HookSpec(command=f"{event} {i}") for i in range(n)) for event, n in counts.items()}
-    return HookLists(lists=cast("dict[HookEvent, tuple[HookSpec, ...]]", lists))
+    """So many commands on each event; those that set up fail the run, as the loader has it where a file says nothing."""
+    return hooks_on(
+        **{
+            event: [HookSpec(command=f"{event} {i}", on_error=FAILING.get(event, "continue")) for i in range(n)]
+            for event, n in counts.items()
+        }
+    )
+
+
+def hooks_on(*, inherit: bool = True, **lists: Sequence[HookSpec]) -> HookLists:
+    """These hooks on each event."""
+    given = {event: tuple(found) for event, found in lists.items()}
+    return HookLists(lists=cast("dict[HookEvent, tuple[HookSpec, ...]]", given), inherit=inherit)
+
+
+FAILING: Mapping[str, HookErrors] = {"pre_workflow": "fail"}
 
 
 @st.composite
@@ -267,13 +281,15 @@ def snapshot(state: RunState) -> dict[str, Any]:
     parts = {
         name: value
         for name, value in vars(state).items()
-        if name not in ("plan", "tasks", "frontier", "hooks", "breakers")
+        if name not in ("plan", "tasks", "frontier", "hooks", "task_lines", "stage_lines", "breakers")
     }
     for name in ("running", "undecided", "to_fail", "to_bury", "signals", "signal_ids"):
         parts[name] = _in_order(parts[name])
     parts["known"] = {name: dict(value) for name, value in state.known.items()}
     parts["tasks"] = [asdict(each) for each in state.tasks]
     parts["hooks"] = dict(vars(state.hooks))
+    for name in ("task_lines", "stage_lines"):
+        parts[name] = [(number, dict(vars(line))) for number, line in getattr(state, name).items()]
     book = vars(state.breakers)
     parts["breakers"] = {name: _in_order(book[name]) for name in book if name not in ("_plan", "_tasks")}
     parts["frontier"] = _frontier(state.frontier, state)

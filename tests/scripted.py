@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerAsk, BreakerReport, Refused, ask, report
 from actorflow.core.commands import AskBreaker, CancelAttempt, CancelHook, RunHook, StartAttempt, TellBreaker
@@ -69,13 +70,15 @@ class ScriptedRun:
         env: Mapping[str, str] = MappingProxyType({}),
         breakers: Breakers | None = None,
         run_id: str = "r-1",
+        flags: Mapping[str, Any] = MappingProxyType({}),
+        inputs: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.state, self.script, self.hook, self.now = RunState(plan_of(spec)), script, hook, 1000.0
         self.breakers = Breakers() if breakers is None else breakers
         self.journal: list[Event] = []
         self.starts: list[StartAttempt] = []  #: all that were performed
         self.running: dict[str, StartAttempt | CancelAttempt | RunHook | CancelHook] = {}
-        self.happen(RunStarted(self.now, run_id, spec.name, "hash", {}, dict(env), {}, {}, CORE_VERSION))
+        self.happen(RunStarted(self.now, run_id, spec.name, "hash", dict(inputs), dict(env), {}, dict(flags), CORE_VERSION))
         self.happen(next_generation(self.state, self.now))
 
     def happen(self, *events: Event) -> None:
@@ -95,7 +98,7 @@ class ScriptedRun:
                 case StartAttempt(task=task) | CancelAttempt(task):
                     self.running[task] = action
                 case RunHook() | CancelHook():
-                    self.running[""] = action
+                    self.running[name_of(action)] = action
             if isinstance(action, StartAttempt):
                 self.starts.append(action)
 
@@ -113,7 +116,7 @@ class ScriptedRun:
         return answers
 
     def outcome(self, name: str) -> Event:
-        """What comes of a running attempt (or hook, under an empty name), by the script."""
+        """What comes of a running attempt or hook, by the script; hooks go by `name_of`."""
         match self.running.pop(name):
             case StartAttempt(task=task, attempt=attempt) as start:
                 result = self.script(start)
@@ -123,10 +126,10 @@ class ScriptedRun:
                 return kind(self.now, task, attempt, result)
             case CancelAttempt(task, attempt):
                 return AttemptCanceled(self.now, task, attempt)
-            case RunHook(event=event, index=index) as hook:
-                return HookFinished(self.now, event, index, self.hook(hook))
-            case CancelHook(event, index):
-                return HookFinished(self.now, event, index, "canceled")
+            case RunHook(event, index, subject) as hook:
+                return HookFinished(self.now, event, index, self.hook(hook), subject=subject)
+            case CancelHook(event, index, subject):
+                return HookFinished(self.now, event, index, "canceled", subject=subject)
 
     def crash(self) -> None:
         """Die, and go on from what was committed."""
@@ -148,3 +151,8 @@ class ScriptedRun:
                 self.now = max(self.now, self.state.next_due_at() or 0.0)
             self.happen(*[self.outcome(name) for name in list(self.running)])
         return self
+
+
+def name_of(hook: RunHook | CancelHook) -> str:
+    """Under which name a hook runs: its task's, which has no attempt meanwhile, or none if it is on the run."""
+    return f"stage {hook.subject}" if hook.event == "on_stage_complete" else hook.subject

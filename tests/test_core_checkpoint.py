@@ -155,6 +155,9 @@ def test_all_that_a_state_holds_is_kept_or_follows_from_that() -> None:
         "fatal",
         "tasks",
         "hooks",
+        "task_lines",
+        "stage_lines",
+        "stage_statuses",
         "frontier",
         "running",
         "undecided",
@@ -169,7 +172,7 @@ def test_all_that_a_state_holds_is_kept_or_follows_from_that() -> None:
     assert set(vars(state.frontier)) == {*lists, "open_count", "_stages", "_plan", "_tasks"}
     book = {"allowed", "probes", "refused", "to_fall_back", "hopeless", "untold", "_plan", "_tasks"}
     assert set(vars(BreakerBook(state.plan, state.tasks))) == book
-    assert set(vars(HookLine(()))) == {"_places", "_position", "is_running"}
+    assert set(vars(HookLine("", ()))) == {"subject", "_places", "_position", "is_running", "vars", "failure"}
     assert set(vars(Frontier(state.plan, state.tasks))) == set(vars(state.frontier))
 
 

@@ -98,7 +98,7 @@ def test_a_failed_hook_at_the_end_changes_no_outcome_and_ends_no_list(results, o
 def test_a_cancel_during_set_up_ends_the_hook_and_cleans_up() -> None:
     run = ScriptedRun(workflow(task("a"), hooks=HOOKS))
     run.happen(CancelRequested(1000.0, "operator"))
-    assert run.running == {"": CancelHook("pre_workflow", 0)}
+    assert run.running == {"": CancelHook("pre_workflow", 0, "")}
     run.finish()
     assert marks_of(run.journal) == [*SET_UP[:1], "ending canceled", *CLEAN_UP, "finished canceled"]
     assert ends_of(run) == "a skipped canceled"
@@ -133,13 +133,13 @@ def test_hooks_run_once_a_generation() -> None:
 
 def test_deliveries_have_stable_ids_new_for_each_generation() -> None:
     run = ScriptedRun(workflow(hooks=HOOKS))
-    ids = [hook.delivery_id for hook in run.running.values() if isinstance(hook, RunHook)]
+    ids = [hook.context.delivery_id for hook in run.running.values() if isinstance(hook, RunHook)]
     run.crash()
-    ids += [hook.delivery_id for hook in run.running.values() if isinstance(hook, RunHook)]
+    ids += [hook.context.delivery_id for hook in run.running.values() if isinstance(hook, RunHook)]
     run.happen(CancelRequested(1000.0, "operator"))
     run.finish()
     run.happen(next_generation(run.state, run.now))
-    ids += [hook.delivery_id for hook in run.running.values() if isinstance(hook, RunHook)]
+    ids += [hook.context.delivery_id for hook in run.running.values() if isinstance(hook, RunHook)]
     assert ids == [f"r-1/{generation}/pre_workflow[0]" for generation in (1, 1, 2)]
 
 
@@ -188,8 +188,8 @@ def test_a_hook_is_told_the_run_the_stage_and_the_error() -> None:
     spec = workflow(task("a"), stages={"build": ["a"]}, hooks=hook_lists(pre_workflow=1, on_error=1))
     run = ScriptedRun(spec, lambda start: TIMEOUT, look).finish()
     assert len(happened(run, AttemptTimedOut)) == 1
-    shown = ["WORKFLOW_NAME", "WORKFLOW_STAGE", "WORKFLOW_ERROR", "ACTORFLOW_STATUS", "ACTORFLOW_EVENT"]
-    assert [[hook.env[name] for name in shown] for hook in seen] == [
-        ["w", "", "", "running", "pre_workflow"],
-        ["w", "build", "a: took over 1 s", "failed", "on_error"],
+    told = [(c.workflow, c.stage, c.error_text, c.status, c.event) for c in (hook.context for hook in seen)]
+    assert told == [
+        ("w", "", "", "running", "pre_workflow"),
+        ("w", "build", "a: took over 1 s", "failed", "on_error"),
     ]

@@ -10,7 +10,6 @@ import pytest
 from actorflow.core.events import Failure
 from actorflow.core.json_values import LARGEST, checked_json
 from actorflow.core.plan import plan_of
-from actorflow.core.rendering import notification
 from actorflow.core.task_state import TaskState
 from actorflow.errors import ExpressionError
 from actorflow.spec import load_dict
@@ -136,11 +135,6 @@ def test_the_duration_that_outputs_read_ends_with_the_attempt() -> None:
     run.now = 1002.5
     run.happen(run.outcome("a"))
     assert run.state.task("a").output == {"ms": 2500}
-
-
-def test_a_notice_reads_the_input_too() -> None:
-    run = begun({"a": {"with": {"n": 7}, "on_complete": {"notify": "n is {{ task.input.n }}"}}}).finish()
-    assert notification(run.state, run.state.task("a"), run.now) == "n is 7"
 
 
 def test_only_agents_that_a_task_may_be_given_to_ask_for_secrets() -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,3 +135,56 @@ async def test_invoices_are_paid_or_wait_as_dead_letters(tmp_path: Path, monkeyp
         assert (result.status, sorted(letters)) == ("failed", ["power", "rent"])
         assert result.tasks["rent"].attempts + result.tasks["power"].attempts <= 3
         assert result.tasks["water"].reason == "upstream"
+
+
+@pytest.mark.anyio
+async def test_orders_are_audited_by_hooks_and_a_letter_goes_out_as_a_run_of_its_own(tmp_path: Path):
+    audit = tmp_path / "audit.jsonl"
+    async with Runtime(store="memory:") as rt:
+        handle = await rt.start(
+            load(EXAMPLES / "audited_orders" / "orders.yaml"), inputs={"audit": str(audit)}
+        )
+        result = await handle.settled()
+        runs = {row.workflow: row.summary.status for row in await rt.list()}
+        measured = rt.metrics.snapshot().family("order_step_seconds")
+    assert (result.status, result.outputs) == ("success", {"total": 99})
+    assert runs == {"Audited orders": "success", "Audited orders/letter": "success"}
+    assert measured is not None
+    assert [dict(series.tags) for series in measured.series] == [{"step": "charge"}, {"step": "ship"}]
+    lines = lines_of(audit)
+    assert [(line["step"], line["status"], line["attempts"]) for line in lines if "step" in line] == [
+        ("charge", "success", 2),
+        ("ship", "success", 1),
+    ]
+    assert [line for line in lines if "letter" in line] == [{"letter": "P-A-17"}]
+
+
+@pytest.mark.anyio
+async def test_an_order_of_nothing_is_not_shipped_and_pages_in_production(
+    tmp_path: Path, monkeypatch, caplog
+):
+    monkeypatch.setenv("ACTORFLOW_ENV", "production")
+    audit = tmp_path / "audit.jsonl"
+    inputs = {"audit": str(audit), "amount": 0}
+    async with Runtime(store="memory:") as rt:
+        handle = await rt.start(load(EXAMPLES / "audited_orders" / "orders.yaml"), inputs=inputs)
+        result = await handle.settled()
+    why = "task_finished hook 'plausible' failed: exited with status 1: 19 in all, and nothing was bought"
+    assert (result.error or {})["message"] == why
+    assert result.tasks["ship"].reason == "upstream"
+    assert [(line["step"], line["status"]) for line in lines_of(audit)] == [("charge", "failed")]
+    assert f"charge: order A-17: {why}" in caplog.messages
+
+
+@pytest.mark.anyio
+async def test_without_an_audit_log_there_is_no_order(tmp_path: Path):
+    inputs = {"audit": str(tmp_path / "nowhere" / "audit.jsonl")}
+    async with Runtime(store="memory:") as rt:
+        result = await rt.run(load(EXAMPLES / "audited_orders" / "orders.yaml"), inputs=inputs)
+    assert result.status == "failed"
+    assert (result.error or {})["type"] == "hook_failed"
+    assert {task.status for task in result.tasks.values()} == {"skipped"}
+
+
+def lines_of(audit: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in audit.read_text(encoding="utf-8").splitlines()]

@@ -11,11 +11,12 @@ import actorflow.errors
 import actorflow.expression
 import actorflow.spec
 from actorflow.cli import main
-from actorflow.errors import SpecError, StoreDamagedError
+from actorflow.errors import Problem, SpecError, StoreDamagedError
 from actorflow.journal import CachedDefinition, KeepDefinition, open_journal
 from actorflow.journal.protocol import CHECKED_KEPT
 from actorflow.runtime import definitions
 from actorflow.runtime.definitions import WORTH_BYTES, load_cached, source_key
+from actorflow.spec.action_contracts import CONTRACTS, ActionContract
 from actorflow.spec.definition import _known, spec_definition
 from actorflow.spec.loading import load_with_warnings
 
@@ -140,6 +141,15 @@ def test_a_file_that_is_changed_while_it_is_checked_is_not_kept(journal, file, m
 
     monkeypatch.setattr(definitions, "load_with_warnings", changing)
     assert load_cached(file, journal).news is None
+
+
+def test_a_file_that_names_an_action_of_the_program_is_checked_each_time(journal, file, checked, monkeypatch):
+    monkeypatch.setitem(CONTRACTS, "page", ActionContract(name="page", params=Problem))
+    hook = "{type: page, params: {code: W1, message: m}}"
+    file.write_text(text_of(more=f"hooks: {{task_finished: [{hook}]}}\n"))
+    for _ in range(2):
+        assert load_cached(file, journal).news is None
+    assert checked == [file, file]
 
 
 def test_the_rules_are_those_of_the_code_that_is_there():

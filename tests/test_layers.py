@@ -20,7 +20,7 @@ LAYERS = [
     {"core"},
     {"journal"},
     {"actors", "survivors"},
-    {"processes"},
+    {"processes", "secrecy", "metrics"},
     {"agents", "hooks"},
     {"runtime"},
     {"__init__"},  # the facade
@@ -32,6 +32,7 @@ LAYERS = [
 NARROWED = {
     "core": ("errors", "expression", "spec.model"),
     "actors": ("errors",),
+    "secrecy": ("errors", "expression", "spec.model", "core"),
     "survivors": (),
 }
 """Parts that may import less than all that is above them."""
@@ -45,6 +46,8 @@ PACKAGES = {
     "actors": {"anyio", "attrs", "sniffio", "trio"},
     "survivors": {"attrs"},
     "processes": {"anyio", "attrs"},
+    "secrecy": {"attrs"},
+    "metrics": {"attrs", "prometheus_client"},
     "agents": {"aiohttp", "anyio", "attrs"},
     "hooks": {"aiohttp", "aiolimiter", "anyio", "attrs"},
     "runtime": {"anyio", "attrs", "orjson", "sniffio"},
@@ -162,9 +165,12 @@ def test_every_part_has_a_layer() -> None:
         ("actorflow.core.due", "from .state import RunState"),
         ("actorflow.spec.text.composer", "import anyio"),
         ("actorflow.actors.pool", "from actorflow.core.events import Event"),
-        ("actorflow.agents.python", "from actorflow.hooks.command import CommandHook"),
-        ("actorflow.hooks.command", "from actorflow.agents.call import AgentCall"),
-        ("actorflow.hooks.command", "from actorflow.runtime.clock import RunClock"),
+        ("actorflow.agents.python", "from actorflow.hooks.registry import HookRegistry"),
+        ("actorflow.secrecy.source", "from actorflow.agents.call import AgentFailed"),
+        ("actorflow.secrecy.source", "from actorflow.journal import Journal"),
+        ("actorflow.metrics.registry", "from actorflow.runtime.clock import RunClock"),
+        ("actorflow.hooks.registry", "from actorflow.agents.call import AgentCall"),
+        ("actorflow.hooks.registry", "from actorflow.runtime.clock import RunClock"),
         ("actorflow.runtime.runtime", "def f():\n    from actorflow import cli"),
         ("actorflow.runtime.runtime", "from actorflow import load"),
         ("actorflow", "from actorflow.cli import main"),
@@ -176,7 +182,7 @@ def test_an_import_against_the_order_is_noticed(module: str, line: str) -> None:
 
 
 def test_importing_the_package_loads_nothing_that_a_workflow_may_never_use() -> None:
-    code = "import sys, actorflow; print(*sorted({'aiohttp', 'click', 'trio'} & set(sys.modules)))"
+    code = "import sys, actorflow; print(*sorted({'aiohttp', 'click', 'prometheus_client', 'trio'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )

@@ -17,15 +17,14 @@ from actorflow.actors.pool import RunnerPool
 from actorflow.core.breaker import BreakerAsk, BreakerReport
 from actorflow.core.events import AttemptSucceeded, BreakerOpened
 from actorflow.hooks.blocking import BlockingHook
-from actorflow.hooks.command import CommandHook
 from actorflow.journal import Answered, MemoryJournal, Request
-from actorflow.processes import ProcessTrees
 from actorflow.runtime.breaker_actor import BreakerActor, BreakerClient
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.workflow_actor import WorkflowActor
-from actorflow.spec.model import BreakerSpec, HookSpec, WorkflowSpec
+from actorflow.spec.model import BreakerSpec, WorkflowSpec
+from tests.hook_tries import around_of, context_of, executor_of
 
 pytestmark = pytest.mark.anyio
 
@@ -124,12 +123,12 @@ async def test_a_hook_that_a_nameless_signal_kills_is_recorded_and_the_line_goes
 
 async def test_a_blocking_hook_that_is_abandoned_before_it_begins_never_begins(tmp_path: Path):
     answers = []
-    hook = HookSpec(command=f"touch {tmp_path}/begun")
+    context = context_of("command", {"command": f"touch {tmp_path}/begun", "env": {}})
     async with anyio.create_task_group() as tasks:
         host = current_host()
         pool = RunnerPool(host, tasks)
-        job = CommandHook(hook, {}, str(tmp_path), "id")
-        blocking = BlockingHook(job, host=host, pool=pool, trees=ProcessTrees(), answer=answers.append)
+        executor = executor_of(around_of(tmp_path))
+        blocking = BlockingHook(context, executor, host=host, pool=pool, answer=answers.append)
         blocking.abandon()
         blocking.start()
         await anyio.wait_all_tasks_blocked()

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from jsonschema import Draft202012Validator
 
 from actorflow import SpecError, load_dict, loads
 from actorflow.cli import main
+from actorflow.spec.action_contracts import ActionContract
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.readers import words
 from actorflow.spec.readers.actions import action_of
@@ -155,9 +157,19 @@ def _around(data: Any, path: tuple[Any, ...]) -> Any:
     return {top: {name: part[name]} if isinstance(part, dict) else [part[name]]}
 
 
+@frozen
+class BeepParams:
+    """What an action of the program's own takes."""
+
+    count: int = 1
+
+
+ACTIONS = {"beep": ActionContract(name="beep", params=BeepParams)}
+
+
 def _loads(data: Any) -> bool:
     try:
-        load_dict(data, trust="own")
+        load_dict(data, trust="own", actions=ACTIONS)
     except SpecError:
         return False
     return True
@@ -245,6 +257,8 @@ def test_every_key_says_what_it_means_and_every_choice_what_there_is():
         ("another type's key", {"tasks": {"a": {"agent": "x", "routes": {"a": "b"}}}}),
         ("a router without routes", {"tasks": {"a": {"type": "router", "condition": "input.x"}}}),
         ("a webhook's param in a log", {"hooks": {"task_finished": [{"type": "log", "params": {"url": "https://a"}}]}}),
+        ("an action of no name", {"hooks": {"on_error": [{"type": "a b!"}]}}),
+        ("a batch in a command's place", {"hooks": {"on_error": [{"type": "beep", "command": "ls"}]}}),
         ("a command beside another action", {"hooks": {"on_error": [{"type": "log", "command": "true"}]}}),
         ("a listed task without id", {"tasks": [{"agent": "x"}]}),
         ("an id in a mapping", {"tasks": {"a": {"id": "a", "agent": "x"}}}),
@@ -280,6 +294,7 @@ def test_the_rules_between_keys_are_in_the_schema_too(what: str, data: Any):
 @pytest.mark.parametrize(
     ("what", "data"),
     [
+        ("no params of an action that needs none", {"hooks": {"on_error": [{"type": "beep"}]}}),
         ("one variable", {"env": "HOME", "tasks": {"a": {"agent": "x"}}}),
         ("a long name of a secret", {"secrets": {"k" * 200: {"env": "K"}}, "tasks": {"a": {"agent": "x"}}}),
         ("an agent by a word of the run", {"agents": {"status": None}, "tasks": {"a": {"agent": "status"}}}),

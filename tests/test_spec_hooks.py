@@ -88,6 +88,46 @@ def test_how_long_and_how_often_a_hook_is_tried_follows_from_its_action(
     assert (found.timeout, found.retry) == (timeout, RetrySpec(max_attempts=attempts))
 
 
+MAY_BLOCK = [
+    "pre_workflow", "on_error", "post_workflow", "on_stage_complete", "task_started", "task_finished"
+]  # fmt: skip
+MAY_FAIL = ["pre_workflow", "on_stage_complete", "task_started", "task_finished"]
+
+
+@pytest.mark.parametrize("event", MAY_BLOCK)
+def test_a_hook_may_block_where_something_can_wait_for_it(event: str):
+    assert hook("{command: 'true', mode: blocking}", event).mode == "blocking"
+
+
+@pytest.mark.parametrize("event", sorted(set(HOOK_EVENTS) - set(MAY_BLOCK)))
+def test_a_hook_cannot_block_where_nothing_waits_for_it(event: str):
+    with pytest.raises(SpecError) as caught:
+        hook("{command: 'true', mode: blocking, on_error: fail}", event)
+
+    (problem,) = caught.value.problems
+    assert problem.code == "E144"
+    assert f"nothing waits for {event}, so a hook there cannot block" in problem.message
+
+
+@pytest.mark.parametrize("event", MAY_FAIL)
+def test_a_blocking_hook_before_an_outcome_may_fail_what_it_is_about(event: str):
+    assert hook("{command: 'true', mode: blocking, on_error: fail}", event).on_error == "fail"
+
+
+def test_hooks_may_share_a_name_and_need_none():
+    named = own(f"hooks: {{task_finished: [{{command: a, name: n}}, {{command: b, name: n}}, c]}}\n{TASK}")
+
+    assert [found.name for found in named.hooks.of("task_finished")] == ["n", "n", ""]
+
+
+def test_the_channels_of_a_notice_are_checked_and_said_to_be_unused():
+    text = "hooks: {task_finished: [{type: notify, params: {message: m, channels: [{type: file, path: n.txt}]}}]}\n"
+
+    (warning,) = loads_with_warnings(text + TASK, trust="own").warnings
+
+    assert (warning.code, warning.line, warning.column) == ("W106", 1, 61)
+
+
 def test_a_string_and_an_argv_are_commands():
     assert hook("echo hi").command == "echo hi"
     assert hook("[echo, '{{ task.id }}']").command == ("echo", "{{ task.id }}")
@@ -239,16 +279,6 @@ def test_a_problem_of_a_set_is_told_once_however_often_it_is_used(caplog: pytest
 
 def test_empty_lists_of_hooks_are_no_hooks():
     assert own(f"hooks: {{task_finished: [], on_error: []}}\n{TASK}").hooks == HookLists()
-
-
-def test_a_dispatch_may_go_to_another_task_and_to_an_agent():
-    spec = own(
-        "tasks:\n"
-        "  a: {agent: x, hooks: {task_finished: [{type: dispatch_task, params: {task_id: b}}]}}\n"
-        "  b: {agent: x, hooks: {task_finished: [{type: dispatch_task, params: {task_id: mailer, input: {v: 1}}}]}}\n"
-    )
-
-    assert [t.hooks.of("task_finished")[0].params["task_id"] for t in spec.tasks] == ["b", "mailer"]
 
 
 def test_the_example_of_the_hooks_requirements_loads_as_it_stands():

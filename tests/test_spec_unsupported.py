@@ -6,27 +6,18 @@ import pytest
 
 from actorflow.spec import loads, unsupported
 
+WEBHOOK = "{type: webhook, params: {url: 'https://x.example'}}"
+
 REFUSED = [
     ("tasks.a: a task of type parallel", "tasks: {a: {type: parallel, tasks: {b: {agent: x}}}}\n"),
     ("tasks.a: a task of type wait", "tasks: {a: {type: wait, signal: s}}\n"),
     ("tasks.a.loop: a task in a loop", "tasks: {a: {agent: x, loop: {repeat: 3}}}\n"),
     ("tasks.a.http: an HTTP request", "tasks: {a: {http: {url: 'https://x.example'}}}\n"),
     ("agents.x.http: an HTTP request", "agents: {x: {http: {url: 'https://x.example'}}}\ntasks: {a: {agent: x}}\n"),
-    ("hooks.task_finished[0]: a hook on task_finished", "hooks: {task_finished: [x]}\ntasks: {a: {agent: x}}\n"),
-    ("defaults.hooks.task_finished[0]: a hook on task_finished", "defaults: {hooks: {task_finished: [x]}}\ntasks: {a: {agent: x}}\n"),
-    ("tasks.a.hooks.task_started[0]: a hook on task_started", "tasks: {a: {agent: x, hooks: {task_started: [x]}}}\n"),
-    ("hooks.on_error[1]: a hook of type log", "hooks: {on_error: [x, {type: log, params: {message: m}}]}\n"),
-    ("hooks.on_error[0]: a hook with mode", "hooks: {on_error: [{command: x, mode: async}]}\n"),
-    ("hooks.pre_workflow[0]: a hook with on_error", "hooks: {pre_workflow: [{command: x, on_error: continue}]}\n"),
-    ("hooks.on_error[0]: a hook with when", "hooks: {on_error: [{command: x, when: 'input.x'}]}\n"),
-    ("hooks.on_error[0]: a hook with enabled", "hooks: {on_error: [{command: x, enabled: false}]}\n"),
-    ("hooks.on_error[0]: a hook with environments", "hooks: {on_error: [{command: x, environments: prod}]}\n"),
-    ("hooks.on_error[0]: a hook with retry", "hooks: {on_error: [{command: x, retry: 1}]}\n"),
-    ("hooks.on_error[0]: a hook with rate_limit", "hooks: {on_error: [{command: x, rate_limit: 1/s}]}\n"),
-    ("hooks.on_error[0]: a hook with circuit_breaker", "hooks: {on_error: [{command: x, circuit_breaker: {}}]}\n"),
-    ("hooks.on_error[0]: a hook with env", "hooks: {on_error: [{command: x, env: {A: '${B}'}}]}\n"),
-    ("hooks.on_error[0]: a hook's command with templates", "hooks: {on_error: [[echo, '{{ workflow.name }}']]}\n"),
-    ("hooks.on_error[0]: a hook's command with templates", "hooks: {on_error: [[echo, '${HOME}']]}\n"),
+    ("hooks.task_finished[0]: a hook of type webhook", f"hooks: {{task_finished: [{WEBHOOK}]}}\n"),
+    ("hooks.on_error[1]: a hook of type webhook", f"hooks: {{on_error: [x, {WEBHOOK}]}}\n"),
+    ("defaults.hooks.task_started[0]: a hook of type webhook", f"defaults: {{hooks: {{task_started: [{WEBHOOK}]}}}}\ntasks: {{a: {{agent: x}}}}\n"),
+    ("tasks.a.hooks.task_started[0]: a hook of type webhook", f"tasks: {{a: {{agent: x, hooks: {{task_started: [{WEBHOOK}]}}}}}}\n"),
 ]  # fmt: skip
 
 
@@ -45,6 +36,13 @@ RUNS = [
     "hooks: {pre_workflow: [a, [b], [sh, -c, 'echo ${HOME}']], post_workflow: [f], on_stage_complete: [g]}\n",
     "hooks: {on_error: [{command: c, timeout: 1s, cwd: d, max_output: 5, name: e, description: f}]}\n",
     "tasks: {a: {agent: x, on_complete: {notify: hi}}}\n",
+    "hooks: {task_finished: [x, {type: log, params: {message: m}}, {type: metric, params: {name: n}}]}\n",
+    "hooks: {task_finished: [{type: transform, params: {set: {n: 1}}}, {type: dispatch_task, params: {task_id: t}}]}\n",
+    "hooks: {on_error: [{type: notify, mode: async, when: 'input.x', retry: 2, rate_limit: 1/s, params: {message: m}}]}\n",
+    "hooks: {on_error: [{command: [echo, '{{ workflow.name }}', '${HOME}'], env: {A: '${B}'}, circuit_breaker: {}}]}\n",
+    "hooks: {pre_workflow: [{command: x, on_error: continue, enabled: false, environments: prod, ordered: false}]}\n",
+    "hooks: {child_finished: [x], iteration_finished: [x], signal_received: [x]}\n",
+    "defaults: {hooks: {task_skipped: [x]}}\ntasks: {a: {agent: x, hooks: {inherit: false, task_started: [x]}}}\n",
 ]
 
 
@@ -55,7 +53,7 @@ def test_what_a_run_can_do_is_not_refused(text: str):
 
 def test_everything_that_cannot_run_is_told_in_the_order_of_the_definition():
     spec = loads(
-        "hooks: {task_started: [x]}\n"
+        f"hooks: {{task_started: [{WEBHOOK}]}}\n"
         "tasks: {a: {agent: x, loop: {repeat: 2}}, b: {type: aggregate, outputs: {v: 1}, depends_on: a}}\n",
         trust="own",
     )

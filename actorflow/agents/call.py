@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, field, frozen
 
-from actorflow.agents.hiding import NOTHING_HIDDEN, Hiding
+from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
 
 __all__ = ["AgentCall", "AgentFailed", "Performer", "Recorded"]
 
@@ -35,7 +35,7 @@ class AgentCall:
     env: Mapping[str, str] = field(default=_NOTHING, repr=False)  #: for a process, secrets in the clear
     #: of a list command, or a script's arguments
     argv: tuple[str, ...] | None = field(default=None, repr=False)
-    #: takes the secrets of `env` and `argv` out of what is told
+    #: takes the run's secrets out of what is told
     hiding: Hiding = field(default=NOTHING_HIDDEN, repr=False)
     #: says that the attempt is alive; never waits
     heartbeat: Callable[[], None] = field(default=_ignore, repr=False)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final, cast
+
+from attrs import evolve
 
 from actorflow.agents.call import AgentFailed
 from actorflow.agents.output import plain_facts
 from actorflow.core.events import Failure
+from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
 
 __all__ = ["AgentFailed", "failure_of"]
 
@@ -20,7 +23,7 @@ _SHOWN_IN_DETAIL: Final = 10
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def failure_of(exc: BaseException, told: Callable[[str], str] = str) -> Failure:
+def failure_of(exc: BaseException, hiding: Hiding = NOTHING_HIDDEN) -> Failure:
     """Describe an exception, whatever it is; never raises.
 
     A group of one error is that error; a group of several tells the first three, and ten in `detail`. Messages hold no
@@ -29,26 +32,29 @@ def failure_of(exc: BaseException, told: Callable[[str], str] = str) -> Failure:
 
     Args:
         exc: what an attempt raised.
-        told: what may be told of a type or a message, whole; they are cut afterwards.
+        hiding: takes secrets out of types, messages and facts, before anything is cut.
     """
     try:
-        return _described(exc, told)
+        failure = _described(exc, hiding)
+        return evolve(failure, detail=hiding.data(failure.detail)) if hiding.is_needed else failure
     except BaseException as error:  # noqa: BLE001 - an exception's attributes are other people's code
         message = f"(it cannot be shown: {type(error).__name__} on reading it)"
-        return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), message)
+        return Failure(_text(hiding.text(type(exc).__name__), _LONGEST_NAME), message)
 
 
-def _described(exc: BaseException, told: Callable[[str], str]) -> Failure:
+def _described(exc: BaseException, hiding: Hiding) -> Failure:
     if isinstance(exc, AgentFailed):
-        name, message = told(str(exc.type)), told(str(exc.message))
+        name, message = hiding.text(str(exc.type)), hiding.text(str(exc.message))
         detail = {**_retry_after(exc), **plain_facts(exc.detail)}
         return Failure(_text(name, _LONGEST_NAME), _text(message, _LONGEST_MESSAGE), detail)
     if isinstance(exc, BaseExceptionGroup):
-        return _of_group(cast("BaseExceptionGroup[BaseException]", exc), told)
+        return _of_group(cast("BaseExceptionGroup[BaseException]", exc), hiding)
     if type(exc) is RuntimeError and isinstance(exc.__cause__, StopIteration | StopAsyncIteration):
         # Python's own wrapping of one that leaves a coroutine (PEP 479)
-        return _described(exc.__cause__, told)
-    return Failure(_text(told(type(exc).__name__), _LONGEST_NAME), _message(exc, told), _retry_after(exc))
+        return _described(exc.__cause__, hiding)
+    return Failure(
+        _text(hiding.text(type(exc).__name__), _LONGEST_NAME), _message(exc, hiding), _retry_after(exc)
+    )
 
 
 def _retry_after(exc: BaseException) -> Mapping[str, Any]:
@@ -63,17 +69,17 @@ def _retry_after(exc: BaseException) -> Mapping[str, Any]:
     return {"retry_after_s": seconds} if isfinite(seconds) and seconds >= 0 else {}
 
 
-def _of_group(group: BaseExceptionGroup[BaseException], told: Callable[[str], str]) -> Failure:
+def _of_group(group: BaseExceptionGroup[BaseException], hiding: Hiding) -> Failure:
     errors = _leaves(group)
     if len(errors) == 1:
-        return _described(errors[0], told)
-    failures = [failure_of(error, told) for error in errors[:_SHOWN_IN_DETAIL]]
+        return _described(errors[0], hiding)
+    failures = [failure_of(error, hiding) for error in errors[:_SHOWN_IN_DETAIL]]
     shown = [f"{failure.type}: {failure.message}" for failure in failures[:_SHOWN_IN_MESSAGE]]
     more = f"; and {len(errors) - len(shown)} more" if len(errors) > len(shown) else ""
     message = f"{len(errors)} errors: {'; '.join(shown)}"
     detail = {"errors": [{"type": failure.type, "message": failure.message} for failure in failures]}
     return Failure(
-        _text(told(type(group).__name__), _LONGEST_NAME),
+        _text(hiding.text(type(group).__name__), _LONGEST_NAME),
         _text(message, _LONGEST_MESSAGE - len(more)) + more,
         detail,
     )
@@ -91,9 +97,9 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return leaves
 
 
-def _message(exc: BaseException, told: Callable[[str], str]) -> str:
+def _message(exc: BaseException, hiding: Hiding) -> str:
     try:
-        return _text(told(str(exc)), _LONGEST_MESSAGE)
+        return _text(hiding.text(str(exc)), _LONGEST_MESSAGE)
     except BaseException as error:  # noqa: BLE001 - a `__str__` is other people's code
         return f"(its message cannot be shown: {type(error).__name__} in __str__)"
 

@@ -12,9 +12,9 @@ from anyio import to_thread
 
 from actorflow.agents.call import Recorded
 from actorflow.agents.failure import AgentFailed
-from actorflow.agents.hiding import Hiding
 from actorflow.agents.output import LARGEST
 from actorflow.processes import NOT_FOUND, ProcessResult
+from actorflow.secrecy.hiding import Hiding
 
 __all__ = ["READ_IN_PLACE", "outcome"]
 

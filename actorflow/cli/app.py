@@ -3,10 +3,11 @@
 # ruff: noqa: PLC0415 - `--help` and `version` answer without the runtime
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from actorflow.cli.app_hooks import add_hook_commands
 from actorflow.cli.app_runs import add_run_commands
 from actorflow.cli.options import (
     BACKEND,
@@ -15,6 +16,7 @@ from actorflow.cli.options import (
     for_every_command,
     pairs,
     seconds,
+    strict_option,
 )
 from actorflow.cli.settings import Settings
 
@@ -58,6 +60,7 @@ def app() -> None:
     show_default=True,
     help="What to do while another run of the workflow is under way, in whatever process.",
 )
+@strict_option
 @click.pass_obj
 def run(
     settings: Settings,
@@ -73,12 +76,13 @@ def run(
     run_id: str | None,
     grace: float,
     if_running: IfRunning,
+    strict: bool,
 ) -> int:
     """Run a workflow file, or one that comes on stdin, to its end."""
     from actorflow.cli.start import Flags, StartRequest, start
 
     flags = Flags(backend=backend, durability=durability, max_parallel=max_parallel, grace=grace)
-    request = StartRequest(file, workflow, inputs, input_file, agents, run_id, flags, if_running)
+    request = StartRequest(file, workflow, inputs, input_file, agents, run_id, flags, if_running, strict)
     return start(settings, request)
 
 
@@ -130,6 +134,25 @@ def show(settings: Settings, run: str, task: str | None) -> int:
 
 @app.command()
 @for_every_command
+@click.argument("run", metavar="[RUN|last]", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "prometheus"]),
+    default="text",
+    show_default=True,
+    help="A table, or what Prometheus reads.",
+)
+@click.pass_obj
+def metrics(settings: Settings, *, run: str | None, form: Literal["text", "prometheus"]) -> int:
+    """Show what was counted and timed of all runs, or of one."""
+    from actorflow.cli.metrics import show_metrics
+
+    return show_metrics(settings, run, form)
+
+
+@app.command()
+@for_every_command
 @click.pass_obj
 def version(settings: Settings) -> int:
     """Show the version."""
@@ -143,3 +166,4 @@ def version(settings: Settings) -> int:
 
 
 add_run_commands(app)
+add_hook_commands(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from actorflow.cli.options import for_every_command, means_options, seconds
+from actorflow.cli.options import for_every_command, means_options, seconds, strict_option
 from actorflow.cli.settings import Settings
 
 _TAKE_OVER = click.option(
@@ -32,6 +32,7 @@ def add_run_commands(app: click.Group) -> None:
     help="Go on by what this file says now, instead of what the run began with.",
 )
 @_TAKE_OVER
+@strict_option
 @click.pass_obj
 def resume(
     settings: Settings,
@@ -42,6 +43,7 @@ def resume(
     grace: float | None,
     accept: str | None,
     take_over: bool,
+    strict: bool,
 ) -> int:
     """Go on with a run, or run again what failed.
 
@@ -53,7 +55,8 @@ def resume(
     from actorflow.cli.resume import ResumeRequest, resume
 
     means = Means(agents=agents, backend=backend, grace=grace)
-    return resume(settings, ResumeRequest(run=run, means=means, accept=accept, take_over=take_over))
+    request = ResumeRequest(run=run, means=means, accept=accept, take_over=take_over, is_strict=strict)
+    return resume(settings, request)
 
 
 @click.command()
@@ -122,9 +125,9 @@ def signal(settings: Settings, *, run: str, name: str, payload: str | None, sign
 @click.group("dead-letters", no_args_is_help=False)
 @for_every_command
 def dead_letters() -> None:
-    """See to tasks that failed for good.
+    """See to tasks and deliveries that failed for good.
 
-    Look at them, run them again, or forget them. ID is a dead letter's id, or the unique beginning of one.
+    Look at them, try them again, or forget them. ID is a dead letter's id, or the unique beginning of one.
     """
 
 
@@ -143,7 +146,7 @@ def list_(settings: Settings) -> int:
 @click.argument("letter", metavar="ID")
 @click.pass_obj
 def show_letter(settings: Settings, *, letter: str) -> int:
-    """Show a dead letter: input, error, attempts."""
+    """Show a dead letter: what it was about, its error, what was tried."""
     from actorflow.cli.dead_letters import show_letter
 
     return show_letter(settings, letter)
@@ -157,7 +160,7 @@ def show_letter(settings: Settings, *, letter: str) -> int:
 def retry_letter(
     settings: Settings, *, letter: str, agents: dict[str, str], backend: str | None, grace: float | None
 ) -> int:
-    """Resume the run for this task and what is below it."""
+    """Resume the run for this task and what is below it, or deliver again what was given up."""
     from actorflow.cli.dead_letters import retry_letter
     from actorflow.cli.found import Means
 

@@ -18,10 +18,11 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from actorflow.cli.account import STOPPED, Account, failed_hooks, stop_cause
+from actorflow.cli.account import STOPPED, Account, stop_cause
 from actorflow.cli.execution import beside, in_runtime, tell
 from actorflow.cli.files import read_value
 from actorflow.cli.found import Found, Means, found_run, place_for, silent_s
+from actorflow.cli.hook_runs import failed_hooks, hook_runs
 from actorflow.cli.progress import Progress
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.sensitive import shown_result
@@ -33,7 +34,7 @@ from actorflow.core.events import Event
 from actorflow.errors import BadInputError
 from actorflow.journal import Journal
 from actorflow.journal.protocol import STALE_S
-from actorflow.runtime.result import RunResult, result_of
+from actorflow.runtime.result import RunResult, result_from
 from actorflow.runtime.runtime import Runtime
 
 _ENDED: Final = frozenset({"success", "failed", "canceled"})
@@ -196,13 +197,16 @@ class _Watched:
 
 
 def _account(journal: Journal, found: Found) -> Account:
-    deliveries = journal.deliveries(found.run_id)
-    result = shown_result(found.spec, result_of(found.state, deliveries))
+    result = shown_result(found.spec, result_from(journal, found.row, found.state))
     events = partial(journal.events, found.run_id)
-    hooks = failed_hooks(found.spec, events(), deliveries) if result.hooks.failed else ()
+    has_failed = result.hooks.failed or result.hooks.dead_letters
+    deliveries = journal.deliveries(found.run_id) if has_failed else ()
+    hooks = hook_runs(found.state.plan, events(), deliveries) if has_failed else ()
     cause = stop_cause(result.status, events()) if result.status in STOPPED else None
     owner_pid = None if found.row.owner_pid == os.getpid() else found.row.owner_pid
-    return Account(found.spec, result, hooks, cause=cause, pid=owner_pid)
+    return Account(
+        found.spec, result, failed_hooks(hooks, result.generation), cause=cause, pid=owner_pid
+    )
 
 
 def _tell_before(settings: Settings, account: Account, wish: Wish) -> int:

@@ -12,19 +12,22 @@ from typing import Generic, TypeVar
 import anyio
 from attrs import field, frozen
 
-from actorflow.cli.account import STOPPED, Account, failed_hooks, stop_cause
+from actorflow.cli.account import STOPPED, Account, stop_cause
 from actorflow.cli.faults import complain
+from actorflow.cli.hook_runs import failed_hooks, hook_runs
 from actorflow.cli.progress import Progress
-from actorflow.cli.report import account_document, account_text, next_step
+from actorflow.cli.report import account_document, account_text, has_hooks_amiss, next_step
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import BODIES_END_S, HANDLED, Interrupted, Interruption, end_process
-from actorflow.cli.statuses import STATUS_OF_RUN
+from actorflow.cli.statuses import STATUS_OF_RUN, Exit
 from actorflow.cli.stores import is_lasting
+from actorflow.core.plan import plan_of
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.runtime import Runtime
+from actorflow.secrecy.logs import SECRETS_IN_LOGS
 from actorflow.spec.model import WorkflowSpec
 
 T = TypeVar("T")
@@ -48,13 +51,14 @@ class Job:
     place: Place
     begin: Callable[[Runtime, Interruption], Awaitable[RunHandle]]
     seen_seq: int = 0  #: of the last event that was there before; what comes after it is told
+    is_strict: bool = False  #: whether a success with hooks amiss is none
 
 
 def carry_out(settings: Settings, job: Job) -> int:
     """Run it to its end, or to where a signal stops it, and tell of it.
 
     Returns:
-        The exit status: of the run, whatever became of its hooks.
+        The exit status: of the run, whatever became of its hooks, unless the job is strict.
 
     Raises:
         ActorflowError: there is no run, or it could not be kept.
@@ -63,7 +67,9 @@ def carry_out(settings: Settings, job: Job) -> int:
 
     def conclude(account: Account) -> int:
         tell(settings, account, can_go_on=_can_go_on(job))
-        return STATUS_OF_RUN[account.result.status]
+        status = STATUS_OF_RUN[account.result.status]
+        is_amiss = job.is_strict and status == Exit.SUCCESS and has_hooks_amiss(account)
+        return Exit.FAILED if is_amiss else status
 
     return in_runtime(settings, job.place, partial(_follow, settings.screen, job), conclude)
 
@@ -227,11 +233,13 @@ async def account_of(
     if result.status == "failed":
         letters = tuple(each for each in await runtime.dead_letters() if each.run_id == result.run_id)
     is_stopped = result.status in STOPPED
-    if not result.hooks.failed and not is_stopped:
+    has_failed_hooks = result.hooks.failed or result.hooks.dead_letters
+    if not has_failed_hooks and not is_stopped:
         return Account(spec, result, letters=letters)
     events = [each async for each in handle.events()]
-    hooks = failed_hooks(spec, events, await handle.deliveries()) if result.hooks.failed else ()
-    return Account(spec, result, hooks, letters, stop_cause(result.status, events) if is_stopped else None)
+    hooks = hook_runs(plan_of(spec), events, await handle.deliveries()) if has_failed_hooks else ()
+    cause = stop_cause(result.status, events) if is_stopped else None
+    return Account(spec, result, failed_hooks(hooks, result.generation), letters, cause)
 
 
 def _can_go_on(job: Job) -> bool:
@@ -264,6 +272,7 @@ class _ScreenHandler(logging.Handler):
 
     def __init__(self, screen: Screen, level: int) -> None:
         super().__init__(level)
+        self.addFilter(SECRETS_IN_LOGS)
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:

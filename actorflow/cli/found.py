@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -16,6 +16,7 @@ from actorflow.core.events import RunStarted
 from actorflow.core.state import RunState
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import STALE_S
+from actorflow.runtime.dispatch import PARENT
 from actorflow.runtime.runtime import read_state
 from actorflow.spec.model import WorkflowSpec
 
@@ -59,6 +60,11 @@ class Means:
 def found_run(journal: Journal, row: RunRow) -> Found:
     """Fold a run."""
     return Found(row, *read_state(journal, row))
+
+
+def parent_of(started: RunStarted | None) -> Mapping[str, Any] | None:
+    """Whose hook has started a run: `{run_id, task, delivery_id, depth}`; None where it was not a hook."""
+    return None if started is None else started.flags.get(PARENT)
 
 
 def status_of_row(row: RunRow) -> str:

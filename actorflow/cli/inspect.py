@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from actorflow.cli.account import STOPPED, Account, HookRun, hook_runs, stop_cause
-from actorflow.cli.found import found_run, status_of_row, status_text, with_owner
+from actorflow.cli.account import STOPPED, Account, stop_cause
+from actorflow.cli.found import Found, found_run, parent_of, status_of_row, status_text, with_owner
 from actorflow.cli.happenings import (
     IN_ATTEMPTS,
     STANDS_IN,
@@ -19,8 +19,10 @@ from actorflow.cli.happenings import (
     tasks_by_fallback_value,
 )
 from actorflow.cli.history import attempt_lines, attempt_rows, was_truncated
-from actorflow.cli.hook_lines import hook_document, hook_lines
+from actorflow.cli.hook_lines import hook_document, hooks_lines
+from actorflow.cli.hook_runs import HookRun, hook_runs
 from actorflow.cli.layout import as_json, between, columns, duration, local_time
+from actorflow.cli.pending import pending_runs
 from actorflow.cli.report import (
     error_text,
     hook_counts,
@@ -34,9 +36,10 @@ from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
 from actorflow.cli.stores import named_run, reading
+from actorflow.core.events import RunStarted
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import DeadLetter
-from actorflow.runtime.result import RunResult, TaskResult, result_of
+from actorflow.runtime.result import RunResult, TaskResult, result_from, result_of
 from actorflow.spec.model import WorkflowSpec
 
 _HAPPENINGS_SHOWN: Final = 20
@@ -46,9 +49,10 @@ def list_runs(settings: Settings) -> int:
     """List all runs, the latest first."""
     with reading(settings) as journal:
         rows = journal.runs()
+        parents = _parents(journal, rows) if settings.screen.is_json else {}
     screen = settings.screen
     if screen.is_json:
-        screen.document([_row_document(row) for row in rows])
+        screen.document([_row_document(row, parents.get(row.run_id)) for row in rows])
     elif rows:
         head = ("RUN", "WORKFLOW", "STATUS", "GENERATION", "STARTED")
         screen.result("\n".join(columns([head, *map(_row_cells, rows)])))
@@ -71,7 +75,7 @@ def show_run(settings: Settings, run: str) -> int:
         *result_lines(account.result),
         *_happening_lines(sight.told),
         *_letter_lines(account.letters),
-        *_hook_lines(account.result, sight.hooks),
+        *_hook_lines(account.result, sight.hooks, sight.pending),
     ]
     if details:
         screen.result("\n".join(["", *details]))
@@ -89,16 +93,17 @@ class _Sight:
     status: str
     account: Account
     inputs: Mapping[str, Any]
-    hooks: Sequence[HookRun]
+    hooks: Sequence[HookRun]  #: of the last generation
+    pending: Sequence[HookRun]
+    parent: Mapping[str, Any] | None  #: of whose hooks one has started it: `{run_id, task, delivery_id, depth}`
     told: Sequence[tuple[float, Happening]]  #: what happened on the way
     stand_ins: frozenset[str]  #: tasks that succeeded by their fallback value
 
 
 def _sight(journal: Journal, row: RunRow) -> _Sight:
     found = found_run(journal, row)
-    deliveries = journal.deliveries(row.run_id)
     spec = found.spec
-    result = shown_result(spec, result_of(found.state, deliveries))
+    result = shown_result(spec, result_from(journal, row, found.state))
     status = with_owner(result.status, row)
     asked = "canceled" if found.state.is_canceled else status
     is_eventful = may_recover(spec)
@@ -114,10 +119,17 @@ def _sight(journal: Journal, row: RunRow) -> _Sight:
             cause=stop_cause(asked, events) if asked in STOPPED else None,
         ),
         inputs=shown_inputs(spec, found.started.inputs),
-        hooks=hook_runs(spec, journal.events(row.run_id), deliveries),
+        hooks=_last_hooks(journal, found, result.generation),
+        pending=pending_runs(journal, row, found.state) if result.hooks.pending else (),
+        parent=parent_of(found.started),
         told=tuple(happenings(events)) if is_eventful else (),
         stand_ins=tasks_by_fallback_value(events),
     )
+
+
+def _last_hooks(journal: Journal, found: Found, generation: int) -> Sequence[HookRun]:
+    runs = hook_runs(found.state.plan, journal.events(found.run_id), journal.deliveries(found.run_id))
+    return [each for each in runs if each.generation == generation]
 
 
 def _run_document(sight: _Sight) -> dict[str, Any]:
@@ -126,9 +138,10 @@ def _run_document(sight: _Sight) -> dict[str, Any]:
         **result_document(account.result, sight.status),
         "entry": account.spec.entry,
         "inputs": dict(sight.inputs),
-        "hook_runs": [*map(hook_document, sight.hooks)],
+        "hook_runs": [*map(hook_document, (*sight.hooks, *sight.pending))],
         "dead_letters": [letter.id for letter in account.letters],
         "cause": account.cause,
+        "parent": sight.parent,
     }
 
 
@@ -161,7 +174,17 @@ def show_task(settings: Settings, run: str, task: str) -> int:
     return Exit.SUCCESS
 
 
-def _row_document(row: RunRow) -> dict[str, Any]:
+def _parents(journal: Journal, rows: Sequence[RunRow]) -> dict[str, Mapping[str, Any] | None]:
+    """Whose hook has started each run that a hook has started; their names have a slash, and few others do."""
+    return {row.run_id: parent_of(_started(journal, row)) for row in rows if "/" in row.workflow}
+
+
+def _started(journal: Journal, row: RunRow) -> RunStarted | None:
+    event = next((event for _, event in journal.events(row.run_id)), None)
+    return event if isinstance(event, RunStarted) else None
+
+
+def _row_document(row: RunRow, parent: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "run_id": row.run_id,
         "workflow": row.workflow,
@@ -170,6 +193,7 @@ def _row_document(row: RunRow) -> dict[str, Any]:
         "started_at": row.summary.started_at,
         "ended_at": row.summary.ended_at,
         "pid": row.owner_pid,
+        "parent": parent,
     }
 
 
@@ -188,6 +212,7 @@ def _head_lines(sight: _Sight) -> list[str]:
         "workflow": result.workflow if entry is None else f"{result.workflow} ({entry})",
         "status": status_text(sight.status, sight.row),
         "cause": account.cause or "",
+        "started by": _starter(sight.parent),
         "generation": str(result.generation),
         "started": local_time(result.started_at),
         "ended": "-" if seconds is None else f"{local_time(result.ended_at)} (after {duration(seconds)})",
@@ -225,11 +250,17 @@ def _letter_lines(letters: Sequence[DeadLetter]) -> list[str]:
     return ["  dead letters:", *lines] if lines else []
 
 
-def _hook_lines(result: RunResult, hooks: Sequence[HookRun]) -> list[str]:
+def _hook_lines(result: RunResult, hooks: Sequence[HookRun], pending: Sequence[HookRun]) -> list[str]:
     if not hooks and not result.hooks.pending:
         return []
-    lines = [line for hook in hooks for line in hook_lines(hook, indent="    ")]
-    return [hook_counts(result), *lines]
+    return [hook_counts(result), *hooks_lines(hooks, pending, indent="    ")]
+
+
+def _starter(parent: Mapping[str, Any] | None) -> str:
+    if parent is None:
+        return ""
+    task = "" if parent["task"] is None else f", task {parent['task']}"
+    return f"run {parent['run_id']}{task}"
 
 
 def _task_cells(name: str, task: TaskResult, *, is_stand_in: bool) -> tuple[str, ...]:

@@ -49,6 +49,12 @@ def agents_option(command: Command) -> Command:
     )(command)
 
 
+def strict_option(command: Command) -> Command:
+    """Add `--strict-hooks`."""
+    help_text = "Status 1 also for a success with a hook that failed, was given up, or is still owed something."
+    return click.option("--strict-hooks", "strict", is_flag=True, help=help_text)(command)
+
+
 def means_options(command: Command) -> Command:
     """Add what says how a run is taken up: `--agent`, `--backend` and `--grace`; what is not given is as recorded."""
     command = click.option("--grace", metavar="DURATION", callback=seconds, help=GRACE_HELP)(command)

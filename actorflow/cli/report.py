@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict
 
@@ -46,7 +46,7 @@ def account_text(account: Account) -> str:
 
 
 def detail_lines(account: Account) -> list[str]:
-    """Who stopped it, why it failed, the outputs and the failed hooks of a run."""
+    """Who stopped it, why it failed, the outputs and the failed hooks of a run; last what its hooks came to."""
     return cause_lines(account.cause) + result_lines(account.result) + _failed_hook_lines(account)
 
 
@@ -75,15 +75,28 @@ def result_lines(result: RunResult) -> list[str]:
 def hook_counts(result: RunResult) -> str:
     """How many hooks and deliveries of a run, of all its generations, came to what."""
     hooks = result.hooks
-    return f"  hooks: {hooks.delivered} done, {hooks.failed} failed, {hooks.pending} owed"
+    more = {"given up": hooks.dead_letters, "skipped": hooks.skipped}
+    said = [f"{hooks.delivered} done", f"{hooks.failed} failed", f"{hooks.pending} owed"]
+    return f"  hooks: {', '.join([*said, *(f'{count} {word}' for word, count in more.items() if count)])}"
+
+
+def has_hooks_amiss(account: Account) -> bool:
+    """Whether a hook of the last generation has failed, or a delivery of any is given up or still owed."""
+    hooks = account.result.hooks
+    return bool(account.failed_hooks or hooks.dead_letters or hooks.pending)
 
 
 def _failed_hook_lines(account: Account) -> list[str]:
     hooks = account.result.hooks
     if not (hooks.failed or hooks.pending or hooks.dead_letters):
         return []
-    failed = [f"    {hook.path} failed: {hook.summary} ({hook.name})" for hook in account.failed_hooks]
-    return [hook_counts(account.result), *map(as_line, failed)]
+    failed = [
+        as_line(f"  hook {hook.place} {hook.status.replace('_', ' ')}: {hook.why} ({hook.name})")
+        for hook in account.failed_hooks
+    ]
+    hidden = len(failed) - _FAILURES_SHOWN
+    notes = [f"  … {counted(hidden, 'more failed hook')} before"] if hidden > 0 else []
+    return [*notes, *failed[max(hidden, 0) :], hook_counts(account.result)]
 
 
 def error_text(error: Mapping[str, Any]) -> str:
@@ -95,27 +108,44 @@ def error_text(error: Mapping[str, Any]) -> str:
 def next_step(account: Account, store_option: str | None) -> str | None:
     """What to type next, if there is anything to be done."""
     result = account.result
-    words = {
-        "paused": "to go on",
-        "running": "to go on",
-        "crashed": "to go on",
-        "failed": "to run again what did not succeed",
-        "canceled": "to run again what did not succeed",
-    }
-    purpose = words.get(result.status)
-    if purpose is None and result.hooks.pending:
-        purpose = "to deliver what is owed"
-    if purpose is None:
-        return None
-    lines = [f"{purpose}: {command_line('resume', result.run_id, store_option)}"]
-    task = result.error["task"] if result.error is not None else None
-    letter = next((each for each in account.letters if each.task == task), None)
-    if letter is not None and len(account.letters) > 1:
-        purpose = f"to run again only {task} and what is below it"
-        lines.append(f"{purpose}: {command_line('dead-letters retry', letter.id, store_option)}")
-    if task is not None:
-        lines.append(f"to see more: {command_line('show', f'{result.run_id} {task}', store_option)}")
-    return "\n".join(lines)
+    lines: list[str] = []
+    purpose = _PURPOSES.get(result.status)
+    if purpose is not None:
+        lines += [f"{purpose}: {command_line('resume', result.run_id, store_option)}"]
+        lines += _steps_for_task(account, store_option)
+    if result.hooks.pending:
+        drain = command_line("hooks drain", result.run_id, store_option)
+        lines.append(f"to deliver what is owed: {drain}")
+    if result.hooks.dead_letters:
+        listed = command_line("hooks list", result.run_id, store_option)
+        lines.append(f"to see what was given up: {listed}")
+    return "\n".join(lines) or None
+
+
+def _steps_for_task(account: Account, store_option: str | None) -> list[str]:
+    """What to do about the one task that a run failed by."""
+    error = account.result.error
+    task = None if error is None else error["task"]
+    if task is None:
+        return []
+    letters = [each for each in account.letters if each.kind == "task"]
+    letter = next((each for each in letters if each.task == task), None)
+    show = f"to see more: {command_line('show', f'{account.result.run_id} {task}', store_option)}"
+    if letter is None or len(letters) < 2:
+        return [show]
+    retry = command_line("dead-letters retry", letter.id, store_option)
+    return [f"to run again only {task} and what is below it: {retry}", show]
+
+
+_PURPOSES: Final = {
+    "paused": "to go on",
+    "running": "to go on",
+    "crashed": "to go on",
+    "failed": "to run again what did not succeed",
+    "canceled": "to run again what did not succeed",
+}
+
+_FAILURES_SHOWN: Final = 20  #: hooks, the last ones
 
 
 def command_line(name: str, words: str, store_option: str | None) -> str:

@@ -27,7 +27,7 @@ from actorflow.core.events import RunStarted
 from actorflow.errors import BadInputError, SpecError, UnboundAgentsError
 from actorflow.journal import Journal, RunRow
 from actorflow.runtime.handle import RunHandle
-from actorflow.runtime.result import result_of
+from actorflow.runtime.result import result_from
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.definition import to_json
 from actorflow.spec.entries import chosen
@@ -49,6 +49,7 @@ class ResumeRequest:
     means: Means
     accept: str | None = None  #: the file whose changes are accepted
     take_over: bool = False
+    is_strict: bool = False  #: whether a success with hooks amiss is none
 
 
 def resume(settings: Settings, request: ResumeRequest) -> int:
@@ -71,7 +72,7 @@ def resume(settings: Settings, request: ResumeRequest) -> int:
     async def begin(runtime: Runtime) -> RunHandle:
         return await runtime.start_resumed(found.run_id, accept=accepted, take_over=request.take_over)
 
-    return take_up(settings, found, request.means, begin, accepted)
+    return take_up(settings, found, request.means, begin, accepted, is_strict=request.is_strict)
 
 
 def take_up(
@@ -80,6 +81,8 @@ def take_up(
     means: Means,
     begin: Callable[[Runtime], Awaitable[RunHandle]],
     accepted: WorkflowSpec | None = None,
+    *,
+    is_strict: bool = False,
 ) -> int:
     """Set a run going again and see it to its end; the exit status says how it ended.
 
@@ -89,6 +92,7 @@ def take_up(
         means: how; agents that are given come before the recorded ones.
         begin: sets it going.
         accepted: the definition that it has from now on; None: the one that it has.
+        is_strict: whether a success with hooks amiss is none.
     """
     spec = accepted or found.spec
     import_agents(means.agents, spec)
@@ -100,7 +104,8 @@ def take_up(
             raise Elsewhere(error, Exit.CONFIG) from error
 
     place = place_for(settings, found, means)
-    return carry_out(settings, Job(spec=spec, place=place, begin=begun, seen_seq=found.seq))
+    job = Job(spec=spec, place=place, begin=begun, seen_seq=found.seq, is_strict=is_strict)
+    return carry_out(settings, job)
 
 
 def _last(journal: Journal) -> RunRow:
@@ -138,10 +143,10 @@ def _goes_on_elsewhere(settings: Settings, found: Found) -> bool:
         now = _after_answer(journal, found.run_id, request)
         if now is None:
             return False
-        deliveries = journal.deliveries(found.run_id)
+        result = shown_result(now.spec, result_from(journal, now.row, now.state))
     screen = settings.screen
     if screen.is_json:
-        screen.document(result_document(shown_result(now.spec, result_of(now.state, deliveries))))
+        screen.document(result_document(result))
     else:
         screen.result(f"running  {now.run_id}")
     screen.note(f"process {found.row.owner_pid} was pausing the run, and goes on with it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import redirect_stdout
@@ -28,6 +29,7 @@ from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.entries import chosen
 from actorflow.spec.model import PythonRunner, WorkflowSpec
+from actorflow.spec.short_secrets import short_secrets
 from actorflow.spec.unsupported import unsupported
 
 IfRunning = Literal["start", "skip", "wait", "fail"]
@@ -58,6 +60,7 @@ class StartRequest:
     run_id: str | None
     flags: Flags
     if_running: IfRunning = "start"
+    is_strict: bool = False  #: whether a success with hooks amiss is none
 
 
 def start(settings: Settings, request: StartRequest) -> int:
@@ -67,8 +70,9 @@ def start(settings: Settings, request: StartRequest) -> int:
         checked_run_id(request.run_id)
     recalled = recall_workflow(settings, request.file)
     loaded = recalled.loaded
-    if loaded.warnings:
-        settings.screen.note(problem_text(loaded.warnings))
+    warnings = (*loaded.warnings, *short_secrets(loaded.spec, request.file, os.environ))
+    if warnings:
+        settings.screen.note(problem_text(warnings))
     flags = request.flags
     spec = limited(chosen(loaded.spec, request.workflow), flags.durability, flags.max_parallel)
     refused = unsupported(spec)
@@ -95,7 +99,7 @@ def start(settings: Settings, request: StartRequest) -> int:
         raise click.UsageError("--if-running: runs in memory know nothing of each other")
     place = Place(store=store, agents=request.agents, backend=flags.backend, grace_s=flags.grace)
     try:
-        return carry_out(settings, Job(spec=spec, place=place, begin=begin))
+        return carry_out(settings, Job(spec=spec, place=place, begin=begin, is_strict=request.is_strict))
     except WorkflowRunningError as other:
         if request.if_running != "skip":
             raise

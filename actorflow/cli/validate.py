@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from actorflow.errors import Problem, SpecError
 from actorflow.spec.entries import chosen
 from actorflow.spec.model import WorkflowSpec
 from actorflow.spec.needs import Needs, needs
+from actorflow.spec.short_secrets import short_secrets
 from actorflow.spec.unsupported import unsupported
 
 
@@ -59,7 +61,7 @@ def _check(file: str) -> Good | Bad:
         loaded = load_workflow(file)
     except SpecError as error:
         return Bad(file, error.problems)
-    needed, warnings = needs(loaded.spec), loaded.warnings
+    needed, warnings = needs(loaded.spec), (*loaded.warnings, *short_secrets(loaded.spec, file, os.environ))
     if needed.unbound_agents:
         message = f"agents without a runner: {', '.join(needed.unbound_agents)}"
         unbound = Problem("W110", message, file, hint="bind each with --agent NAME=RUNNER")

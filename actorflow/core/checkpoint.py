@@ -16,6 +16,7 @@ from actorflow.core.breaker import BreakerReport
 from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.events import Failure, RunEnding, RunStarted
 from actorflow.core.frontier import AT_ONCE, StageState
+from actorflow.core.hook_line import HookLine
 from actorflow.core.plan import Plan
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState, known_of
@@ -36,8 +37,9 @@ class Frozen:
 
 RUN_FIELDS: Final = (
     "phase", "generation", "ended_at", "last_at", "is_pausing", "had_errors", "hooks_ok_count", "hooks_failed_count",
-    "stages_completed_count", "is_canceled", "stage", "closing", "spares_handlers", "alive_at", "definition", "bindings",
-    "retries_spent", "is_budget_noted", "deadline_at", "is_out_of_time",
+    "hooks_skipped_count", "is_canceled", "stage", "closing", "spares_handlers", "alive_at", "definition", "bindings",
+    "retries_spent", "is_budget_noted", "deadline_at", "is_out_of_time", "hooks_running_count", "hook_failures",
+    "generation_started_at",
 )  # fmt: skip
 """Fields of a RunState that are JSON as they stand; the others are told one by one below."""
 
@@ -63,12 +65,16 @@ _FORM: Final = [*RUN_FIELDS, *FRONTIER_LISTS, *FRONTIER_HEAPS, *FRONTIER_PAIRS, 
 def freeze(state: RunState) -> Frozen:
     """Copy a state; what ended tasks have come to is copied while `rows` is read, since it does not change any more."""
     frontier = vars(state.frontier)
-    hooks = vars(state.hooks)
     body = {
         "form": _FORM,
         "run": [getattr(state, name) for name in RUN_FIELDS],
         "fatal": None if state.fatal is None else (state.fatal[0], _flat_failure(state.fatal[1])),
-        "hooks": (hooks["_places"], hooks["_position"], hooks["is_running"]),
+        "hooks": _flat_line(state.hooks),
+        "task_lines": [(index, _flat_line(line)) for index, line in state.task_lines.items()],
+        "stage_lines": [
+            (number, state.stage_statuses[number], _flat_line(line))
+            for number, line in state.stage_lines.items()
+        ],
         "running": list(state.running),
         "undecided": [(index, _flat_failure(failure)) for index, failure in state.undecided.items()],
         "to_fail": [(index, _flat_failure(failure)) for index, failure in state.to_fail.items()],
@@ -123,7 +129,10 @@ def thaw(plan: Plan, body: Mapping[str, Any], rows: Iterable[Row]) -> RunState |
     for task, is_read in zip(state.tasks, plan.is_read, strict=True):
         if is_read and task.status in ENDED:
             state.known[task.id] = known_of(task)
-    _thaw_hooks(state, *body["hooks"])
+    state.hooks = _thaw_line(*body["hooks"])
+    state.task_lines = {index: _thaw_line(*line) for index, line in body["task_lines"]}
+    for number, status, line in body["stage_lines"]:
+        state.stage_lines[number], state.stage_statuses[number] = _thaw_line(*line), status
     _thaw_frontier(state, body)
     return state
 
@@ -208,10 +217,28 @@ def _thaw_breakers(book: BreakerBook, plan: Plan, body: Mapping[str, Any]) -> No
         book.untold[index] = BreakerReport(row[1], spec, *row[2:])
 
 
-def _thaw_hooks(state: RunState, places: Sequence[Row], position: int, is_running: bool) -> None:
-    vars(state.hooks).update(
-        _places=tuple((event, index) for event, index in places), _position=position, is_running=is_running
+def _flat_line(line: HookLine) -> Row:
+    failure = None if line.failure is None else _flat_failure(line.failure)
+    kept = vars(line)
+    return (line.subject, kept["_places"], kept["_position"], line.is_running, line.vars, failure)
+
+
+def _thaw_line(  # noqa: PLR0917 - a row, as `_flat_line` made it
+    subject: str,
+    places: Sequence[Row],
+    position: int,
+    is_running: bool,
+    values: Mapping[str, Any],
+    failure: Row | None,
+) -> HookLine:
+    line = HookLine(subject, ((event, index) for event, index in places))
+    vars(line).update(
+        _position=position,
+        is_running=is_running,
+        vars=values,
+        failure=None if failure is None else Failure(*failure),
     )
+    return line
 
 
 def _thaw_frontier(state: RunState, body: Mapping[str, Any]) -> None:

@@ -18,8 +18,9 @@ from actorflow.core.events import (
     RunFinished,
     RunOutcome,
 )
+from actorflow.core.hook_context import HookContext
 from actorflow.expression import Sealed
-from actorflow.spec.model import HookSpec, TaskSpec
+from actorflow.spec.model import TaskSpec
 
 Text: TypeAlias = str | Sealed
 """What is given to a process: text, or text with places for secrets, which who acts fills in at the last moment."""
@@ -96,21 +97,21 @@ class RunHook:
 
     event: BlockingHookEvent
     index: int
-    hook: HookSpec
-    env: Mapping[str, str]  #: the WORKFLOW_* and ACTORFLOW_* variables of this hook
-    delivery_id: str
+    subject: str  #: the task or stage; empty: the run
+    context: HookContext  #: rendered, with places for secrets
 
     def started(self, now: float) -> HookStarted:
         """The fact to commit before it is done."""
-        return HookStarted(now, self.event, self.index)
+        return HookStarted(now, self.event, self.index, self.subject)
 
 
 @frozen
 class CancelHook:
-    """End the running set-up hook, because the run is canceled; saying it twice changes nothing."""
+    """End the running hook that prepares a run or a task, which will not begin; saying it twice changes nothing."""
 
     event: BlockingHookEvent
     index: int
+    subject: str
 
 
 @frozen

@@ -15,8 +15,10 @@ from actorflow.core.commands import (
     Decide,
     Finish,
     Record,
+    RunHook,
     TellBreaker,
 )
+from actorflow.core.due_hooks import facts_of_lines, hooks_of_stages, hooks_of_tasks, next_hook
 from actorflow.core.events import (
     Event,
     Failure,
@@ -29,12 +31,13 @@ from actorflow.core.events import (
     TaskFailed,
     TaskSkipped,
 )
+from actorflow.core.hook_events import new_line
 from actorflow.core.recovery import FINAL, is_past_deadline
 from actorflow.core.rendering import (
+    Prepare,
     dead_letter,
     effect_on_run,
     fallback_value,
-    hook_command,
     run_ending,
     start_task,
 )
@@ -54,7 +57,7 @@ def due_commands(state: RunState, now: float) -> list[Command]:
         case "tasks":
             return _task_commands(state, now)
         case "setup" | "ending":
-            return _hook_commands(state)
+            return _hook_commands(state, now)
         case "new" | "idle" | "ended":
             return []
 
@@ -106,11 +109,22 @@ def _task_commands(state: RunState, now: float) -> list[Command]:
             for i in state.running
             if state.is_barred(i)
         )
+    if state.stage_lines:
+        between = hooks_of_stages(state, now)
+        due.extend(between)
+        if any(isinstance(each, Record) for each in between):
+            return due  # it may close the run, or open the next stage: what comes after it is asked for again
+    if state.task_lines:
+        due.extend(hooks_of_tasks(state, now, state.free_slots - _hooks_in(due)))
     if not state.is_pausing and (state.closing is None or state.spares_handlers):
-        due.extend(_starts(state, now))
-    if due or state.frontier.open_count:
+        due.extend(_starts(state, now, state.free_slots - _hooks_in(due)))
+    if due or state.frontier.open_count or state.stage_lines:
         return due
     return [Record(run_ending(state, _outcome(state), now))]
+
+
+def _hooks_in(due: list[Command]) -> int:
+    return sum(isinstance(each, RunHook) for each in due)
 
 
 def _outcome(state: RunState) -> RunOutcome:
@@ -137,6 +151,8 @@ def _facts(state: RunState, now: float) -> list[Event]:
         late = dict.fromkeys([*frontier.overdue(now), *state.breakers.hopeless])
         ending = {*frontier.to_skip, *state.to_fail}
         facts.extend(TaskDeadlinePassed(now, tasks[i].id) for i in late if i not in ending)
+    if state.task_lines:
+        facts.extend(facts_of_lines(state, now))
     for number, status in frontier.stages_to_complete.items():
         facts.append(StageCompleted(now, state.plan.stages[number].name, status))
     return facts
@@ -150,15 +166,17 @@ def _fallbacks(state: RunState, now: float) -> Iterator[FallbackChosen]:
             yield FallbackChosen(now, state.tasks[index].id, state.plan.agents_of[index][place])
 
 
-def _starts(state: RunState, now: float) -> list[Command]:
+def _starts(state: RunState, now: float, free: int) -> list[Command]:
     """Starts of ready tasks and of waiting ones that are due, in file order, as far as slots are free."""
-    free = state.free_slots
     if free <= 0:
         return []
     starts: list[Command] = []
     startable = state.frontier.startable(now, free)
     for index in _with_breakers(state, startable, free) if state.plan.has_breakers else startable:
         start = start_task(state, index, now)
+        if isinstance(start, Prepare):
+            starts.append(next_hook(state, new_line(state, state.tasks[index].id), now))
+            continue
         starts.append(start)
         if isinstance(start, Record) and isinstance(start.event, TaskFailed):
             break  # it may close the run: what comes after it is asked for again
@@ -179,12 +197,12 @@ def _with_breakers(state: RunState, startable: list[int], free: int) -> list[int
     return chosen[:free]
 
 
-def _hook_commands(state: RunState) -> list[Command]:
+def _hook_commands(state: RunState, now: float) -> list[Command]:
     hooks = state.hooks
     if hooks.is_running:
         is_unwanted = state.phase == "setup" and state.closing is not None
-        return [CancelHook(*hooks.head)] if is_unwanted else []
+        return [CancelHook(*hooks.head, "")] if is_unwanted else []
     if hooks.is_done:
         assert state.ending is not None
         return [Finish(state.ending.outcome)]
-    return [] if state.is_pausing else [hook_command(state, *hooks.head)]
+    return [] if state.is_pausing else [next_hook(state, hooks, now)]

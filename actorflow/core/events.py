@@ -11,12 +11,15 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
-BlockingHookEvent = Literal["pre_workflow", "on_error", "post_workflow"]
+BlockingHookEvent = Literal[
+    "pre_workflow", "on_error", "post_workflow", "on_stage_complete", "task_started", "task_finished"
+]
 Effect = Literal["handled", "tolerated", "fatal"]
-HookStatus = Literal["ok", "failed", "timed_out", "canceled"]
+HookStatus = Literal["ok", "failed", "timed_out", "canceled", "skipped"]
 RunOutcome = Literal["success", "failed", "canceled"]
 SkipReason = Literal["when", "upstream", "not_reached", "aborted", "canceled"]
 StageStatus = Literal["success", "failed", "canceled", "skipped"]
+TaskOutcome = Literal["success", "failed", "canceled"]
 
 
 @frozen
@@ -298,6 +301,15 @@ class TaskSkipped:
 
 
 @frozen
+class TaskFinished:
+    """The blocking hooks of a task that told of its outcome are done: it has ended, and what waits for it may start."""
+
+    at: float
+    task: str
+    status: TaskOutcome
+
+
+@frozen
 class StageCompleted:
     """All tasks of the stage have ended."""
 
@@ -308,22 +320,25 @@ class StageCompleted:
 
 @frozen
 class HookStarted:
-    """A blocking hook may begin: committed before its command does."""
+    """A blocking hook may begin: committed before its action does."""
 
     at: float
     event: BlockingHookEvent
     index: int  #: in its list, from 0
+    subject: str = ""  #: the task or stage that it is about; empty: the run
 
 
 @frozen
 class HookFinished:
-    """A blocking hook has ended."""
+    """A blocking hook has ended; without a HookStarted, one that was passed over, or a transform."""
 
     at: float
     event: BlockingHookEvent
     index: int
     status: HookStatus
-    record: Mapping[str, Any] = field(factory=dict[str, Any])  #: exit status, output tails, seconds
+    #: exit status, output tails, seconds; of a transform: `vars`, and `output` where it replaces the task's
+    record: Mapping[str, Any] = field(factory=dict[str, Any])
+    subject: str = ""
 
 
 @frozen
@@ -333,6 +348,7 @@ class HookLost:
     at: float
     event: BlockingHookEvent
     index: int
+    subject: str = ""
 
 
 @frozen
@@ -396,6 +412,7 @@ TaskEvent: TypeAlias = (
     | TaskDeadlinePassed
     | TaskFailed
     | TaskCanceled
+    | TaskFinished
     | TaskSkipped
     | DeadLettered
 )
@@ -424,6 +441,7 @@ Event: TypeAlias = (
     | TaskDeadlinePassed
     | TaskFailed
     | TaskCanceled
+    | TaskFinished
     | TaskSkipped
     | DeadLettered
     | StageCompleted

@@ -172,10 +172,13 @@ class Frontier:
         if index in self._plan.leads:
             self._follow_leads(index)
 
-    def complete_stage(self, number: int, status: StageStatus) -> None:
-        """A stage is complete: let the next ones begin, or bar them."""
+    def complete_stage(self, number: int) -> None:
+        """It is told that a stage is complete; the next ones wait until it is left."""
         del self.stages_to_complete[number]
-        self._leave_stage(number, is_passed=status == "success")
+
+    def leave_stage(self, number: int, *, is_passed: bool) -> None:
+        """Let the next stages begin, or bar them."""
+        self._leave_stage(number, is_passed=is_passed)
 
     def bar(self, indexes: Iterable[int], reason: SkipReason) -> None:
         """Say of tasks that can't start any more why they are to be skipped; the first reason holds."""

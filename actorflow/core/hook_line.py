@@ -1,11 +1,11 @@
-"""The line of blocking hooks of one phase: one after the other, in list order."""
+"""A line of blocking hooks: one after the other, in list order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
-from actorflow.core.events import BlockingHookEvent, HookStatus
+from actorflow.core.events import BlockingHookEvent, Failure
 from actorflow.errors import IllegalTransitionError
 
 HookPlace: TypeAlias = tuple[BlockingHookEvent, int]
@@ -13,12 +13,20 @@ HookPlace: TypeAlias = tuple[BlockingHookEvent, int]
 
 
 class HookLine:
-    """Which hook is next, and whether it is running. A failed set-up hook ends its line; others never do."""
+    """Which hook of a run, a stage or a task is next, and whether it is running.
 
-    def __init__(self, places: Iterable[HookPlace]) -> None:
+    Args:
+        subject: the task or stage; empty for the run.
+        places: of its hooks, in order.
+    """
+
+    def __init__(self, subject: str, places: Iterable[HookPlace]) -> None:
+        self.subject = subject
         self._places = tuple(places)
         self._position = 0
         self.is_running = False
+        self.vars: Mapping[str, Any] = {}  #: what its transforms have set
+        self.failure: Failure | None = None  #: of the hook that ended the line, and fails what it is about
 
     @property
     def is_done(self) -> bool:
@@ -36,18 +44,22 @@ class HookLine:
             raise IllegalTransitionError(f"hook {event}[{index}]", "not next in its line", "HookStarted")
         self.is_running = True
 
-    def finish(self, event: BlockingHookEvent, index: int, status: HookStatus) -> None:
-        """The head has ended."""
-        self._expect_running(event, index, "HookFinished")
+    def finish(self, event: BlockingHookEvent, index: int, failure: Failure | None = None) -> None:
+        """The head has ended, or is passed over; a failure that is given ends the line."""
+        self.expect_next(event, index)
         self.is_running = False
-        is_last = event == "pre_workflow" and status != "ok"
-        self._position = len(self._places) if is_last else self._position + 1
+        self.failure = failure
+        self._position = self._position + 1 if failure is None else len(self._places)
+        if not self.is_done and self.head[0] != event:
+            self.vars = {}  # the next list has its own
 
     def lose(self, event: BlockingHookEvent, index: int) -> None:
         """The head was cut off by a crash, and is next again."""
-        self._expect_running(event, index, "HookLost")
+        if not self.is_running or self.head != (event, index):
+            raise IllegalTransitionError(f"hook {event}[{index}]", "not running", "HookLost")
         self.is_running = False
 
-    def _expect_running(self, event: BlockingHookEvent, index: int, what: str) -> None:
-        if not self.is_running or self.head != (event, index):
-            raise IllegalTransitionError(f"hook {event}[{index}]", "not running", what)
+    def expect_next(self, event: BlockingHookEvent, index: int) -> None:
+        """Raise unless it is the head that has ended."""
+        if self.is_done or self.head != (event, index):
+            raise IllegalTransitionError(f"hook {event}[{index}]", "not next in its line", "HookFinished")

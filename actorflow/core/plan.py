@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
+from actorflow.core.hook_config import HookConfig, hook_config
 from actorflow.expression import Expression, SecretName, Template, compile_template, condition
 from actorflow.spec.model import (
     CommandRunner,
-    HookLists,
     Runner,
     ScriptRunner,
     TaskSpec,
@@ -68,12 +68,11 @@ class TaskTemplates:
     with_: Template | None
     outputs: Template | None
     fallback_value: Template | None
-    notify: Template | None
 
     @property
     def parts(self) -> tuple[Expression | Template, ...]:
         """Those that are there."""
-        each = (self.when, self.with_, self.outputs, self.fallback_value, self.notify)
+        each = (self.when, self.with_, self.outputs, self.fallback_value)
         return tuple(part for part in each if part is not None)
 
 
@@ -122,7 +121,8 @@ class Plan:
     #: of the agents that are declared, and that some task may be given to
     agents: Mapping[str, RunnerTemplates | None]
     outputs: Template
-    notifies: bool  #: whether some task has an `on_complete.notify`
+    hooks: HookConfig
+    sensitive_inputs: frozenset[str]
     maps_outputs: bool  #: whether some task has `outputs` of its own
     has_deadlines: bool  #: whether some task has a deadline
     has_breakers: bool  #: whether some task has a circuit breaker
@@ -140,11 +140,6 @@ class Plan:
         for number in self.joins_of.get(index, ()):
             if self.joins[number].on == "failure":
                 yield from self.joins[number].upstream
-
-    @property
-    def hooks(self) -> HookLists:
-        """The workflow's hooks."""
-        return self.spec.hooks
 
 
 _plans: OrderedDict[int, Plan] = OrderedDict()
@@ -178,6 +173,8 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
     outputs = compile_template(dict(spec.outputs))
     laid_over = [lead.with_ for found in leads.values() for lead in found if lead.with_ is not None]
     stages = _stages(spec, index)
+    hooks = hook_config(spec)
+    hook_parts = (part for entry in hooks.entries for part in entry.parts)
     return Plan(
         spec=spec,
         tasks=tasks,
@@ -198,12 +195,13 @@ def _make_plan(spec: WorkflowSpec) -> Plan:
         agents_of=tuple(task.agents for task in tasks),
         agents=agents,
         outputs=outputs,
-        notifies=any(each is not None and each.notify is not None for each in templates),
+        hooks=hooks,
+        sensitive_inputs=frozenset(name for name, each in (spec.inputs or {}).items() if each.sensitive),
         maps_outputs=any(each is not None and each.outputs is not None for each in templates),
         has_deadlines=any(task.deadline is not None for task in tasks),
         has_breakers=any(task.on_error.breaker is not None for task in tasks),
         secret_names=_secret_names(performers),
-        is_read=_is_read((outputs, *laid_over, *_parts(templates), *_parts(performers)), index),
+        is_read=_is_read((outputs, *laid_over, *_parts(templates), *_parts(performers), *hook_parts), index),
     )
 
 
@@ -316,14 +314,13 @@ def _order(joins: Sequence[Join], leads: Mapping[int, Sequence[Lead]], count: in
 
 def _task_templates(task: TaskSpec) -> TaskTemplates | None:
     has_fallback = task.on_error.has_fallback_value
-    if not has_fallback and all(part is None for part in (task.when, task.with_, task.outputs, task.notify)):
+    if not has_fallback and all(part is None for part in (task.when, task.with_, task.outputs)):
         return None
     return TaskTemplates(
         when=None if task.when is None else condition(task.when),
         with_=None if task.with_ is None else compile_template(dict(task.with_)),
         outputs=None if task.outputs is None else compile_template(dict(task.outputs)),
         fallback_value=compile_template(task.on_error.fallback_value) if has_fallback else None,
-        notify=None if task.notify is None else compile_template(task.notify),
     )
 
 

@@ -7,15 +7,14 @@ because the next one would see the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from actorflow.core.commands import AskBreaker, Record, RunHook, StartAttempt, Text
+from actorflow.core.commands import AskBreaker, Record, StartAttempt, Text
 from actorflow.core.events import (
     AttemptFailed,
     AttemptSucceeded,
-    BlockingHookEvent,
     DeadLettered,
     Effect,
     Failure,
@@ -38,10 +37,17 @@ if TYPE_CHECKING:
     from actorflow.core.task_state import TaskState
 
 
-def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBreaker | Record:
+@frozen
+class Prepare:
+    """A task is ready but for its blocking hooks on task_started."""
+
+    index: int
+
+
+def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBreaker | Record | Prepare:
     """The start of a task's next attempt, or what comes before it.
 
-    That is the fact that it is skipped, sleeps first or cannot be rendered, or the question to its breaker.
+    That is the fact that it is skipped, sleeps first or cannot be rendered, its hooks, or the question to its breaker.
     """
     task = state.tasks[index]
     spec = state.plan.tasks[index]
@@ -66,6 +72,12 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBre
             return Record(TaskFailed(now, task.id, effect_on_run(state, index), failure))
     if spec.sleep is not None and task.status == "pending":
         return Record(SleepStarted(now, task.id, now + spec.sleep))
+    if (
+        state.plan.hooks.blocks_tasks
+        and not task.is_prepared
+        and state.plan.hooks.blocking("task_started", task.id)
+    ):
+        return Prepare(index)
     if state.plan.has_breakers:
         question = state.breakers.question(state.run_id, index)
         if question is not None:
@@ -90,7 +102,7 @@ def dead_letter(state: RunState, index: int, now: float) -> DeadLettered:
     task = state.tasks[index]
     assert task.failure is not None
     try:
-        given = checked_json(_given(state, index, _began_at(state, index, now)))
+        given = checked_json(input_of_task(state, index, now))
     except ExpressionError:
         given = None
     letter = f"{state.run_id}/{state.generation}/{task.id}"
@@ -173,14 +185,14 @@ def _transition_with(state: RunState, source: int, target: int) -> Template | No
 def _env(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> dict[str, Text]:
     if templates is None:
         return {}
-    return {name: _text(value, f"env.{name}") for name, value in templates.env.render(context).items()}
+    return {name: text_of(value, f"env.{name}") for name, value in templates.env.render(context).items()}
 
 
 def _argv(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> tuple[Text, ...] | None:
     if templates is None or templates.argv is None:
         return None
     return tuple(
-        item if isinstance(item, str) else _text(item.render(context), f"command[{i}]")
+        item if isinstance(item, str) else text_of(item.render(context), f"command[{i}]")
         for i, item in enumerate(templates.argv)
     )
 
@@ -231,30 +243,6 @@ def run_ending(state: RunState, outcome: RunOutcome, now: float) -> RunEnding:
     return RunEnding(now, outcome, outputs, None, None)
 
 
-def hook_command(state: RunState, event: BlockingHookEvent, index: int) -> RunHook:
-    """The blocking hook at this place, with its environment."""
-    path = f"{event}[{index}]"
-    delivery_id = f"{state.run_id}/{state.generation}/{path}"
-    hook = state.plan.hooks.of(event)[index]
-    stage = "" if event == "pre_workflow" else state.stage
-    return RunHook(event, index, hook, hook_env(state, event, stage, delivery_id), delivery_id)
-
-
-def hook_env(state: RunState, event: str, stage: str, delivery_id: str) -> dict[str, str]:
-    """What every hook's command finds in its environment; set but empty where there is nothing to say."""
-    status = state.ending.outcome if state.ending is not None else "running"
-    return {
-        "WORKFLOW_NAME": state.plan.spec.name,
-        "WORKFLOW_STAGE": stage,
-        "WORKFLOW_ERROR": error_text(state),
-        "ACTORFLOW_RUN_ID": state.run_id,
-        "ACTORFLOW_GENERATION": str(state.generation),
-        "ACTORFLOW_EVENT": event,
-        "ACTORFLOW_STATUS": status,
-        "ACTORFLOW_DELIVERY_ID": delivery_id,
-    }
-
-
 def error_text(state: RunState) -> str:
     """Why the run failed, in one line that begins with the task; empty if it has not."""
     ending = state.ending
@@ -263,15 +251,23 @@ def error_text(state: RunState) -> str:
     return f"{ending.task}: {ending.failure.message}" if ending.task else ending.failure.message
 
 
-def notification(state: RunState, task: TaskState, now: float) -> str | None:
-    """The text of a task's `on_complete.notify`, after its success; what is wrong with it, if it cannot be rendered."""
-    templates = state.plan.templates[state.plan.index[task.id]]
-    if templates is None or templates.notify is None:
+def error_of_run(state: RunState) -> Mapping[str, Any] | None:
+    """Why the run failed, as templates see it; None if it has not, or not yet."""
+    ending = state.ending
+    if ending is None or ending.failure is None:
         return None
-    try:
-        return str(templates.notify.render(_after_context(state, task, now, templates.notify)))
-    except ExpressionError as error:
-        return f"notify of task {task.id!r} cannot be rendered: {error}"
+    attempt = state.task(ending.task).attempt if ending.task else None
+    failure = ending.failure
+    return {"type": failure.type, "message": failure.message, "attempt": attempt, "task": ending.task}
+
+
+def input_of_task(state: RunState, index: int, now: float) -> Any:
+    """What a task's last attempt was given; what its first one would be, now, if it has had none.
+
+    Raises:
+        ExpressionError: it cannot be rendered.
+    """
+    return _given(state, index, _began_at(state, index, now))
 
 
 def run_context(state: RunState, now: float) -> dict[str, Any]:
@@ -318,7 +314,7 @@ def _after_context(state: RunState, task: TaskState, now: float, template: Templ
     if not _reads_input(template):
         return context
     try:
-        return _with_input(context, _given(state, index, _began_at(state, index, now)))
+        return _with_input(context, input_of_task(state, index, now))
     except ExpressionError:
         return context  # an input that cannot be rendered is missing, and no reason to fail here
 
@@ -333,9 +329,14 @@ def _ended_context(state: RunState, index: int, now: float) -> dict[str, Any]:
     return context
 
 
+_SHOWN: Final[Mapping[str, str]] = {"deciding": "running", "preparing": "pending"}
+
+
 def _itself(task: TaskState, now: float) -> dict[str, Any]:
     failure = task.failure
-    status = "running" if task.status == "deciding" else task.status
+    status = _SHOWN.get(task.status, task.status)
+    if task.status == "finishing" and task.outcome is not None:
+        status = task.outcome
     is_begun = task.loss or status in ENDED or status == "running"
     return {
         "id": task.id,
@@ -361,7 +362,12 @@ def error_behind(state: RunState, index: int) -> Mapping[str, Any] | None:
     return next((error_of(task) for task in failed if task.status == "failed"), None)
 
 
-def _text(value: Any, where: str) -> Text:
+def text_of(value: Any, where: str) -> Text:
+    """A rendered value as a process is given it; `where` names its place.
+
+    Raises:
+        ExpressionError: it is a list or a mapping.
+    """
     match value:
         case str() | Sealed():
             return value

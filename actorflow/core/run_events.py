@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from actorflow.core.breaker_book import BreakerBook
 from actorflow.core.events import (
+    BlockingHookEvent,
     CancelRequested,
     DefinitionChanged,
     Event,
     Failure,
     GenerationStarted,
-    HookFinished,
-    HookLost,
-    HookStarted,
     PauseRequested,
     Resumed,
     RunDeadlinePassed,
@@ -25,6 +23,7 @@ from actorflow.core.events import (
     StageCompleted,
 )
 from actorflow.core.frontier import Frontier
+from actorflow.core.hook_events import enter_tasks_when_set_up, leave_finished_stage
 from actorflow.core.hook_line import HookLine, HookPlace
 from actorflow.core.reopening import reopen_tasks
 from actorflow.errors import IllegalTransitionError
@@ -52,46 +51,29 @@ def _generation_started(state: RunState, event: GenerationStarted) -> None:
     if state.generation:
         _reopen(state, event.tasks)
     state.generation = event.generation
+    state.generation_started_at = event.at
     state.retries_spent = 0
     state.is_budget_noted = state.is_out_of_time = False
     deadline = state.plan.spec.limits.deadline
     state.deadline_at = None if deadline is None else event.at + deadline
     state.stage = ""
     state.phase = "setup"
-    state.hooks = HookLine(("pre_workflow", i) for i in range(len(state.plan.hooks.of("pre_workflow"))))
-    _enter_tasks_when_set_up(state)
+    state.hooks = HookLine("", _places(state, "pre_workflow"))
+    state.task_lines.clear()
+    state.stage_lines.clear()
+    state.stage_statuses.clear()
+    state.hooks_running_count = 0
+    enter_tasks_when_set_up(state)
 
 
 def _stage_completed(state: RunState, event: StageCompleted) -> None:
     index = next((i for i, stage in enumerate(state.plan.stages) if stage.name == event.stage), -1)
     if index not in state.frontier.stages_to_complete:
         raise IllegalTransitionError(f"stage {event.stage!r}", "open", "StageCompleted")
-    state.frontier.complete_stage(index, event.status)
-    state.stages_completed_count += 1
-
-
-def _hook_started(state: RunState, event: HookStarted) -> None:
-    if state.is_pausing or (state.phase == "setup" and state.closing):
-        raise IllegalTransitionError("the run", "closing", "HookStarted")
-    state.hooks.start(event.event, event.index)
-
-
-def _hook_finished(state: RunState, event: HookFinished) -> None:
-    state.hooks.finish(event.event, event.index, event.status)
-    if event.status == "ok":
-        state.hooks_ok_count += 1
-    else:
-        state.hooks_failed_count += 1
-    if state.phase == "setup":
-        if event.status != "ok" and not state.closing:
-            state.fatal = (None, _hook_failure(event))
-            state.close("aborted", spares_handlers=False)
-        _enter_tasks_when_set_up(state)
-
-
-def _hook_lost(state: RunState, event: HookLost) -> None:
-    state.hooks.lose(event.event, event.index)
-    _enter_tasks_when_set_up(state)
+    state.frontier.complete_stage(index)
+    state.stage_statuses[index] = event.status
+    state.stage_lines[index] = HookLine(event.stage, _places(state, "on_stage_complete"))
+    leave_finished_stage(state, index)
 
 
 def _pause_requested(state: RunState, _event: PauseRequested) -> None:
@@ -111,7 +93,7 @@ def _cancel_requested(state: RunState, _event: CancelRequested) -> None:
     state.is_canceled = True
     state.is_pausing = False  # it is to end, not to wait
     state.close("canceled", spares_handlers=False)
-    _enter_tasks_when_set_up(state)
+    enter_tasks_when_set_up(state)
 
 
 def _signal_received(state: RunState, event: SignalReceived) -> None:
@@ -137,20 +119,16 @@ def _run_deadline_passed(state: RunState, event: RunDeadlinePassed) -> None:
             Failure("timeout", f"the run was not done within its deadline of {deadline:g} s"),
         )
     state.close("aborted", spares_handlers=False)
-    _enter_tasks_when_set_up(state)
+    enter_tasks_when_set_up(state)
 
 
 def _run_ending(state: RunState, event: RunEnding) -> None:
-    if state.frontier.open_count:
+    if state.frontier.open_count or state.stage_lines:
         raise IllegalTransitionError("the run", f"at work on {state.frontier.open_count} tasks", "RunEnding")
     state.ending = event
     state.phase = "ending"
-    hooks = state.plan.hooks
-    line: list[HookPlace] = []
-    if event.outcome == "failed":
-        line.extend(("on_error", i) for i in range(len(hooks.of("on_error"))))
-    line.extend(("post_workflow", i) for i in range(len(hooks.of("post_workflow"))))
-    state.hooks = HookLine(line)
+    on_error = _places(state, "on_error") if event.outcome == "failed" else ()
+    state.hooks = HookLine("", (*on_error, *_places(state, "post_workflow")))
 
 
 def _run_finished(state: RunState, event: RunFinished) -> None:
@@ -186,23 +164,14 @@ def _prolong(state: RunState, gap_s: float) -> None:
                 state.frontier.note_deadline(state.plan.index[task.id])
 
 
-def _enter_tasks_when_set_up(state: RunState) -> None:
-    if state.phase == "setup" and not state.hooks.is_running and (state.hooks.is_done or state.closing):
-        state.phase = "tasks"
-
-
-def _hook_failure(event: HookFinished) -> Failure:
-    what = f"pre_workflow hook {event.index + 1} {event.status.replace('_', ' ')}"
-    return Failure("hook_failed", f"{what}: {event.record.get('summary', '')}".rstrip(": "), event.record)
+def _places(state: RunState, event: BlockingHookEvent) -> tuple[HookPlace, ...]:
+    return tuple((event, place) for place in state.plan.hooks.blocking(event))
 
 
 RUN_EVENTS: dict[type[Event], Callable[[RunState, Any], None]] = {
     RunStarted: _run_started,
     GenerationStarted: _generation_started,
     StageCompleted: _stage_completed,
-    HookStarted: _hook_started,
-    HookFinished: _hook_finished,
-    HookLost: _hook_lost,
     PauseRequested: _pause_requested,
     Resumed: _resumed,
     CancelRequested: _cancel_requested,

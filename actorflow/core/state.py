@@ -25,8 +25,11 @@ from actorflow.core.events import (
     RunStarted,
     SignalReceived,
     SkipReason,
+    StageStatus,
+    TaskOutcome,
 )
 from actorflow.core.frontier import Frontier
+from actorflow.core.hook_events import HOOK_EVENTS
 from actorflow.core.hook_line import HookLine
 from actorflow.core.plan import Plan
 from actorflow.core.run_events import RUN_EVENTS
@@ -35,7 +38,7 @@ from actorflow.core.task_state import TaskState, known_of
 from actorflow.core.transitions import RUN_TRANSITIONS, RunPhase, TaskStatus
 from actorflow.errors import IllegalTransitionError
 
-CORE_VERSION = 3
+CORE_VERSION = 4
 """Recorded in RunStarted: which rules the events of a run were made by."""
 
 _HAPPENS_UNOWNED: frozenset[type[Event]] = frozenset(
@@ -44,7 +47,7 @@ _HAPPENS_UNOWNED: frozenset[type[Event]] = frozenset(
 """What is recorded when a process takes a run up, or without taking it up: the time before it is nobody's."""
 
 
-APPLIERS = {**RUN_EVENTS, **TASK_EVENTS}
+APPLIERS = {**RUN_EVENTS, **HOOK_EVENTS, **TASK_EVENTS}
 """Who changes the state for an event: a function for each."""
 
 
@@ -56,6 +59,7 @@ class RunState:
         self.phase: RunPhase = "new"
         self.started: RunStarted | None = None
         self.generation = 0
+        self.generation_started_at = 0.0
         self.ending: RunEnding | None = None
         self.ended_at: float | None = None
         self.last_at = 0.0
@@ -66,11 +70,16 @@ class RunState:
         self.had_errors = False
         self.hooks_ok_count = 0  #: blocking hooks, over all generations
         self.hooks_failed_count = 0
-        self.stages_completed_count = 0  #: likewise over all generations
+        self.hooks_skipped_count = 0
         self.is_canceled = False
         self.fatal: tuple[str | None, Failure] | None = None  #: the task and failure that fail the run
         self.tasks = [TaskState(task.id) for task in plan.tasks]
-        self.hooks = HookLine(())
+        self.hooks = HookLine("", ())  #: of the phase at hand
+        self.task_lines: dict[int, HookLine] = {}  #: of tasks that prepare or finish
+        self.stage_lines: dict[int, HookLine] = {}  #: of stages that are complete, and not left
+        self.stage_statuses: dict[int, StageStatus] = {}  #: of those
+        self.hooks_running_count = 0  #: of tasks and stages: each takes a slot
+        self.hook_failures: dict[str, int] = {}  #: in a row, by path, of hooks that are disabled by them
         self.frontier = Frontier(plan, self.tasks)
         self.stage = ""  #: the stage that was entered last
         self.known: dict[str, Any] = {}  #: what templates may read of ended tasks
@@ -157,25 +166,51 @@ class RunState:
     @property
     def free_slots(self) -> int:
         """How many more attempts may run."""
-        return self.plan.spec.limits.max_parallel - len(self.running)
+        return self.plan.spec.limits.max_parallel - len(self.running) - self.hooks_running_count
 
     def is_barred(self, index: int) -> bool:
         """Whether a task may not start, or go on, because the run is canceled or aborted."""
         return self.closing is not None and not (self.spares_handlers and index in self.plan.handlers)
 
+    def running_lines(self) -> list[HookLine]:
+        """The lines whose head is running: of the phase, of stages, of tasks."""
+        lines = (self.hooks, *self.stage_lines.values(), *self.task_lines.values())
+        return [line for line in lines if line.is_running]
+
     # What the functions of `task_events` and `run_events` share
+
+    def conclude(self, index: int, outcome: TaskOutcome, at: float) -> None:
+        """The outcome of a task is known: its end, unless it has hooks on it that are waited for."""
+        task = self.tasks[index]
+        if self.plan.hooks.blocks_tasks and task.outcome is None:
+            places = self.plan.hooks.blocking("task_finished", task.id)
+            if places:
+                task.status, task.outcome = "finishing", outcome
+                self._let_go(index, at)
+                self.task_lines[index] = HookLine(task.id, (("task_finished", place) for place in places))
+                return
+        self.end(index, outcome, at)
 
     def end(self, index: int, status: TaskStatus, at: float) -> None:
         """A task has come to its end."""
         task = self.tasks[index]
         task.status = status
+        task.outcome = None
+        self.task_lines.pop(index, None)
         task.ended_at = at
-        self.running.pop(index, None)
-        if self.plan.has_breakers:
-            self.breakers.drop(self.run_id, index, at)
+        self._let_go(index, at)
         if self.plan.is_read[index]:
             self.known[task.id] = known_of(task)
         self.frontier.end(index)
+        if status == "failed" and task.effect == "fatal" and not self.is_canceled:
+            self.to_bury[index] = None
+
+    def _let_go(self, index: int, at: float) -> None:
+        """A task makes no attempt any more: its slot is free, and so is a probe that it was allowed."""
+        self.running.pop(index, None)
+        self.frontier.to_skip.pop(index, None)
+        if self.plan.has_breakers:
+            self.breakers.drop(self.run_id, index, at)
 
     def wait_until(self, index: int, due_at: float) -> None:
         """Hold a task until a time, unless it may not go on at all."""

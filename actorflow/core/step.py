@@ -90,9 +90,7 @@ def next_generation(state: RunState, now: float, retried: Sequence[str] = ()) ->
 def recovered(state: RunState, now: float) -> list[Event]:
     """What a new owner of a run that has not ended records first: what was cut off, and that it goes on."""
     events: list[Event] = []
-    if state.hooks.is_running:
-        event, index = state.hooks.head
-        events.append(HookLost(now, event, index))
+    events.extend(HookLost(now, *line.head, line.subject) for line in state.running_lines())
     for index in state.running:
         task = state.tasks[index]
         events.append(AttemptLost(now, task.id, task.attempt, task.loss))

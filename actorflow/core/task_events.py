@@ -32,6 +32,7 @@ from actorflow.core.events import (
     TaskDeadlinePassed,
     TaskEvent,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
 from actorflow.core.rendering import error_behind
@@ -75,7 +76,7 @@ def _attempt_succeeded(state: RunState, event: AttemptSucceeded) -> None:
     index, task, _ = _next_running(state, event)
     task.output = event.output
     _note_end(state, index, "success", event.at)
-    state.end(index, "success", event.at)
+    state.conclude(index, "success", event.at)
 
 
 def _attempt_failed(state: RunState, event: AttemptFailed | AttemptTimedOut) -> None:
@@ -91,7 +92,7 @@ def _attempt_failed(state: RunState, event: AttemptFailed | AttemptTimedOut) -> 
 def _attempt_canceled(state: RunState, event: AttemptCanceled) -> None:
     index, _, _ = _next_running(state, event)
     _note_end(state, index, "released", event.at)
-    state.end(index, "canceled", event.at)
+    state.conclude(index, "canceled", event.at)
 
 
 def _attempt_lost(state: RunState, event: AttemptLost) -> None:
@@ -195,7 +196,7 @@ def _fallback_value_used(state: RunState, event: FallbackValueUsed) -> None:
     index, task, _ = _next(state, event)
     del state.undecided[index]
     task.output = event.output
-    state.end(index, "success", event.at)
+    state.conclude(index, "success", event.at)
 
 
 def _sleep_started(state: RunState, event: SleepStarted) -> None:
@@ -212,14 +213,12 @@ def _task_failed(state: RunState, event: TaskFailed) -> None:
     task.effect = event.effect
     state.had_errors = True
     state.reach(index)
-    state.end(index, "failed", event.at)
+    state.conclude(index, "failed", event.at)
     if event.effect == "fatal":
         if state.fatal is None:
             state.fatal = (task.id, event.failure)
         if state.plan.tasks[index].on_error.strategy == "abort":
             state.close("aborted", spares_handlers=True)
-        if not state.is_canceled:
-            state.to_bury[index] = None
 
 
 def _dead_lettered(state: RunState, event: DeadLettered) -> None:
@@ -231,7 +230,15 @@ def _dead_lettered(state: RunState, event: DeadLettered) -> None:
 
 def _task_canceled(state: RunState, event: TaskCanceled) -> None:
     index, _, _ = _next(state, event)
-    state.end(index, "canceled", event.at)
+    state.conclude(index, "canceled", event.at)
+
+
+def _task_finished(state: RunState, event: TaskFinished) -> None:
+    index, task, _ = _next(state, event)
+    line = state.task_lines.get(index)
+    if line is None or not line.is_done or event.status != task.outcome:
+        raise IllegalTransitionError(f"task {task.id!r}", f"finishing as {task.outcome}", "TaskFinished")
+    state.end(index, event.status, event.at)
 
 
 def _task_skipped(state: RunState, event: TaskSkipped) -> None:
@@ -296,5 +303,6 @@ TASK_EVENTS: dict[type[Event], Callable[[RunState, Any], None]] = {
     TaskFailed: _task_failed,
     DeadLettered: _dead_lettered,
     TaskCanceled: _task_canceled,
+    TaskFinished: _task_finished,
     TaskSkipped: _task_skipped,
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 
-from actorflow.core.events import Effect, Failure, SkipReason
+from actorflow.core.events import Effect, Failure, SkipReason, TaskOutcome
 from actorflow.core.transitions import TaskStatus
 
 
@@ -30,6 +30,9 @@ class TaskState:
     failure: Failure | None = None
     effect: Effect | None = None  #: of a failed task
     reached_by: int | None = None  #: number of the task whose transition reached it first
+    is_prepared: bool = False  #: its blocking hooks on task_started are done
+    outcome: TaskOutcome | None = None  #: of a task that is finishing
+    vars: Mapping[str, Any] | None = None  #: what its blocking transforms have set, in the last of its lines
     led_by: Mapping[str, Any] | None = None  #: of a handler that has started: the error that led to it
     started_at: float | None = None
     restarted_at: float | None = None  #: when its last attempt started, if that is not its first
@@ -61,4 +64,5 @@ def reopen(task: TaskState) -> None:
     task.reason = task.failure = task.agent = task.output = None
     task.started_at = task.restarted_at = task.ended_at = None
     task.loss = task.losses = task.agent_index = task.agent_attempts = 0
-    task.effect = task.reached_by = task.led_by = task.deadline_at = None
+    task.effect = task.reached_by = task.led_by = task.deadline_at = task.outcome = task.vars = None
+    task.is_prepared = False

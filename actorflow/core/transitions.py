@@ -44,11 +44,24 @@ from actorflow.core.events import (
     TaskCanceled,
     TaskDeadlinePassed,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
 
-TaskStatus = Literal["pending", "running", "deciding", "waiting", "success", "failed", "canceled", "skipped"]
-"""`deciding`: an attempt failed and its verdict, which is committed with it, is not applied yet."""
+TaskStatus = Literal[
+    "pending",
+    "preparing",
+    "running",
+    "deciding",
+    "waiting",
+    "finishing",
+    "success",
+    "failed",
+    "canceled",
+    "skipped",
+]
+"""`preparing`: its blocking hooks on task_started run. `deciding`: an attempt failed and its verdict, which is committed
+with it, is not applied yet. `finishing`: its outcome is known, and its blocking hooks on task_finished run."""
 
 RunPhase = Literal["new", "idle", "setup", "tasks", "ending", "ended"]
 """`idle`: between RunStarted and the first generation. `setup` runs pre_workflow hooks, `ending` on_error and
@@ -80,6 +93,10 @@ TASK_TRANSITIONS: dict[tuple[TaskStatus, type[Event]], TaskStatus] = {
     ("waiting", TaskCanceled): "canceled",
     ("waiting", TaskSkipped): "skipped",  # before its first attempt
     ("waiting", TaskFailed): "failed",  # lost too often, or its input could not be rendered
+    ("preparing", TaskSkipped): "skipped",
+    ("preparing", TaskFailed): "failed",
+    ("finishing", TaskFailed): "failed",  # a hook turned its success down
+    ("finishing", TaskFinished): "success",  # or failed, or canceled: its outcome
     ("failed", DeadLettered): "failed",
 }
 """What a breaker is told of an outcome (BreakerCounted, -Opened, -Closed) changes no status, and comes when it comes."""
@@ -104,9 +121,13 @@ _TASK_EVENTS: tuple[type[Event], ...] = (
     TaskDeadlinePassed,
     TaskFailed,
     TaskCanceled,
+    TaskFinished,
     TaskSkipped,
     DeadLettered,
     StageCompleted,
+    HookStarted,
+    HookFinished,
+    HookLost,
 )
 
 RUN_TRANSITIONS: dict[tuple[RunPhase, type[Event]], RunPhase] = {

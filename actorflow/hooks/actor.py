@@ -1,90 +1,113 @@
-"""The HookActor: takes lifecycle messages in batches, and sees to it that nobody waits who need not."""
+"""The HookActor: parent of the deliveries of all runs, and starter of blocking hooks.
+
+Deliveries are worked on in slices, one after the other, beside the tasks of the runs: while attempts wait for a runner,
+there is a pause behind each slice. The tries themselves are turns of the runner pool.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from time import perf_counter
+from typing import Final
 
-from attrs import frozen
+import anyio
+import anyio.lowlevel
 
+from actorflow.actors.alarm import Alarm
 from actorflow.actors.host import Host
-from actorflow.actors.mailbox import Mailbox
 from actorflow.actors.pool import RunnerPool
 from actorflow.hooks.blocking import BlockingHook
-from actorflow.hooks.owed import Debtor, DeliveryLine
-from actorflow.processes import ProcessTrees
+from actorflow.hooks.debtor import Debtor
+from actorflow.hooks.deliveries import RunDeliveries
+from actorflow.hooks.open_deliveries import Desk
 
+__all__ = ["HookActor"]
 
-@frozen
-class Owed:
-    """The journal holds events of this run that async hooks may be owed."""
+SLICE_S: Final = 0.0015
+"""So long the loop is held at a time."""
 
-    debtor: Debtor
-
-
-HookMessage: TypeAlias = BlockingHook | Owed
+YIELD_S: Final = 0.012
+"""The pause behind a slice while ready work waits: one part in nine is left to deliveries, and never nothing."""
 
 
 class HookActor:
-    """Starts blocking hooks at once; delivers what async hooks are owed, in a line for each run.
+    """Starts blocking hooks at once; sees to it that async hooks get what they are owed, and that no task waits for it.
 
-    What is owed lies in the journal, so a message lost with a crash of this actor costs nothing but a new look.
+    What is owed lies in the journal, so a crash of this actor costs nothing but a new look.
+
+    Args:
+        host: the loop.
+        pool: performs tries.
+        alarm: wakes for tries that are due later.
+        is_busy: whether attempts wait for a runner.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        pool: RunnerPool,
-        trees: ProcessTrees,
-    ) -> None:
+    def __init__(self, host: Host, pool: RunnerPool, alarm: Alarm, is_busy: Callable[[], bool]) -> None:
         self._host = host
-        self._pool = pool
-        self._trees = trees
-        self._lines: dict[str, DeliveryLine] = {}
-        self._idle_watchers: dict[str, list[Callable[[], None]]] = {}
-        promise = "each run has one blocking hook and looks once per batch"
-        self._mailbox: Mailbox[HookMessage] = Mailbox(host, float("inf"), promise)
+        self._desk = Desk(pool, alarm)
+        self._is_busy = is_busy
+        self._gate = host.gate()
+        self._followed: dict[str, RunDeliveries] = {}
+        self._ready: dict[RunDeliveries, None] = {}  #: in turn
 
-    def tell(self, message: HookMessage) -> None:
-        """Put a message into the actor's mailbox."""
-        self._mailbox.tell(message)
+    @property
+    def backlog(self) -> int:
+        """Deliveries that are owed and not settled, as far as events are folded."""
+        return sum(deliveries.unsettled_count for deliveries in self._followed.values())
 
-    async def run(self) -> None:
-        """Take messages until cancelled."""
-        while True:
-            for message in await self._mailbox.drain():
-                match message:
-                    case BlockingHook():
-                        message.start()
-                    case Owed(debtor):
-                        self._line(debtor).look()
-                    case _:
-                        assert_never(message)
+    def start(self, hook: BlockingHook) -> None:
+        """Run a blocking hook as soon as a runner is free."""
+        hook.start()
 
-    def close(self) -> None:
-        """Take no more messages."""
-        self._mailbox.close()
+    def follow(self, debtor: Debtor) -> RunDeliveries:
+        """The deliveries of a run, which are told of its events from now on; the same until `forget`."""
+        known = self._followed.get(debtor.run_id)
+        if known is None:
+            known = self._followed[debtor.run_id] = RunDeliveries(debtor, self._host, self._desk, self._wake)
+        return known
 
     async def drain(self, debtor: Debtor) -> None:
-        """Look again, and wait until nothing is owed to the run's hooks, or their line has crashed."""
-        gate = self._host.gate()
-        self._idle_watchers.setdefault(debtor.run_id, []).append(gate.open)
-        self.tell(Owed(debtor))
-        await gate.wait()
+        """Wait until nothing more of a run can be delivered by this process, tries that are due later included."""
+        await self.follow(debtor).drain()
 
-    def _line(self, debtor: Debtor) -> DeliveryLine:
-        line = self._lines.get(debtor.run_id)
-        if line is None:
-            line = self._lines[debtor.run_id] = DeliveryLine(
-                debtor,
-                host=self._host,
-                pool=self._pool,
-                trees=self._trees,
-                on_idle=self._idle,
-            )
-        return line
+    async def forget(self, run_id: str) -> None:
+        """End the tries of a run and follow it no more; what it owes stays in the journal. Then it may be released."""
+        deliveries = self._followed.get(run_id)
+        if deliveries is not None:
+            await deliveries.end()
+            self._followed.pop(run_id, None)
+            self._ready.pop(deliveries, None)
 
-    def _idle(self, run_id: str) -> None:
-        self._lines.pop(run_id, None)
-        for opened in self._idle_watchers.pop(run_id, []):
-            opened()
+    def close(self) -> None:
+        """Work on nothing any more."""
+        self._ready.clear()
+        self._followed.clear()
+
+    async def run(self) -> None:
+        """Work on what is ready until cancelled."""
+        while True:
+            while self._ready:
+                self._work_slice()
+                await self._pause()
+            await self._gate.wait()
+
+    def _work_slice(self) -> None:
+        until = perf_counter() + SLICE_S
+        while self._ready:
+            deliveries = next(iter(self._ready))
+            del self._ready[deliveries]
+            deliveries.work(until)
+            if deliveries.has_more:
+                self._ready[deliveries] = None
+            if perf_counter() >= until:
+                return
+
+    async def _pause(self) -> None:
+        if self._is_busy() and not any(deliveries.is_draining for deliveries in self._ready):
+            await anyio.sleep(YIELD_S)
+        else:
+            await anyio.lowlevel.checkpoint()
+
+    def _wake(self, deliveries: RunDeliveries) -> None:
+        self._ready[deliveries] = None
+        self._gate.open()

@@ -1,32 +1,59 @@
-"""Blocking hooks: one at a time for each run, which waits for the answer."""
+"""Blocking hooks: what a run, a stage or a task waits for, one after the other in each line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
+from typing import Any, Final
+
+import anyio
+from attrs import evolve, frozen
 
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
-from actorflow.hooks.command import CommandHook, HookOutcome, run_command_hook
-from actorflow.processes import ProcessTrees
+from actorflow.core.delivery import (
+    Again,
+    Held,
+    Settled,
+    SettledStatus,
+    Terms,
+    Tries,
+    Try,
+    TryResult,
+    next_step,
+)
+from actorflow.core.events import HookStatus
+from actorflow.core.hook_context import HookContext
+from actorflow.hooks.executor import HookExecutor
+
+
+@frozen
+class HookOutcome:
+    """How it ended, and the facts for its record."""
+
+    status: HookStatus
+    record: Mapping[str, Any]
 
 
 class BlockingHook:
-    """One performance of a blocking hook; it answers once, with an outcome, or with None if it was abandoned."""
+    """One performance of a blocking hook, with all its tries; it answers once: an outcome, or None if it was abandoned.
+
+    A breaker that is open fails it at once: whoever waits for a hook does not wait for a target to recover.
+    """
 
     def __init__(
         self,
-        job: CommandHook,
+        context: HookContext,
+        executor: HookExecutor,
         *,
         host: Host,
         pool: RunnerPool,
-        trees: ProcessTrees,
         answer: Callable[[HookOutcome | None], None],
     ) -> None:
-        self._job = job
+        self._given = context
+        self._executor = executor
         self._host = host
         self._pool = pool
-        self._trees = trees
         self._answer = answer
         self._is_started = False
         self._has_answered = False
@@ -49,9 +76,9 @@ class BlockingHook:
         self._end(None)
 
     async def perform(self) -> None:
-        """Run the command and answer."""
+        """Make tries until one settles it, and answer."""
         try:
-            outcome = await run_command_hook(self._job, self._trees)
+            outcome = await self._tried()
         except self._host.cancelled_class:
             if self._is_ended_by_us:
                 self._say(self._answer_when_ended)
@@ -61,6 +88,18 @@ class BlockingHook:
     def crashed(self, error: Exception) -> None:
         """A bug of ours is a failed hook, never a lost run."""
         self._say(HookOutcome("failed", {"summary": f"the hook could not be run: {error!r}"}))
+
+    async def _tried(self) -> HookOutcome:
+        given, now = self._given, self._executor.now
+        terms, tries = Terms(given.spec, given.delivery_id, given.at), Tries()
+        while True:
+            began = now()
+            (last,) = await self._executor.deliver([evolve(given, number=tries.count + 1)])
+            tries = tries.followed_by(_try(tries.count + 1, began, now(), last), has_acted=last.has_acted)
+            verdict = next_step(terms, tries, last, now(), is_own=True)
+            if not isinstance(verdict, Again) or last.status == "circuit_open":
+                return _outcome(last, verdict, tries)
+            await anyio.sleep(max(0.0, verdict.at - now()))
 
     def _end(self, answer: HookOutcome | None) -> None:
         if self._has_answered:
@@ -74,3 +113,40 @@ class BlockingHook:
         if not self._has_answered:
             self._has_answered = True
             self._answer(answer)
+
+
+def _try(number: int, began: float, ended: float, last: TryResult) -> Try:
+    duration = max(0.0, ended - began)
+    return Try(
+        number=number,
+        at=began,
+        duration_s=round(duration, 6),
+        status=last.status,
+        error=last.error,
+        record=last.record,
+    )
+
+
+def _outcome(last: TryResult, verdict: Settled | Again | Held, tries: Tries) -> HookOutcome:
+    """What is recorded of it: the facts of the last try, and a line for each where there were several."""
+    record = dict(last.record)
+    if tries.count > 1:
+        record["tries"] = [
+            {"at": each.at, "duration_s": each.duration_s, "status": each.status, "error": each.error}
+            for each in tries.recent
+        ]
+    status = _STATUS_OF[verdict.status] if isinstance(verdict, Settled) else "failed"
+    if status == "skipped":
+        return HookOutcome(status, {**record, "reason": last.skip})
+    if status == "failed":
+        status = "timed_out" if last.status == "timed_out" else "failed"
+        record["summary"] = last.error
+    return HookOutcome(status, record)
+
+
+_STATUS_OF: Final[Mapping[SettledStatus, HookStatus]] = {
+    "delivered": "ok",
+    "failed": "failed",
+    "dead_letter": "failed",
+    "skipped": "skipped",
+}

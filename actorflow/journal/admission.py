@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import orjson
@@ -65,7 +66,8 @@ def check_deliveries(write: RecordDeliveries, last_seq: int) -> None:
     Raises:
         ValueError: a sequence number lies beyond the last event.
     """
-    highest = max((delivery.seq for delivery in write.deliveries), default=0)
+    settled, pending = (one.seq for one in write.deliveries), (one.seq for one in write.pending)
+    highest = max(chain(settled, pending), default=0)
     if max(highest, write.cursor) > last_seq:
         msg = f"deliveries of run {write.run_id!r} speak of event {max(highest, write.cursor)}; the last is {last_seq}"
         raise ValueError(msg)

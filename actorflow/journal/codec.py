@@ -56,6 +56,7 @@ from actorflow.core.events import (
     TaskCanceled,
     TaskDeadlinePassed,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
 from actorflow.errors import StoreDamagedError
@@ -86,12 +87,13 @@ REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
     ("task_deadline_passed", 1, TaskDeadlinePassed),
     ("task_failed", 1, TaskFailed),
     ("task_canceled", 1, TaskCanceled),
+    ("task_finished", 1, TaskFinished),
     ("task_skipped", 1, TaskSkipped),
     ("dead_lettered", 1, DeadLettered),
     ("stage_completed", 1, StageCompleted),
-    ("hook_started", 1, HookStarted),
-    ("hook_finished", 1, HookFinished),
-    ("hook_lost", 1, HookLost),
+    ("hook_started", 2, HookStarted),
+    ("hook_finished", 2, HookFinished),
+    ("hook_lost", 2, HookLost),
     ("pause_requested", 1, PauseRequested),
     ("resumed", 1, Resumed),
     ("cancel_requested", 1, CancelRequested),
@@ -103,7 +105,12 @@ REGISTRY: tuple[tuple[str, int, type[Event]], ...] = (
 )
 
 #: tag and version of what is not written any more, and how many fields it has
-EARLIER: dict[tuple[str, int], int] = {("generation_started", 1): 3}
+EARLIER: dict[tuple[str, int], int] = {
+    ("generation_started", 1): 3,
+    ("hook_started", 1): 3,
+    ("hook_finished", 1): 5,
+    ("hook_lost", 1): 3,
+}
 
 #: a batch is large because it is long, more often than not: so many events are looked at together
 _ROWS_IN_PART = 64

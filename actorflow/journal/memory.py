@@ -27,6 +27,7 @@ from actorflow.journal.protocol import (
     DeadLetter,
     Delivery,
     Outcome,
+    PendingDelivery,
     Request,
     RequestKind,
     RunRow,
@@ -120,7 +121,16 @@ class MemoryJournal:
         """See `Journal.purge_dead_letters`."""
         with self._lock:
             self._refuse_if_closed()
+            for each in ids:
+                self._kept.letter_bodies.pop(each, None)
             return sum(self._kept.letters.pop(each, None) is not None for each in ids)
+
+    def dead_letter_body(self, letter_id: str) -> Mapping[str, Any] | None:
+        """See `Journal.dead_letter_body`."""
+        with self._lock:
+            self._refuse_if_closed()
+            body = self._kept.letter_bodies.get(letter_id)
+        return None if body is None else decode_record(body)
 
     def breaker(self, key: str) -> Breaker:
         """See `Journal.breaker`."""
@@ -199,12 +209,29 @@ class MemoryJournal:
                 None if kept is None else decode_definition(kept[0], self._kept.definitions[kept[0]], kept[1])
             )
 
-    def deliveries(self, run_id: str) -> list[Delivery]:
+    def deliveries(self, run_id: str, after: int = 0) -> list[Delivery]:
         """See `Journal.deliveries`."""
         with self._lock:
             self._refuse_if_closed()
             recorded = list(self._kept.find(run_id).deliveries)
-        return [evolve(bare, record=decode_record(record)) for bare, record in recorded]
+        return [evolve(bare, record=decode_record(record)) for bare, record in recorded if bare.seq > after]
+
+    def pending(
+        self, run_id: str, hook: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[PendingDelivery]:
+        """See `Journal.pending`."""
+        with self._lock:
+            self._refuse_if_closed()
+            kept = list(self._kept.find(run_id).outbox.values())
+        meant = [each for each in kept if each[0].seq > after and hook in (None, each[0].hook)]
+        meant.sort(key=lambda each: each[0].seq)
+        return [evolve(bare, body=decode_record(body)) for bare, body in meant[:limit]]
+
+    def pending_counts(self) -> Mapping[str, int]:
+        """See `Journal.pending_counts`."""
+        with self._lock:
+            self._refuse_if_closed()
+            return {run.run_id: len(run.outbox) for run in self._kept.runs.values() if run.outbox}
 
     def close(self) -> None:
         """Forget everything; idempotent."""

@@ -46,6 +46,7 @@ from actorflow.journal.protocol import (
     KeepDeadLetter,
     KeepDefinition,
     Outcome,
+    PendingDelivery,
     RecordDeliveries,
     Release,
     Request,
@@ -75,12 +76,15 @@ class MemoryRun:
     last_request: int = 0  #: that there was when it was claimed
     batches: list[Batch] = field(factory=list[Batch])
     deliveries: list[tuple[Delivery, bytes]] = field(factory=list[tuple[Delivery, bytes]])
+    #: pending ones by id, each without its body, and that
+    outbox: dict[str, tuple[PendingDelivery, bytes]] = field(factory=dict[str, tuple[PendingDelivery, bytes]])
     checkpoint: tuple[int, int, bytes] | None = None
 
     def row(self) -> RunRow:
         """What the outside sees."""
         owner = os.getpid() if self.is_owned else None
-        return RunRow(self.run_id, self.workflow, self.definition, self.summary, owner, self.cursor)
+        facts = (self.run_id, self.workflow, self.definition, self.summary, owner, self.cursor)
+        return RunRow(*facts, self.last_seq)
 
 
 class MemoryStore:
@@ -97,6 +101,7 @@ class MemoryStore:
         self.checked: dict[str, tuple[str, bytes]] = {}  #: digest and warnings by key, the latest last
         self.breakers: dict[str, Breaker] = {}
         self.letters: dict[str, DeadLetter] = {}  #: by id, in the order in which they were kept
+        self.letter_bodies: dict[str, bytes] = {}  #: by id, of those that have one
         self.inbox: dict[int, tuple[Request, bytes]] = {}  #: each without its body, and that
         self.snapshots: dict[str, bytes] = {}
 
@@ -139,9 +144,9 @@ class MemoryStore:
                 case ChangeDefinition():
                     self._change_definition(write)
                 case KeepDeadLetter():
-                    self._keep_letter(write.letter)
+                    self._keep_letter(write)
                 case DropDeadLetters():
-                    self._drop_tasks_letters(write)
+                    self._drop_letters_of(write)
                 case Answered():
                     self._drop_requests(write.requests)
                 case _:
@@ -191,7 +196,15 @@ class MemoryStore:
     def _record(self, write: RecordDeliveries) -> None:
         run = self._owned(write.run_id)
         check_deliveries(write, run.last_seq)
-        run.deliveries += [(evolve(one, record={}), encode_record(one.record)) for one in write.deliveries]
+        settled = [(evolve(one, record={}), encode_record(one.record)) for one in write.deliveries]
+        pending = [(evolve(one, body={}), encode_record(one.body)) for one in write.pending]
+        encode([(one.delivery_id, one.hook) for one, _ in settled])
+        encode([(one.delivery_id, one.hook) for one, _ in pending])
+        run.deliveries += settled
+        for one, _ in settled:
+            run.outbox.pop(one.delivery_id, None)
+        for bare, body in pending:
+            run.outbox[bare.delivery_id] = (bare, body)
         run.cursor = max(run.cursor, write.cursor)
 
     def _release(self, write: Release) -> None:
@@ -240,23 +253,31 @@ class MemoryStore:
         self.breakers[key], answer = rules.report(before, told.report, told.at)
         return answer
 
-    def _keep_letter(self, letter: DeadLetter) -> None:
+    def _keep_letter(self, write: KeepDeadLetter) -> None:
+        letter = write.letter
         self._owned(letter.run_id)
         encode((letter.id, letter.task, letter.reason))
+        body = None if write.body is None else encode_record(write.body)
         self.letters.pop(letter.id, None)
+        self.letter_bodies.pop(letter.id, None)
         self.letters[letter.id] = letter
+        if body is not None:
+            self.letter_bodies[letter.id] = body
 
-    def _drop_tasks_letters(self, write: DropDeadLetters) -> None:
+    def _drop_letters_of(self, write: DropDeadLetters) -> None:
         self._owned(write.run_id)
+        meant = {("task", task) for task in write.tasks} | {("delivery", each) for each in write.ids}
         self._drop_letters(
             lambda letter: (
-                (letter.run_id, letter.kind) == (write.run_id, "task") and letter.task in write.tasks
+                letter.run_id == write.run_id
+                and (letter.kind, letter.task if letter.kind == "task" else letter.id) in meant
             )
         )
 
     def _drop_letters(self, is_meant: Callable[[DeadLetter], bool]) -> None:
         for letter in [each for each in self.letters.values() if is_meant(each)]:
             del self.letters[letter.id]
+            self.letter_bodies.pop(letter.id, None)
 
     def _drop_requests(self, numbers: Iterable[int]) -> None:
         for number in numbers:

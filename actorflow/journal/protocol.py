@@ -16,7 +16,7 @@ from actorflow.core.breaker import Breaker, BreakerAnswer, BreakerAsk, BreakerRe
 from actorflow.core.events import Event
 
 RunStatus = Literal["running", "paused", "success", "failed", "canceled"]
-DeliveryStatus = Literal["delivered", "failed"]
+DeliveryStatus = Literal["delivered", "failed", "dead_letter", "skipped"]
 RequestKind = Literal["cancel", "pause", "resume", "signal"]
 
 
@@ -54,7 +54,10 @@ class Append:
 
 @frozen
 class Delivery:
-    """The one try of an async hook, as recorded."""
+    """What became of a delivery to an async hook, as recorded when it was settled.
+
+    One that became a dead letter and was tried again by an operator is there twice: the later one counts.
+    """
 
     delivery_id: str
     hook: str  #: path of the hook, such as `on_stage_complete[0]`
@@ -64,13 +67,24 @@ class Delivery:
 
 
 @frozen
+class PendingDelivery:
+    """A delivery that is not settled and is kept with what its next try needs, so that the journal can be read past it."""
+
+    delivery_id: str
+    hook: str
+    seq: int
+    due_at: float  #: of its next try, in epoch seconds
+    body: Mapping[str, Any] = field(factory=dict[str, Any])  #: JSON: what is delivered, and what was tried
+
+
+@frozen
 class DeadLetter:
     """What used up its tries, and waits for an operator."""
 
     id: str  #: stable, from run, generation and task
     kind: Literal["task", "delivery"]
     run_id: str
-    task: str
+    task: str  #: of a delivery: the path of its hook
     reason: str  #: `type: message` of the failure
     at: float
     seq: int  #: of the event that says more
@@ -91,11 +105,15 @@ class Request:
 
 @frozen
 class RecordDeliveries:
-    """What became of owed deliveries; all that events up to `cursor` owe is settled with it."""
+    """What became of owed deliveries; all that events up to `cursor` owe is settled or pending with it.
+
+    A pending one replaces the row that it had; one that is settled has none any more.
+    """
 
     run_id: str
     deliveries: Sequence[Delivery]
     cursor: int
+    pending: Sequence[PendingDelivery] = ()
 
 
 @frozen
@@ -147,17 +165,19 @@ class ChangeDefinition:
 
 @frozen
 class KeepDeadLetter:
-    """A task's failure that nobody handled, for `dead_letters`."""
+    """A task's failure that nobody handled, or a delivery that was given up, for `dead_letters`."""
 
     letter: DeadLetter
+    body: Mapping[str, Any] | None = None  #: of a delivery: that of its `PendingDelivery`, to try it again
 
 
 @frozen
 class DropDeadLetters:
-    """These tasks of a run are tried again: their dead letters are none any more."""
+    """These tasks of a run, or these deliveries of it, are tried again: their dead letters are none any more."""
 
     run_id: str
-    tasks: Sequence[str]
+    tasks: Sequence[str] = ()
+    ids: Sequence[str] = ()  #: of dead letters of deliveries
 
 
 @frozen
@@ -236,7 +256,8 @@ class RunRow:
     definition: str
     summary: RunSummary
     owner_pid: int | None  #: of a live owner, this process included; None: nobody runs it
-    cursor: int  #: deliveries owed by events up to here are settled
+    cursor: int  #: deliveries owed by events up to here are settled, or pending with rows of their own
+    last_seq: int = 0  #: of its last event
     heartbeat_at: float | None = field(default=None, eq=False)  #: last sign of life of a live owner
 
 
@@ -315,6 +336,10 @@ class Journal(Protocol):
         """All of the store, oldest first."""
         ...
 
+    def dead_letter_body(self, letter_id: str) -> Mapping[str, Any] | None:
+        """What was kept to try a delivery again, by the whole id of its dead letter; None where there is nothing."""
+        ...
+
     def purge_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget dead letters; how many there were. Their runs stay as they are. Owns nothing."""
         ...
@@ -390,8 +415,25 @@ class Journal(Protocol):
         """What was kept under a key, if it is there and whole."""
         ...
 
-    def deliveries(self, run_id: str) -> list[Delivery]:
-        """The recorded deliveries of a run, oldest first."""
+    def deliveries(self, run_id: str, after: int = 0) -> list[Delivery]:
+        """The settled deliveries of a run that events behind number `after` owed, in the order in which they were settled."""
+        ...
+
+    def pending(
+        self, run_id: str, hook: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[PendingDelivery]:
+        """The pending deliveries of a run by the number of the event that owes them, and in the order of its hooks.
+
+        Args:
+            run_id: the run's whole id.
+            hook: only those of the hook with this path.
+            after: only those that later events owe.
+            limit: so many at most.
+        """
+        ...
+
+    def pending_counts(self) -> Mapping[str, int]:
+        """How many deliveries are pending, by run, of those that have any."""
         ...
 
     def close(self) -> None:

@@ -17,9 +17,17 @@ from actorflow.journal.breakers import find_breaker
 from actorflow.journal.codec import decode_events, decode_record
 from actorflow.journal.driver import Cursor, Database
 from actorflow.journal.inbox import is_request
-from actorflow.journal.letters import all_letters
+from actorflow.journal.letters import all_letters, find_body
+from actorflow.journal.outbox import count_pending, find_pending
 from actorflow.journal.owners import LiveOwner, is_alive
-from actorflow.journal.protocol import CachedDefinition, Checkpoint, DeadLetter, Delivery, RunRow
+from actorflow.journal.protocol import (
+    CachedDefinition,
+    Checkpoint,
+    DeadLetter,
+    Delivery,
+    PendingDelivery,
+    RunRow,
+)
 from actorflow.journal.records import (
     RunRecord,
     all_runs,
@@ -49,8 +57,13 @@ _SELECT_SLICE = """SELECT id, first_seq, count, coalesce(CAST(events AS BLOB), x
 WHERE run = (SELECT id FROM runs WHERE id = ? AND run_id = ?) AND first_seq >= ? ORDER BY first_seq LIMIT ?"""
 _SELECT_START = "SELECT max(first_seq) FROM batches WHERE run = ? AND first_seq <= ?"
 _SELECT_PREVIOUS = "SELECT sum FROM batches WHERE run = ? AND first_seq < ? ORDER BY first_seq DESC LIMIT 1"
+#: from the first that is asked for on: the chain is checked from there to its end
 _SELECT_DELIVERIES = """SELECT delivery_id, hook, seq, status, CAST(record AS BLOB), sum FROM deliveries
-WHERE run = ? ORDER BY id"""
+WHERE run = ?1 AND id >= (SELECT min(id) FROM deliveries WHERE run = ?1 AND seq > ?2) ORDER BY id"""
+_SELECT_SUM_BEFORE = """SELECT sum FROM deliveries
+WHERE run = ?1 AND id < coalesce((SELECT min(id) FROM deliveries WHERE run = ?1 AND seq > ?2), 9e18)
+ORDER BY id DESC LIMIT 1"""
+_SELECT_LAST_SEQ = "SELECT first_seq + count - 1 FROM batches WHERE run = ? ORDER BY first_seq DESC LIMIT 1"
 _SELECT_BLOB = "SELECT body FROM blobs WHERE hash = ?"
 _SELECT_CHECKPOINT = """SELECT checkpoints.seq, core_version, body, checkpoints.sum, batches.sum
 FROM checkpoints JOIN batches ON batches.run = checkpoints.run AND first_seq = (
@@ -78,7 +91,7 @@ class StoreReader:
         with self._snapshot() as cursor:
             record = find_run(cursor, prefix)
             if record is not None:
-                return self._row(record, self._live_owners(cursor))
+                return self._row(cursor, record, self._live_owners(cursor))
             return choose(prefix, self._rows(cursor))
 
     def runs(self) -> list[RunRow]:
@@ -123,13 +136,14 @@ class StoreReader:
             start, previous = _start(cursor, record.key, after)
         return self._read_on(record, after, start, previous, at_least)
 
-    def deliveries(self, run_id: str) -> list[Delivery]:
+    def deliveries(self, run_id: str, after: int = 0) -> list[Delivery]:
         """See `Journal.deliveries`."""
         found: list[Delivery] = []
         with self._snapshot() as cursor:
             record = existing_run(cursor, run_id)
-            end = b""
-            rows = cursor.execute(_SELECT_DELIVERIES, (record.key,)).fetchall()
+            before = cursor.execute(_SELECT_SUM_BEFORE, (record.key, after)).get
+            end = before if isinstance(before, bytes) else b""
+            rows = cursor.execute(_SELECT_DELIVERIES, (record.key, after)).fetchall()
             for delivery_id, hook, seq, status, payload, written in rows:
                 delivery = Delivery(delivery_id, hook, seq, status, decode_record(payload))
                 end = seal_delivery(end, delivery, payload)
@@ -138,7 +152,22 @@ class StoreReader:
                 found.append(delivery)
             if end != record.delivery_sum:
                 raise _lost_deliveries(run_id)
-        return found
+        return [each for each in found if each.seq > after] if after else found
+
+    def pending(self, run_id: str, hook: str | None, after: int, limit: int | None) -> list[PendingDelivery]:
+        """See `Journal.pending`."""
+        with self._snapshot() as cursor:
+            return find_pending(cursor, existing_run(cursor, run_id), hook, after, limit)
+
+    def pending_counts(self) -> Mapping[str, int]:
+        """See `Journal.pending_counts`."""
+        with self._snapshot() as cursor:
+            return count_pending(cursor)
+
+    def dead_letter_body(self, letter_id: str) -> Mapping[str, Any] | None:
+        """See `Journal.dead_letter_body`."""
+        with self._snapshot() as cursor:
+            return find_body(cursor, letter_id)
 
     def is_asked(self, request: int) -> bool:
         """See `Journal.is_asked`."""
@@ -214,10 +243,13 @@ class StoreReader:
 
     def _rows(self, cursor: Cursor) -> list[RunRow]:
         live = self._live_owners(cursor)
-        return [self._row(record, live) for record in all_runs(cursor)]
+        return [self._row(cursor, record, live) for record in all_runs(cursor)]
 
     @staticmethod
-    def _row(record: RunRecord, live: Mapping[int | None, LiveOwner]) -> RunRow:
+    def _row(cursor: Cursor, record: RunRecord, live: Mapping[int | None, LiveOwner]) -> RunRow:
+        if record.owner is not None:  # its row trails its events
+            last_seq = cursor.execute(_SELECT_LAST_SEQ, (record.key,)).get
+            record.last_seq = max(record.last_seq, last_seq if isinstance(last_seq, int) else 0)
         owner = live.get(record.owner)
         return record.row(None) if owner is None else record.row(owner.pid, owner.heartbeat_at)
 

@@ -74,7 +74,7 @@ class RunRecord:
     def row(self, owner_pid: int | None, heartbeat_at: float | None = None) -> RunRow:
         """What the outside sees."""
         facts = (self.run_id, self.workflow, self.definition, self.summary, owner_pid, self.cursor)
-        return RunRow(*facts, heartbeat_at)
+        return RunRow(*facts, self.last_seq, heartbeat_at)
 
 
 @define
@@ -84,6 +84,7 @@ class HeldRun:
     record: RunRecord
     batch_sum: bytes = b""
     last_request: int = 0  #: that there was to the run when it was claimed; 0: none
+    may_have_pending: bool = True  #: whether it may have rows in the outbox
 
 
 def seal(previous: bytes, header: bytes, payload: bytes = b"") -> bytes:

@@ -12,6 +12,7 @@ from actorflow.journal.records import RunRecord
 _DROP_BY_KEY: Final = (
     "DELETE FROM batches WHERE run = ?",
     "DELETE FROM deliveries WHERE run = ?",
+    "DELETE FROM outbox WHERE run = ?",
     """DELETE FROM blobs WHERE hash IN (
   SELECT hash FROM blob_uses AS its WHERE run = ?1
   AND NOT EXISTS (SELECT 1 FROM blob_uses AS others WHERE others.hash = its.hash AND others.run <> ?1)
@@ -22,6 +23,7 @@ _DROP_BY_KEY: Final = (
 )
 _DROP_BY_RUN_ID: Final = (
     "DELETE FROM dead_letters WHERE run_id = ?",
+    "DELETE FROM letter_bodies WHERE run_id = ?",
     "DELETE FROM inbox WHERE run_id = ?",
 )
 

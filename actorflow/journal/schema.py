@@ -9,6 +9,9 @@ view `events` is for people.
 can see which of its blobs are nobody else's. `checkpoints` and `checked_definitions` are shortcuts that may be emptied at
 any time. The rows of `definitions` are those of runs and of checked definitions.
 
+`outbox` has the deliveries that are not settled, as far as they have rows; `letter_bodies` what is needed to try one again
+that was given up.
+
 `breakers` and `snapshots` are of the store, `dead_letters` and `inbox` of runs, which they name by their ids: they can be
 read whatever has become of the run's row. A request's number is never used again, so that who waits for an answer cannot
 take a later request for its own.
@@ -23,7 +26,7 @@ from actorflow.journal.driver import Database
 
 #: "aflw": tells SQLite's file type, and `file(1)`, whose database this is
 APPLICATION_ID = 0x61666C77
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SCHEMA_1 = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -139,7 +142,29 @@ _SCHEMA_3 = (
     "CREATE TABLE snapshots (name TEXT PRIMARY KEY, body TEXT NOT NULL, sum BLOB NOT NULL) STRICT",
 )
 
-ADDED: tuple[tuple[str, ...], ...] = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)
+_SCHEMA_4 = (
+    """CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL,
+  delivery_id TEXT NOT NULL,
+  hook TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  due_at REAL NOT NULL,
+  body TEXT NOT NULL,
+  sum BLOB NOT NULL
+) STRICT""",
+    "CREATE UNIQUE INDEX outbox_by_delivery ON outbox (run, delivery_id)",
+    "CREATE INDEX outbox_by_hook ON outbox (run, hook, seq)",
+    """CREATE TABLE letter_bodies (
+  letter_id TEXT PRIMARY KEY,
+  run_id TEXT NOT NULL,
+  sum BLOB NOT NULL,
+  body TEXT NOT NULL
+) STRICT""",
+    "CREATE INDEX letter_bodies_by_run_id ON letter_bodies (run_id)",
+)
+
+ADDED: tuple[tuple[str, ...], ...] = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4)
 """What each version of the schema added, from the first on. Nothing that was ever added is changed."""
 
 

@@ -31,6 +31,7 @@ from actorflow.journal.protocol import (
     DeadLetter,
     Delivery,
     Outcome,
+    PendingDelivery,
     Release,
     Request,
     RequestKind,
@@ -224,9 +225,23 @@ class SqliteJournal:
         """See `Journal.cached_definition`."""
         return self._reader.cached_definition(key)
 
-    def deliveries(self, run_id: str) -> list[Delivery]:
+    def deliveries(self, run_id: str, after: int = 0) -> list[Delivery]:
         """See `Journal.deliveries`."""
-        return self._reader.deliveries(run_id)
+        return self._reader.deliveries(run_id, after)
+
+    def pending(
+        self, run_id: str, hook: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[PendingDelivery]:
+        """See `Journal.pending`."""
+        return self._reader.pending(run_id, hook, after, limit)
+
+    def pending_counts(self) -> Mapping[str, int]:
+        """See `Journal.pending_counts`."""
+        return self._reader.pending_counts()
+
+    def dead_letter_body(self, letter_id: str) -> Mapping[str, Any] | None:
+        """See `Journal.dead_letter_body`."""
+        return self._reader.dead_letter_body(letter_id)
 
     def is_asked(self, request: int) -> bool:
         """See `Journal.is_asked`."""

@@ -22,6 +22,7 @@ from actorflow.journal.breakers import ask_breaker, tell_breaker
 from actorflow.journal.codec import encode_record
 from actorflow.journal.inbox import Inbox, drop_requests
 from actorflow.journal.letters import drop_letters, keep_letter
+from actorflow.journal.outbox import OutboxChanges, pending_row
 from actorflow.journal.owners import find_live
 from actorflow.journal.protocol import (
     CHECKED_KEPT,
@@ -116,6 +117,7 @@ class Transaction:
             str, list[tuple[Any, ...]]
         ] = {}  #: what goes once all else is written, by statement
         self._changed: dict[int, RunRecord] = {}
+        self._outbox = OutboxChanges()
         self._is_touched = (
             False  #: whether a write that is rare, or that others in the commit must see, was done at once
         )
@@ -146,7 +148,7 @@ class Transaction:
                     self._keep_letter(write)
                 case DropDeadLetters():
                     self._owned(write.run_id)
-                    self._touch(drop_letters(self._cursor, write.run_id, write.tasks) > 0)
+                    self._touch(drop_letters(self._cursor, write.run_id, write.tasks, write.ids) > 0)
                 case Answered():
                     self._inbox.look_anew()
                     self._touch(drop_requests(self._cursor, write.requests) > 0)
@@ -168,6 +170,7 @@ class Transaction:
             execute(UPDATE_RUN, [(*record.columns(), key) for key, record in self._changed.items()])
         for statement, rows in self._rows.items():
             execute(statement, rows)
+        self._outbox.write(self._cursor)
         for statement, rows in self._trims.items():
             execute(statement, rows)
         if not self._batches:
@@ -201,18 +204,25 @@ class Transaction:
         if not created:
             raise RunExistsError(write.run_id)
         record.key = created[0][0]
-        self._held[write.run_id] = HeldRun(record)
+        self._held[write.run_id] = HeldRun(record, may_have_pending=False)
         self._definitions[write.definition] = write.body
 
     def _record(self, write: RecordDeliveries) -> None:
-        record = self._owned(write.run_id).record
+        held = self._owned(write.run_id)
+        record = held.record
         check_deliveries(write, record.last_seq)
+        pending = [pending_row(record.key, one) for one in write.pending]
         end, rows = record.delivery_sum, list[tuple[Any, ...]]()
         for one in write.deliveries:
             payload = encode_record(one.record)
             end = seal_delivery(end, one, payload)
             rows.append((record.key, one.delivery_id, one.hook, one.seq, one.status, payload.decode(), end))
         self._rows[_INSERT_DELIVERY] += rows
+        if held.may_have_pending:
+            self._outbox.drop(record.key, [one.delivery_id for one in write.deliveries])
+        if pending:
+            held.may_have_pending = True
+            self._outbox.put(pending)
         record.delivery_sum = end
         record.cursor = max(record.cursor, write.cursor)
         self._changed[record.key] = record
@@ -251,7 +261,7 @@ class Transaction:
 
     def _keep_letter(self, write: KeepDeadLetter) -> None:
         self._owned(write.letter.run_id)
-        keep_letter(self._cursor, write.letter)
+        keep_letter(self._cursor, write.letter, write.body)
         self._touch(True)
 
     def _ask(self, asked: AskBreaker) -> BreakerAnswer:

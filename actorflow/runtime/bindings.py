@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
 from actorflow.agents.binding import is_python, performer_for
 from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.python import AgentThreads
+from actorflow.core.plan import plan_of
 from actorflow.errors import BindError, SpecError, UnboundAgentsError
+from actorflow.hooks.registry import HookRegistry
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.task_actor import Performers
@@ -21,6 +24,8 @@ from actorflow.spec.unsupported import unsupported
 
 Agent: TypeAlias = str | Callable[[AgentCall], Any]
 """A runner word (`echo`, `fail`, `sleep:1s`, `python:MODULE:FUNCTION`, `command:SHELL`), or a callable."""
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 IN_CODE = "code"
 """What a run records of an agent that was bound to a callable: nobody else can bind it again."""
@@ -46,6 +51,7 @@ class Binder:
     agents: Mapping[str, Agent]
     trees: ProcessTrees
     threads: AgentThreads
+    registry: HookRegistry
     _bound: OrderedDict[int, Bound] = field(factory=OrderedDict[int, Bound])
     _chosen: OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]] = field(
         factory=OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]]
@@ -67,16 +73,18 @@ class Binder:
                 self._chosen.popitem(last=False)
         return known[1]
 
-    def bind_new(self, spec: WorkflowSpec) -> Bound:
-        """Bind a definition for a new run; arguments and errors as for `bind`.
+    def bind_new(self, spec: WorkflowSpec, recorded: Mapping[str, str] = _NOTHING) -> Bound:
+        """Bind a definition for a new run; arguments and errors as for `bind`. Once, as long as it is remembered.
 
         Raises:
             SpecError: the definition says what a run of this version cannot do.
+            BindError: a hook is of an action that this program has not registered.
         """
         bound = self._bound.get(id(spec))
         if bound is None or bound.spec is not spec:
-            recorded = self.recorded(spec)
-            bound = self._bound[id(spec)] = Bound(spec, self.bind(spec), recorded)
+            own = self.recorded(spec)
+            self._check_hooks(spec, recorded)
+            bound = self._bound[id(spec)] = Bound(spec, self.bind(spec, recorded), {**recorded, **own})
             if len(self._bound) > BOUND_KEPT:
                 self._bound.popitem(last=False)
         return bound
@@ -134,9 +142,27 @@ class Binder:
         refused = unsupported(spec)
         if refused:
             raise SpecError(refused)
-        used = {*spec.agent_names, "*"}
+        used = {*spec.agent_names, *spec.dispatch_agents, "*"}
         given = {name: agent for name, agent in self.agents.items() if name in used}
         return {name: agent if isinstance(agent, str) else IN_CODE for name, agent in given.items()}
+
+    def _check_hooks(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> None:
+        """See that the hooks of a new run can act at all."""
+        config = plan_of(spec).hooks
+        unknown = dict.fromkeys(
+            entry.spec.action for entry in config.entries if self.registry.action(entry.spec.action) is None
+        )
+        unknown.pop("transform", None)
+        if unknown:
+            names = ", ".join(map(repr, unknown))
+            raise BindError(
+                f"this program has no hook action {names}: register it with hook_action, or Runtime(hooks=…)"
+            )
+        started = [
+            name for name in spec.dispatch_agents if self._choice(spec, name, recorded) in (None, IN_CODE)
+        ]
+        if started:
+            raise UnboundAgentsError(tuple(started))
 
     def _choice(self, spec: WorkflowSpec, name: str, recorded: Mapping[str, str]) -> Agent | Runner | None:
         if name in self.agents:

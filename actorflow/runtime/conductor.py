@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import anyio
 from attrs import frozen
 
 from actorflow.actors.restarts import DEFAULT, Restarts
-from actorflow.core.events import Event, GenerationStarted
+from actorflow.core.events import Event, GenerationStarted, RunStarted
 from actorflow.core.state import RunState
 from actorflow.core.step import recovered
 from actorflow.errors import ActorflowError, FencedError, RunExistsError, StoreFailed
-from actorflow.hooks.owed import Debtor
 from actorflow.journal.protocol import ChangeDefinition, CreateRun, Outcome, Release
 from actorflow.runtime.clock import RunClock
+from actorflow.runtime.dispatch import Dispatching, is_detached
 from actorflow.runtime.inbox import InboxWatch
 from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.staff import Ledger, Staff
@@ -36,6 +37,12 @@ class Opening:
     checkpoint_seq: int = 0  #: of the last event in its last checkpoint
 
     @property
+    def is_detached(self) -> bool:
+        """Whether a hook of another run starts it, or has."""
+        first = self.events[0] if self.events else None
+        return is_detached(first if isinstance(first, RunStarted) else self.state.started)
+
+    @property
     def begins_generation(self) -> bool:
         """Whether it does not just go on."""
         return any(isinstance(event, GenerationStarted) for event in self.events)
@@ -44,9 +51,10 @@ class Opening:
 class Conductor:
     """Runs runs."""
 
-    def __init__(self, staff: Staff, drain_timeout_s: float) -> None:
+    def __init__(self, staff: Staff, drain_timeout_s: float, dispatch: Dispatching) -> None:
         self._staff = staff
         self._drain_timeout_s = drain_timeout_s
+        self._dispatch = dispatch
         self._drains: set[anyio.CancelScope] = set()
         self._begun = staff.host.gate()
         self._is_store_lost = False
@@ -62,7 +70,7 @@ class Conductor:
         Raises:
             RunExistsError: it is a new one, and another of that id is live.
         """
-        if self.is_closing:
+        if self.is_closing and not opening.is_detached:
             raise RuntimeError("the runtime is being closed: no run can be started any more")
         if run_id in self.live:
             if isinstance(opening.create, CreateRun):
@@ -78,6 +86,7 @@ class Conductor:
             clock=opening.clock,
             performers=opening.performers,
             checkpoint_seq=opening.checkpoint_seq,
+            dispatch=self._dispatch,
             begins_generation=opening.begins_generation,
         )
         self.live[run_id] = live
@@ -97,12 +106,27 @@ class Conductor:
         for live in list(self.live.values()):
             live.lose_store(error)
 
-    async def drain(self, debtor: Debtor) -> None:
-        """Give the run's async hooks their time to have what they are owed."""
+    async def drain(self, live: LiveRun) -> None:
+        """Give the run's async hooks their time to have what they are owed, and what they have started its to end."""
+        with self._time_to_drain():
+            await self._staff.hooks.drain(live.debtor)
+            for child in live.children:  # may grow while it is read
+                await child.is_settled.wait()
+
+    async def drain_detached(self) -> None:
+        """Wait until all runs here have settled: those that hooks have started for as long as there is to drain."""
+        while (run := next((run for run in self.live.values() if not run.is_detached), None)) is not None:
+            await run.is_settled.wait()
+        with self._time_to_drain():
+            while self.live:
+                await next(iter(self.live.values())).is_settled.wait()
+
+    @contextmanager
+    def _time_to_drain(self) -> Generator[None]:
         with anyio.move_on_after(self._drain_timeout_s) as scope:
             self._drains.add(scope)
             try:
-                await self._staff.hooks.drain(debtor)
+                yield
             finally:
                 self._drains.discard(scope)
 
@@ -122,7 +146,7 @@ class Conductor:
                 # in one turn with the first batch, and so in one commit: no crash can leave a run without events
                 live.keep(opening.create, lambda error: self._created(live, error))
             await self._run_supervised(live, opening)
-            if not live.has_async_hooks:
+            if not live.owes_hooks:
                 await self._give_up(live)
         except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
             error = failed
@@ -132,9 +156,13 @@ class Conductor:
             await self._give_up(live)
         finally:
             live.end(error)
-        if error is None and live.has_async_hooks:
-            await self.drain(live.debtor)
+        if error is None and live.owes_hooks:
+            await self.drain(live)
+            await self._staff.hooks.forget(live.run_id)
             await self._give_up(live)
+        elif error is not None:
+            await self._staff.hooks.forget(live.run_id)
+        self._staff.metrics.note_run(live.actor.state)
         del self.live[live.run_id]
         live.is_settled.set()
         if error is not None and not isinstance(error, ActorflowError):

@@ -1,7 +1,8 @@
 """Workflow files that were found good before: taken from a journal, and not parsed and checked again.
 
 What is known by a key is the outcome of checking one file: its bytes, its path, the trust that it is given, and the code
-that checked it. Nothing else is read when a file is loaded, so nothing else can change the outcome.
+that checked it. Nothing else is read when a file is loaded but the contracts of a program's own actions, and a file that
+names one of these is not kept: so nothing else can change the outcome.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from actorflow.journal.protocol import CachedDefinition, Journal, KeepDefinition
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.definition import from_json, remember_definition, spec_definition
 from actorflow.spec.loading import Loaded, load_with_warnings
+from actorflow.spec.needs import own_actions
 from actorflow.spec.text.parsers import VERSION
 
 WORTH_BYTES: Final = 16_384
@@ -53,9 +55,10 @@ def load_cached(path: str | os.PathLike[str], journal: Journal) -> Recalled:
     if loaded is not None:
         return Recalled(loaded, None)
     loaded = load_with_warnings(path)
-    # a file that was changed while it was being checked is none of those that the key speaks of
-    is_known = key is not None and source_key(path) == key
-    return Recalled(loaded, _news(key, loaded) if key is not None and is_known else None)
+    if key is None or source_key(path) != key:  # changed while it was being checked
+        return Recalled(loaded, None)
+    # what the program's own actions take is in no key: who names one is checked each time
+    return Recalled(loaded, None if own_actions(loaded.spec) else _news(key, loaded))
 
 
 def is_worth_keeping(path: str | os.PathLike[str]) -> bool:

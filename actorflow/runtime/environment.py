@@ -8,9 +8,11 @@ from typing import Final
 
 from attrs import frozen
 
-from actorflow.agents.secrets import SecretSource
-from actorflow.core.plan import plan_of
+from actorflow.core.plan import Plan, plan_of
 from actorflow.errors import MissingVariablesError
+from actorflow.secrecy.logs import SECRETS_IN_LOGS
+from actorflow.secrecy.run_secrets import RunSecrets
+from actorflow.secrecy.source import SecretSource
 from actorflow.spec.model import WorkflowSpec
 from actorflow.survivors import COOKIE_VARIABLE
 
@@ -22,7 +24,7 @@ def read_environment(spec: WorkflowSpec) -> dict[str, str]:
         MissingVariablesError: with all that is not there.
     """
     missing = [f"the environment variable {name} is not set" for name in spec.env if name not in os.environ]
-    missing.extend(secret_source(spec).missing(plan_of(spec).secret_names))
+    missing.extend(_source_of(spec).missing(plan_of(spec).secret_names))
     if missing:
         raise MissingVariablesError(tuple(missing))
     return {name: _text(os.environ[name]) for name in spec.env}
@@ -86,6 +88,16 @@ class _Inherited(Mapping[str, str]):
         return is_shown and name not in self.hidden
 
 
-def secret_source(spec: WorkflowSpec) -> SecretSource:
-    """Where the secrets of a definition are read when they are used."""
+def run_secrets(plan: Plan) -> RunSecrets:
+    """The secrets of a run of this definition, which our logs hide as well; none is read yet.
+
+    The variables that even a stranger's commands inherit are no secrets, unless they are declared.
+    """
+    secrets = RunSecrets(_source_of(plan.spec), (*plan.secret_names, *plan.hooks.secret_names), _HARMLESS)
+    if secrets.has_any:
+        SECRETS_IN_LOGS.follow(secrets)
+    return secrets
+
+
+def _source_of(spec: WorkflowSpec) -> SecretSource:
     return SecretSource(secrets=spec.secrets, folder=spec.folder, environ=os.environ)

@@ -9,7 +9,7 @@ from typing import Self
 from actorflow.core.events import Event
 from actorflow.journal.protocol import Delivery
 from actorflow.runtime.live_run import LiveRun
-from actorflow.runtime.result import RunResult, result_of
+from actorflow.runtime.result import RunResult, result_from, result_of
 
 
 class RunHandle:
@@ -68,10 +68,10 @@ class RunHandle:
 
     async def _result(self) -> RunResult:
         live = self._live
-        deliveries: list[Delivery] = []
-        if live.has_async_hooks:
-            deliveries = await self.deliveries()
-        return result_of(live.actor.state, deliveries)
+        state = live.actor.state
+        if not live.owes_hooks:
+            return result_of(state, ())
+        return await live.read(lambda: result_from(live.journal, live.journal.find(live.run_id), state))
 
 
 class EventStream:

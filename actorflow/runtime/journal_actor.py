@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
@@ -33,9 +34,17 @@ class JournalActor:
     """Collects writes while a commit is under way, so that the next commit takes them all: group commit, no timer.
 
     Its mailbox holds whatever its writers send; each run has one batch in flight, so it is bounded by their number.
+
+    Args:
+        host: the loop.
+        journal: what it writes.
+        note_commit: told the seconds that each commit took, on the writing thread.
     """
 
-    def __init__(self, host: Host, journal: Journal) -> None:
+    def __init__(
+        self, host: Host, journal: Journal, note_commit: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._note_commit = note_commit
         self._host = host
         self._journal = journal
         self._mailbox: Mailbox[_Entry | None] = Mailbox(host, float("inf"), "it is bounded by the runs")
@@ -150,14 +159,17 @@ class JournalActor:
             self._maintain()
 
     def _attempt(self, writes: list[Write]) -> Sequence[Outcome] | Exception:
+        began = perf_counter()
         try:
-            return self._journal.commit(writes)
+            outcomes = self._journal.commit(writes)
         except StoreFailed as error:
             return error
         except Exception as error:  # noqa: BLE001 - a bug of ours, but its callers must not wait for ever
             failed = StoreFailed(f"the journal could not commit: {error!r}")
             failed.__cause__ = error
             return failed
+        self._note_commit(perf_counter() - began)
+        return outcomes
 
     def _beat(self) -> None:
         try:

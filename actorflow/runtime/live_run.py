@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -14,28 +14,25 @@ from actorflow.actors.host import Gate
 from actorflow.actors.latch import Latch
 from actorflow.core.breaker import BreakerAsk, BreakerReport
 from actorflow.core.commands import RunHook
-from actorflow.core.events import AttemptSucceeded, Event, FallbackValueUsed, HookFinished, StageCompleted
-from actorflow.core.rendering import notification
+from actorflow.core.events import Event
+from actorflow.core.owed import owes_hooks
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError
-from actorflow.hooks.actor import Owed
-from actorflow.hooks.blocking import BlockingHook
-from actorflow.hooks.command import CommandHook, HookOutcome
-from actorflow.hooks.owed import Debtor
+from actorflow.hooks.debtor import Debtor
 from actorflow.journal.protocol import Journal, Outcome, Request, SaveCheckpoint, Write
 from actorflow.runtime.breaker_actor import BreakerClient
 from actorflow.runtime.checkpoints import CheckpointPace
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.environment import inherited_environment
+from actorflow.runtime.dispatch import Dispatching, Latched, Parent, is_detached
+from actorflow.runtime.environment import run_secrets
 from actorflow.runtime.inbox import wish_of
-from actorflow.runtime.messages import Cancel, GoOn, HookGone, Message, Pause, Signal, StoreLost, Wish
+from actorflow.runtime.messages import Cancel, GoOn, HookKey, Message, Pause, Signal, StoreLost, Wish
+from actorflow.runtime.run_hooks import HookPorts, RunHooks
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
 from actorflow.runtime.workflow_actor import WorkflowActor
 
 T = TypeVar("T")
-
-_notifications = logging.getLogger("actorflow.notify")
 
 
 class LiveRun:
@@ -52,6 +49,7 @@ class LiveRun:
         clock: RunClock,
         performers: Performers,
         checkpoint_seq: int,
+        dispatch: Dispatching,
         begins_generation: bool = False,
     ) -> None:
         self.run_id = run_id
@@ -60,8 +58,7 @@ class LiveRun:
         self.clock = clock
         self.performers = performers
         self.ledger = ledger
-        inherited = inherited_environment(state.plan.spec)
-        self.debtor = Debtor(run_id, state.plan.spec, ledger.journal, ledger.actor.tell, inherited)
+        self.secrets = run_secrets(state.plan)
         self.context = copy_context()  #: of whoever started it: what its attempts see
         self.is_kept = Latch(staff.host)  #: its first batch is in the journal, or can't be
         self.is_over = Latch(staff.host)  #: ended, paused, or failed with its store
@@ -77,7 +74,22 @@ class LiveRun:
         self._wish: Cancel | Pause | None = None  #: what was asked for last, if it was not taken back
         self._is_wish_told = True
         self._store_lost: StoreLost | None = None
-        self._hook: BlockingHook | None = None  #: the one that was started last
+        self.children: list[Latched] = []  #: runs that its hooks have started here
+        self._hooks = RunHooks(
+            HookPorts(
+                run_id=run_id,
+                plan=state.plan,
+                staff=staff,
+                ledger=ledger,
+                clock=clock,
+                secrets=self.secrets,
+                tell=self._tell,
+                keep=self.keep,
+                dispatch=partial(dispatch, Parent(lambda: self.actor.state, self.children)),
+                is_new=not seq,
+                is_own=begins_generation,
+            )
+        )
         self._client = BreakerClient(run_id, clock, self._tell, lambda: self.is_over.is_set)
         self.actor = WorkflowActor(self, state, seq)
 
@@ -106,9 +118,19 @@ class LiveRun:
         return self.ledger.journal
 
     @property
-    def has_async_hooks(self) -> bool:
-        """Whether its events may owe deliveries."""
-        return bool(self.plan.hooks.of("on_stage_complete"))
+    def owes_hooks(self) -> bool:
+        """Whether its events may owe deliveries to async hooks."""
+        return owes_hooks(self.actor.state)
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether a hook of another run has started it."""
+        return is_detached(self.actor.state.started)
+
+    @property
+    def debtor(self) -> Debtor:
+        """The run as its async hooks know it."""
+        return self._hooks.debtor
 
     def ask_cancel(self, cause: str, *, is_now: bool = False) -> None:
         """Ask for the run's end as canceled; again, nothing, unless at once."""
@@ -266,49 +288,25 @@ class LiveRun:
         self.kept_seq = seq
         self.is_kept.set()
         self._wake_watchers()
-        if self.has_async_hooks and any(isinstance(event, StageCompleted) for event in events):
-            self.staff.hooks.tell(Owed(self.debtor))
-        if self.plan.notifies:
-            self._notify(events)
+        self.staff.metrics.note(self.plan, events)
+        if self.owes_hooks:
+            self._hooks.follow(events, seq)
 
     def next_checkpoint(self, state: RunState, seq: int) -> SaveCheckpoint | None:
         """What to keep of the state together with the batch that ends here; what is lost with its process is not kept."""
         return self._pace.next_checkpoint(state, seq) if self.journal.is_durable else None
 
     def run_hook(self, command: RunHook) -> None:
-        """To the HookActor; a HookFinished or HookGone answers."""
+        """Perform a blocking hook; a HookFinished or HookGone answers."""
+        self._hooks.run(command)
 
-        def answer(outcome: HookOutcome | None) -> None:
-            if outcome is None:
-                self.actor.tell(HookGone())
-                return
-            status, record = outcome.status, outcome.record
-            self.actor.tell(HookFinished(self.clock.now(), command.event, command.index, status, record))
+    def cancel_hook(self, place: HookKey) -> None:
+        """End a blocking hook that runs; it counts as canceled."""
+        self._hooks.cancel(place)
 
-        staff = self.staff
-        spec = self.plan.spec
-        job = CommandHook(command.hook, command.env, spec.folder, command.delivery_id, self.debtor.inherited)
-        self._hook = BlockingHook(job, host=staff.host, pool=staff.pool, trees=staff.trees, answer=answer)
-        staff.hooks.tell(self._hook)
-
-    def cancel_hook(self) -> None:
-        """End the blocking hook that runs; it counts as canceled."""
-        if self._hook is not None:
-            self._hook.cancel()
-
-    def abandon_hook(self) -> None:
-        """End the blocking hook that runs; nothing of it is recorded."""
-        if self._hook is not None:
-            self._hook.abandon()
-
-    def _notify(self, events: Sequence[Event]) -> None:
-        """A task's `on_complete.notify` is a log record."""
-        state = self.actor.state
-        for event in events:
-            if isinstance(event, AttemptSucceeded | FallbackValueUsed):
-                text = notification(state, state.task(event.task), event.at)
-                if text is not None:
-                    _notifications.info("%s: %s", event.task, text, extra={"run_id": self.run_id})
+    def abandon_hooks(self) -> None:
+        """End the blocking hooks that run; nothing of them is recorded."""
+        self._hooks.abandon()
 
     def _wake_watchers(self) -> None:
         for gate in self.watchers:

@@ -15,6 +15,7 @@ from actorflow.core.events import (
     AttemptFailed,
     AttemptSucceeded,
     AttemptTimedOut,
+    BlockingHookEvent,
     BreakerAllowed,
     BreakerClosed,
     BreakerCounted,
@@ -23,6 +24,9 @@ from actorflow.core.events import (
     HookFinished,
 )
 from actorflow.errors import ActorflowError
+
+HookKey: TypeAlias = tuple[BlockingHookEvent, int, str]
+"""A blocking hook that runs: its event, its place in that event's list, and what it is about."""
 
 AttemptEnded: TypeAlias = AttemptSucceeded | AttemptFailed | AttemptTimedOut | AttemptCanceled
 """From a TaskActor: how its attempt ended."""
@@ -133,7 +137,9 @@ class SupervisorGaveUp:
 
 @frozen
 class HookGone:
-    """From the HookActor: the blocking hook was ended for a pause, and nothing of it is recorded."""
+    """From the HookActor: a blocking hook was ended for a pause, and nothing of it is recorded."""
+
+    place: HookKey
 
 
 BreakerAnswer: TypeAlias = BreakerAllowed | BreakerRefused | BreakerCounted | BreakerOpened | BreakerClosed

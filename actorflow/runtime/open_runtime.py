@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
-from attrs import frozen
+from attrs import field, frozen
 
-from actorflow.core.events import Event
+from actorflow.core.events import Event, RunStarted
+from actorflow.core.hook_context import HookContext
+from actorflow.core.owed import FLAG
 from actorflow.core.plan import plan_of
-from actorflow.core.state import RunState
+from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation, recovered
-from actorflow.errors import DeadLetterNotFoundError, RunNotEndedError
-from actorflow.journal.protocol import DeadLetter, Release, RunRow
+from actorflow.errors import (
+    ActorflowError,
+    BindError,
+    DeadLetterNotFoundError,
+    MissingVariablesError,
+    RunExistsError,
+    RunNotEndedError,
+    RunOwnedElsewhereError,
+    UnboundAgentsError,
+)
+from actorflow.hooks.actions.action import DispatchRefused
+from actorflow.journal.protocol import CreateRun, DeadLetter, Release, RunRow, RunSummary
 from actorflow.runtime.acceptance import Accepted, accept_changes
 from actorflow.runtime.bindings import Binder, Bound
 from actorflow.runtime.checkpoints import ReadRun, read_run
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
+from actorflow.runtime.dispatch import PARENT, DispatchedSpecs, Parent, dispatched_id, parent_flag
 from actorflow.runtime.environment import read_environment
+from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.ownership import claim
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
 from actorflow.runtime.turns import Errand, Turns
+from actorflow.spec.definition import spec_definition
 from actorflow.spec.model import WorkflowSpec
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("actorflow.runtime")
 
 NOBODY: Final = Performers({}, {}, {}, {})
 """For runs in which no attempt will start."""
@@ -44,12 +62,124 @@ class OpenRuntime:
     binder: Binder
     conductor: Conductor
     turns: Turns
+    dispatched: DispatchedSpecs = field(factory=DispatchedSpecs)
 
-    async def bind_new(self, spec: WorkflowSpec) -> Bound:
+    @classmethod
+    def over(cls, staff: Staff, binder: Binder, drain_timeout_s: float) -> OpenRuntime:
+        """A runtime whose actors are hired."""
+
+        async def dispatch(parent: Parent, context: HookContext, target: str, given: Any) -> str:
+            return await opened.dispatch(parent, context, target, given)
+
+        opened = cls(staff, binder, Conductor(staff, drain_timeout_s, dispatch), Turns())
+        live = opened.conductor.live
+        staff.metrics.watch(
+            "actorflow_runs_running", lambda: sum(not run.is_over.is_set for run in list(live.values()))
+        )
+        return opened
+
+    async def start_new(
+        self,
+        spec: WorkflowSpec,
+        inputs: Mapping[str, Any],
+        *,
+        run_id: str,
+        flags: Mapping[str, Any],
+        is_alone: bool = False,
+        recorded: Mapping[str, str] | None = None,
+    ) -> LiveRun:
+        """Start a run of a definition that leaves no choice; return once its start is in the journal.
+
+        Args:
+            spec: the definition.
+            inputs: those given.
+            run_id: its id.
+            flags: what else is recorded of how it was started.
+            is_alone: refuse it beside another run of the workflow.
+            recorded: what the run that asks for it has recorded of its own bindings.
+
+        Raises:
+            ActorflowError: it cannot be, and nothing was run; see `Runtime.run`.
+        """
+        given = checked_inputs(spec, inputs)
+        bound = await self.bind_new(spec, recorded or {})
+        env = await self.read_environment(spec)
+        digest, body = spec_definition(spec)
+        clock = RunClock(self.staff.host)
+        state = RunState(plan_of(spec))
+        functions = [list(key) for key in self.staff.functions]
+        told = {**flags, FLAG: functions} if functions else flags
+        started = RunStarted(
+            clock.now(), run_id, spec.name, digest, given, env, bound.recorded, told, CORE_VERSION
+        )
+        summary = RunSummary("running", 1, started.at, None)
+        create = CreateRun(run_id, spec.name, digest, body, summary, is_alone=is_alone)
+        ledger = self.staff.memory if spec.limits.durability == "memory" else self.staff.store
+        opening = Opening(
+            state, 0, [started, next_generation(state, started.at)], bound.performers, clock, create
+        )
+        return await self.start(run_id, opening, ledger)
+
+    async def dispatch(self, parent: Parent, context: HookContext, target: str, given: Any) -> str:
+        """Start a run for a hook of another, or go on with the one that the same delivery has started before.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            DispatchRefused: it would be one too many below each other, or something that it needs is not here.
+        """
+        flags = {PARENT: parent_flag(parent.started, context)}
+        run_id = dispatched_id(target, context.delivery_id)
+        state = parent.state()
+        spec, recorded = self.dispatched.of(state.plan.spec, target), state.bindings
+        with anyio.CancelScope(shield=True):  # half a start would be a run that nobody takes up
+            child: LiveRun | None
+            try:
+                child = await self.start_new(spec, given, run_id=run_id, flags=flags, recorded=recorded)
+            except RunExistsError:
+                child = await self.go_on(run_id)
+            except (UnboundAgentsError, BindError, MissingVariablesError) as missing:
+                raise DispatchRefused(str(missing), is_missing=True) from missing
+        if child is not None:
+            parent.children.append(child)
+        return run_id
+
+    async def go_on(self, run_id: str) -> LiveRun | None:
+        """Take a run up that was left, if it has anything left to do and nobody has it; None where it does not go on."""
+        live = await self.live(run_id)
+        if live is not None:
+            return live
+        ledger = self._ledger
+        row = await ledger.actor.ask(lambda: ledger.journal.find(run_id))
+        if row.summary.status not in ("running", "paused"):
+            return None
+        try:
+            return await self.resume(run_id) or self.conductor.live.get(run_id)
+        except RunOwnedElsewhereError:
+            return None
+
+    async def go_on_with_children(self, parent: LiveRun) -> None:
+        """Take up the runs that hooks of a run have started, and that were left with it."""
+        if not parent.plan.hooks.dispatches or not parent.journal.is_durable:
+            return
+        told = await parent.read(lambda: parent.journal.deliveries(parent.run_id))
+        for run_id in dict.fromkeys(str(each.record["run_id"]) for each in told if "run_id" in each.record):
+            try:
+                child = await self.go_on(run_id)
+            except ActorflowError as error:
+                _logger.warning(
+                    "run %s, which a hook of %s has started, cannot go on: %s", run_id, parent.run_id, error
+                )
+            else:
+                if child is not None:
+                    parent.children.append(child)
+
+    async def bind_new(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Bound:
         """Bind a definition for a new run; see `Binder.bind_new`."""
-        if self.binder.may_block(spec, {}):
-            return await anyio.to_thread.run_sync(self.binder.bind_new, spec)
-        return self.binder.bind_new(spec)
+        if self.binder.may_block(spec, recorded):
+            return await anyio.to_thread.run_sync(self.binder.bind_new, spec, recorded)
+        return self.binder.bind_new(spec, recorded)
 
     async def read_environment(self, spec: WorkflowSpec) -> Mapping[str, str]:
         """The declared variables, as the run will have them; and see that no secret is missing that it will want."""
@@ -159,6 +289,7 @@ class OpenRuntime:
                 with anyio.CancelScope(shield=True):
                     await live.is_kept.wait()
             live.refuse_if_failed()
+            self.staff.spawn(self.go_on_with_children, live)
             return live
 
         return await self._run(take_up, undo)

@@ -40,6 +40,11 @@ class Ledgered(Protocol):
         """To the JournalActor. Writes of one turn are in one commit."""
         ...
 
+    @property
+    def owes_hooks(self) -> bool:
+        """Whether its events may owe deliveries to async hooks."""
+        ...
+
     def next_checkpoint(self, state: RunState, seq: int) -> SaveCheckpoint | None:
         """What to keep of the state together with the batch that ends here, if that is due."""
         ...
@@ -136,7 +141,7 @@ class Outbox:
         checkpoint = self._around.next_checkpoint(self._state, self._seq)
         if checkpoint is not None:
             self._around.keep(checkpoint, _forget)
-        if self._state.phase == "ended" and not self._state.plan.hooks.of("on_stage_complete"):
+        if self._state.phase == "ended" and not self._around.owes_hooks:
             self._around.keep(Release(self._run_id, self._seq), self._note_release)
 
     def send_no_events(self) -> Sequence[Action]:

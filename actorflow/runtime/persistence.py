@@ -16,7 +16,7 @@ from actorflow.journal.admission import nearest
 from actorflow.journal.protocol import Release
 from actorflow.runtime.checkpoints import read_run
 from actorflow.runtime.ownership import claim
-from actorflow.runtime.result import result_of
+from actorflow.runtime.result import result_from
 from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.workflow_state import WorkflowState
 
@@ -131,7 +131,7 @@ class StatePersistence:
 
     def _refuse_if_owed(self, row: RunRow) -> None:
         state = read_run(self._journal, row).state
-        if result_of(state, self._journal.deliveries(row.run_id)).hooks.pending:
+        if result_from(self._journal, row, state).hooks.pending:
             raise DeliveriesOwedError(row.run_id)
 
     def list(self) -> Sequence[str]:

@@ -24,7 +24,7 @@ from actorflow.runtime.clock import RunClock
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.live_run import LiveRun
 from actorflow.runtime.open_runtime import OpenRuntime
-from actorflow.runtime.result import RunResult, result_of, status_of
+from actorflow.runtime.result import RunResult, result_from, status_of
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class Requests:
 
     async def _result(self, row: RunRow) -> RunResult:
         read = await self.open_.read(row)
-        return result_of(read.state, await self._in_thread(lambda: self._journal.deliveries(row.run_id)))
+        return await self._in_thread(lambda: result_from(self._journal, row, read.state))
 
     async def _stopped(
         self,

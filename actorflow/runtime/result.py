@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
 from actorflow.core.events import Failure
+from actorflow.core.owed import owes_hooks
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState
 from actorflow.errors import RunFailedError
-from actorflow.journal.protocol import Delivery
+from actorflow.hooks.unsettled import unsettled_count
+from actorflow.journal.protocol import Delivery, Journal, RunRow
 
 RunStatus: TypeAlias = Literal["running", "paused", "success", "failed", "canceled"]
 
@@ -33,12 +36,13 @@ class TaskResult:
 
 @frozen
 class HookCounts:
-    """Hooks and deliveries of a run, blocking ones included."""
+    """Hooks and deliveries of a run over all its generations, blocking hooks included."""
 
     delivered: int
     failed: int
-    pending: int
-    dead_letters: int
+    pending: int  #: owed, and neither given up nor settled yet
+    dead_letters: int  #: given up, and kept for an operator
+    skipped: int = 0  #: by `when` and `enabled`, the environment, a switch, or the depth of dispatched runs
 
 
 @frozen
@@ -70,8 +74,14 @@ class RunResult:
         return self
 
 
-def result_of(state: RunState, deliveries: Sequence[Delivery]) -> RunResult:
-    """Read the result off a state."""
+def result_of(state: RunState, deliveries: Sequence[Delivery], pending: int = 0) -> RunResult:
+    """Read the result off a state.
+
+    Args:
+        state: of the run.
+        deliveries: settled ones, in the order in which they were.
+        pending: how many are not.
+    """
     assert state.started is not None
     ending = state.ending
     error = None
@@ -90,8 +100,15 @@ def result_of(state: RunState, deliveries: Sequence[Delivery]) -> RunResult:
         outputs=ending.outputs if ending is not None else {},
         error=error,
         tasks={task.id: _task_result(state.task(task.id)) for task in state.plan.spec.tasks},
-        hooks=_hook_counts(state, deliveries),
+        hooks=_hook_counts(state, deliveries, pending),
     )
+
+
+def result_from(journal: Journal, row: RunRow, state: RunState) -> RunResult:
+    """The result of a run, with what its journal says of its hooks; blocks."""
+    if not owes_hooks(state):
+        return result_of(state, ())
+    return result_of(state, journal.deliveries(row.run_id), unsettled_count(journal, row, state.plan))
 
 
 def status_of(state: RunState) -> RunStatus:
@@ -121,12 +138,14 @@ def _error(failure: Failure, task: str | None, attempt: int | None) -> dict[str,
     return {"type": failure.type, "message": failure.message, "task": task, "attempt": attempt}
 
 
-def _hook_counts(state: RunState, deliveries: Sequence[Delivery]) -> HookCounts:
-    delivered = sum(delivery.status == "delivered" for delivery in deliveries)
-    owed = state.stages_completed_count * len(state.plan.hooks.of("on_stage_complete"))
+def _hook_counts(state: RunState, deliveries: Sequence[Delivery], pending: int) -> HookCounts:
+    """Of a delivery that was tried again by an operator, what came of it last counts."""
+    last = {each.delivery_id: each.status for each in deliveries}
+    settled = Counter(last.values())
     return HookCounts(
-        delivered=state.hooks_ok_count + delivered,
-        failed=state.hooks_failed_count + len(deliveries) - delivered,
-        pending=owed - len(deliveries),
-        dead_letters=0,
+        delivered=state.hooks_ok_count + settled["delivered"],
+        failed=state.hooks_failed_count + settled["failed"],
+        pending=pending,
+        dead_letters=settled["dead_letter"],
+        skipped=state.hooks_skipped_count + settled["skipped"],
     )

@@ -5,7 +5,7 @@ It is a guest in its host's process: no signal handlers, no logging set-up, no e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -14,28 +14,25 @@ import anyio.to_thread
 from attrs import frozen
 
 from actorflow.actors.host import current_host
-from actorflow.core.events import RunStarted
-from actorflow.core.plan import plan_of
-from actorflow.core.state import CORE_VERSION, RunState
-from actorflow.core.step import next_generation
+from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError, BadInputError, ChangeRefusedError
+from actorflow.expression.names import did_you_mean
+from actorflow.hooks.actions.action import HookFunction
+from actorflow.hooks.registry import REGISTRY, HookRegistry, checked_function
 from actorflow.journal import Journal, open_journal
-from actorflow.journal.protocol import CreateRun, DeadLetter, KeepDefinition, Outcome, RunRow, RunSummary
+from actorflow.journal.protocol import DeadLetter, KeepDefinition, Outcome, RunRow
+from actorflow.metrics.registry import Metrics
 from actorflow.runtime.bindings import Agent, Binder
 from actorflow.runtime.checkpoints import read_run
-from actorflow.runtime.clock import RunClock
-from actorflow.runtime.conductor import Conductor, Opening
+from actorflow.runtime.drains import Drains
 from actorflow.runtime.handle import RunHandle
-from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.letters import chosen_letter
 from actorflow.runtime.open_runtime import OpenRuntime
 from actorflow.runtime.requests import Requests
-from actorflow.runtime.result import RunResult, result_of
+from actorflow.runtime.result import RunResult, result_from
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
 from actorflow.runtime.staff import Staff
-from actorflow.runtime.turns import Turns
-from actorflow.spec.definition import spec_definition
-from actorflow.spec.model import WorkflowSpec
+from actorflow.spec.model import HookEvent, WorkflowSpec
 
 IfRunning: TypeAlias = Literal["start", "fail"]
 """What to do where another run of the same workflow is under way."""
@@ -69,6 +66,7 @@ class Runtime:
             async and never ends cannot be left: leaving the scope waits for it.
         drain_timeout_s: seconds that async hooks get at the end for what they are owed.
         max_threads: synchronous agents that run side by side, over all runs.
+        hooks: the actions that hooks may name; those of the process, which `hook_action` registers, if not given.
     """
 
     def __init__(
@@ -79,12 +77,15 @@ class Runtime:
         grace_s: float = 10.0,
         drain_timeout_s: float = 10.0,
         max_threads: int = 100,
+        hooks: HookRegistry | None = None,
     ) -> None:
         self._store = store
         self._agents = dict(agents or {})
         self._grace_s = grace_s
         self._drain_timeout_s = drain_timeout_s
         self._max_threads = max_threads
+        self._registry = REGISTRY if hooks is None else hooks
+        self._functions: dict[tuple[HookEvent, str], HookFunction] = {}
         self._open: OpenRuntime | None = None
         self._leaving: Staff | None = None
 
@@ -93,9 +94,17 @@ class Runtime:
         journal = await _open(self._store)
         task_group = anyio.create_task_group()
         await task_group.__aenter__()
-        staff = Staff.hire(host, journal, task_group, self._max_threads, self._grace_s)
-        binder = Binder(self._agents, staff.trees, staff.threads)
-        self._open = OpenRuntime(staff, binder, Conductor(staff, self._drain_timeout_s), Turns())
+        staff = Staff.hire(
+            host,
+            journal,
+            task_group,
+            thread_count=self._max_threads,
+            grace_s=self._grace_s,
+            registry=self._registry,
+            functions=self._functions,
+        )
+        binder = Binder(self._agents, staff.trees, staff.threads, self._registry)
+        self._open = OpenRuntime.over(staff, binder, self._drain_timeout_s)
         return self
 
     async def __aexit__(
@@ -107,9 +116,14 @@ class Runtime:
             if is_cancelled:
                 open_.conductor.hurry()
             open_.conductor.is_closing = True
-            self.pause_all("the runtime was closed", grace_s=0.0 if is_cancelled else self._grace_s)
+            cause = "the runtime was closed"
+            if not is_cancelled:
+                self.pause_all(cause, grace_s=self._grace_s, spares_detached=True)
+                await open_.conductor.drain_detached()
+            self.pause_all(cause, grace_s=0.0)
             while open_.conductor.live:
                 await next(iter(open_.conductor.live.values())).is_settled.wait()
+            await open_.staff.room.aclose()
             open_.staff.dismiss()
             self._open, self._leaving = None, open_.staff
         if is_cancelled:
@@ -118,6 +132,47 @@ class Runtime:
             await open_.staff.task_group.__aexit__(None, None, None)
         if open_.staff.pool.interrupt is not None:
             raise open_.staff.pool.interrupt
+
+    def on(self, event: HookEvent, *, name: str | None = None) -> Callable[[HookFunction], HookFunction]:
+        """Have an async function called for an event of the lifecycle, in runs that are started from now on.
+
+        ```python
+        @rt.on("task_finished")
+        async def tell(context: HookContext) -> None: ...
+        ```
+
+        It is an async hook like any other: called once the event is in the journal, in the order of events, within 30 s,
+        and owed until it has returned, over crashes too. The names are recorded with the run: one that is resumed by a
+        program without a function of that name keeps what it is owed.
+
+        Args:
+            event: of the lifecycle.
+            name: tells the functions of an event apart, in this program and the next; the function's own if not given.
+
+        Raises:
+            BadInputError: there is no such event, or another function has that name.
+            TypeError: it is no coroutine function of one argument.
+        """
+        if event not in get_args(HookEvent):
+            raise BadInputError((f"there is no event {event!r}{did_you_mean(event, get_args(HookEvent))}",))
+
+        def register(function: HookFunction) -> HookFunction:
+            known_as = name or str(getattr(function, "__name__", type(function).__name__))
+            before = self._functions.setdefault(
+                (event, known_as), checked_function(function, "the HookContext")
+            )
+            if before is not function:
+                raise BadInputError(
+                    (f"{event} has another function {known_as!r} already; give this one a name",)
+                )
+            return function
+
+        return register
+
+    @property
+    def metrics(self) -> Metrics:
+        """What is measured: by the runtime itself, and by hooks with the action `metric`."""
+        return self._opened.staff.metrics
 
     async def run(
         self,
@@ -180,22 +235,10 @@ class Runtime:
         open_ = self._opened
         spec = open_.binder.chosen(spec, workflow)
         run_id = new_run_id(spec.name) if run_id is None else checked_run_id(run_id)
-        given = checked_inputs(spec, inputs or {})
-        bound = await open_.bind_new(spec)
-        env = await open_.read_environment(spec)
-        digest, body = spec_definition(spec)
-        clock = RunClock(open_.staff.host)
-        state = RunState(plan_of(spec))
-        started = RunStarted(
-            clock.now(), run_id, spec.name, digest, given, env, bound.recorded, flags or {}, CORE_VERSION
+        live = await open_.start_new(
+            spec, inputs or {}, run_id=run_id, flags=flags or {}, is_alone=if_running == "fail"
         )
-        summary = RunSummary("running", 1, started.at, None)
-        create = CreateRun(run_id, spec.name, digest, body, summary, is_alone=if_running == "fail")
-        ledger = open_.staff.memory if spec.limits.durability == "memory" else open_.staff.store
-        opening = Opening(
-            state, 0, [started, next_generation(state, started.at)], bound.performers, clock, create
-        )
-        return RunHandle(await open_.start(run_id, opening, ledger))
+        return RunHandle(live)
 
     async def resume(
         self, run_id: str, *, accept: WorkflowSpec | None = None, take_over: bool = False
@@ -342,7 +385,9 @@ class Runtime:
         """
         open_ = self._opened
         while True:
-            letter = chosen_letter(await self.dead_letters(), letter_id)
+            letter = chosen_letter(
+                [each for each in await self.dead_letters() if each.kind == "task"], letter_id
+            )
             live = await open_.live(letter.run_id)
             if live is not None:
                 await live.is_settled.wait()
@@ -350,6 +395,44 @@ class Runtime:
             retried = await open_.retry(letter)
             if retried is not None:
                 return RunHandle(retried)
+
+    async def retry_delivery(self, letter_id: str, *, timeout_s: float | None = None) -> RunResult:
+        """Try the delivery of a dead letter again, and what else its run's hooks are owed; its run does not go on.
+
+        Args:
+            letter_id: the id of the dead letter, or the beginning of one that is unique.
+            timeout_s: as for `drain_hooks`.
+
+        Returns:
+            The run as it stands.
+
+        Raises:
+            DeadLetterNotFoundError: no dead letter of a delivery, or several, have that id or beginning.
+            RunOwnedElsewhereError: another process runs it.
+        """
+        letters = [each for each in await self.dead_letters() if each.kind == "delivery"]
+        letter = chosen_letter(letters, letter_id)
+        await self._drains.retry(letter, self._drain_timeout_s if timeout_s is None else timeout_s)
+        return await self.get(letter.run_id)
+
+    async def drain_hooks(self, run_id: str, *, timeout_s: float | None = None) -> RunResult:
+        """Deliver what a run's async hooks are owed, without going on with the run.
+
+        What a delivery needs and this process does not have, such as a variable or a function, keeps it pending.
+
+        Args:
+            run_id: the run's id, or the beginning of one that is unique.
+            timeout_s: what is not delivered then stays pending; None: the runtime's `drain_timeout_s`.
+
+        Returns:
+            The run as it stands.
+
+        Raises:
+            RunNotFoundError: no run, or several, have that id or beginning.
+            RunOwnedElsewhereError: another process runs it.
+        """
+        await self._drains.drain(run_id, self._drain_timeout_s if timeout_s is None else timeout_s)
+        return await self.get(run_id)
 
     async def purge_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget dead letters by their whole ids; how many there were. Their runs stay as they are."""
@@ -371,11 +454,18 @@ class Runtime:
         """All runs of the store, the latest first."""
         return await anyio.to_thread.run_sync(self._opened.staff.store.journal.runs)
 
-    def pause_all(self, cause: str, *, grace_s: float) -> None:
-        """Pause every run: nothing new starts, and what runs after `grace_s` seconds is ended."""
+    def pause_all(self, cause: str, *, grace_s: float, spares_detached: bool = False) -> None:
+        """Pause every run: nothing new starts, and what runs after `grace_s` seconds is ended.
+
+        Args:
+            cause: recorded.
+            grace_s: what runs may take to end.
+            spares_detached: let go on what hooks have started.
+        """
         open_ = self._opened
         for live in open_.conductor.live.values():
-            live.ask_pause(cause, grace_s)
+            if not (spares_detached and live.is_detached):
+                live.ask_pause(cause, grace_s)
         open_.staff.alarm.after(grace_s, open_.staff.threads.abandon)
 
     def kill_all(self) -> None:
@@ -420,6 +510,10 @@ class Runtime:
         return self._open
 
     @property
+    def _drains(self) -> Drains:
+        return Drains(self._opened)
+
+    @property
     def _requests(self) -> Requests:
         return Requests(self._opened)
 
@@ -452,5 +546,10 @@ def read_state(journal: Journal, row: RunRow) -> tuple[RunState, int]:
 def read_result(journal: Journal, run_id: str) -> RunResult:
     """The result of a run as its journal has it."""
     row = journal.find(run_id)
+    return read_row(journal, row)
+
+
+def read_row(journal: Journal, row: RunRow) -> RunResult:
+    """The same of a run that was found."""
     state, _ = read_state(journal, row)
-    return result_of(state, journal.deliveries(row.run_id))
+    return result_from(journal, row, state)

@@ -18,8 +18,9 @@ runtime ends them itself, from the bottom to the top.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVarTuple
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVarTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -30,15 +31,24 @@ from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.agents.python import AgentThreads
+from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.actor import HookActor
+from actorflow.hooks.rates import HookRates
+from actorflow.hooks.registry import REGISTRY, HookRegistry
+from actorflow.hooks.room import AsyncioRoom
+from actorflow.hooks.switches import HookSwitches
 from actorflow.journal import Journal, MemoryJournal
+from actorflow.metrics.registry import Metrics
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.breaker_actor import BreakerActor
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.watchdog import BLOCKED_S, TICK_S, Watchdog
+from actorflow.spec.model import HookEvent
 
 Args = TypeVarTuple("Args")
+
+_NO_FUNCTIONS: Final[Mapping[tuple[HookEvent, str], HookFunction]] = {}
 
 HEARTBEAT_S = 5.0
 """Between signs of life; others take an owner for stopped after 30 s without one."""
@@ -51,12 +61,14 @@ class Ledger:
     journal: Journal
     actor: JournalActor
     breakers: BreakerActor
+    clock: RunClock  #: that of its breakers
 
     @classmethod
-    def kept_by(cls, host: Host, journal: Journal) -> Ledger:
+    def kept_by(cls, host: Host, journal: Journal, note_commit: Callable[[float], None]) -> Ledger:
         """A journal with the actors that stand before it."""
-        actor = JournalActor(host, journal)
-        return cls(journal, actor, BreakerActor(actor, RunClock(host)))
+        actor = JournalActor(host, journal, note_commit)
+        clock = RunClock(host)
+        return cls(journal, actor, BreakerActor(actor, clock), clock)
 
 
 @define(eq=False)
@@ -73,24 +85,56 @@ class Staff:
     hooks: HookActor
     task_group: TaskGroup
     watchdog: Watchdog
+    room: AsyncioRoom
+    rates: HookRates
+    registry: HookRegistry
+    functions: Mapping[tuple[HookEvent, str], HookFunction]  #: the program's, for events
+    switches: HookSwitches
+    metrics: Metrics
     grace_s: float  #: what a Python body has to end in, after its timeout or cancel
     _open_count: int = 0  #: journals that are not closed yet
     _scopes: list[anyio.CancelScope] = field(factory=list[anyio.CancelScope])
 
     @classmethod
     def hire(
-        cls, host: Host, journal: Journal, task_group: TaskGroup, thread_count: int, grace_s: float = 10.0
+        cls,
+        host: Host,
+        journal: Journal,
+        task_group: TaskGroup,
+        *,
+        thread_count: int,
+        grace_s: float = 10.0,
+        registry: HookRegistry = REGISTRY,
+        functions: Mapping[tuple[HookEvent, str], HookFunction] = _NO_FUNCTIONS,
     ) -> Staff:
         """Make all actors and start those that run on their own."""
         trees = ProcessTrees(journal.cookie)
         pool = RunnerPool(host, task_group)
-        store = Ledger.kept_by(host, journal)
-        memory = Ledger.kept_by(host, MemoryJournal()) if journal.is_durable else store
-        hooks = HookActor(host, pool, trees)
+        alarm, room, metrics = Alarm(host), AsyncioRoom(host), Metrics()
+        store = Ledger.kept_by(host, journal, metrics.note_commit)
+        memory = Ledger.kept_by(host, MemoryJournal(), _ignore) if journal.is_durable else store
+        hooks = HookActor(host, pool, alarm, lambda: pool.queued_count > 0)
+        metrics.watch("actorflow_hook_backlog", lambda: hooks.backlog)
         threads = AgentThreads(thread_count)
         watchdog = Watchdog(host, lambda: pool.is_at_work, blocked_s=BLOCKED_S, tick_s=TICK_S)
         staff = cls(
-            host, store, memory, Alarm(host), pool, trees, threads, hooks, task_group, watchdog, grace_s
+            host=host,
+            store=store,
+            memory=memory,
+            alarm=alarm,
+            pool=pool,
+            trees=trees,
+            threads=threads,
+            hooks=hooks,
+            task_group=task_group,
+            watchdog=watchdog,
+            room=room,
+            rates=HookRates(room),
+            registry=registry,
+            functions=functions,
+            switches=HookSwitches.from_environment(os.environ),
+            metrics=metrics,
+            grace_s=grace_s,
         )
         staff._start()
         return staff
@@ -147,6 +191,10 @@ class Staff:
         while True:
             await anyio.sleep(HEARTBEAT_S)
             self.store.actor.beat()
+
+
+def _ignore(seconds: float) -> None:
+    """What is kept in memory is not committed anywhere."""
 
 
 async def _shielded(scope: anyio.CancelScope, run: Callable[[*Args], Awaitable[None]], *args: *Args) -> None:

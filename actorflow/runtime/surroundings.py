@@ -10,9 +10,11 @@ from actorflow.core.commands import RunHook
 from actorflow.core.events import Event
 from actorflow.runtime.breaker_talk import Breakers
 from actorflow.runtime.clock import RunClock
+from actorflow.runtime.messages import HookKey
 from actorflow.runtime.outbox import Ledgered
 from actorflow.runtime.staff import Staff
 from actorflow.runtime.task_actor import Performers
+from actorflow.secrecy.run_secrets import RunSecrets
 
 
 class RunSurroundings(Ledgered, Breakers, Protocol):
@@ -31,6 +33,11 @@ class RunSurroundings(Ledgered, Breakers, Protocol):
     @property
     def context(self) -> Context:
         """The context variables that attempts see."""
+        ...
+
+    @property
+    def secrets(self) -> RunSecrets:
+        """What its agents and hooks are given, and what is hidden in all that they tell."""
         ...
 
     @property
@@ -54,10 +61,10 @@ class RunSurroundings(Ledgered, Breakers, Protocol):
         """To the HookActor; a HookFinished or HookGone answers."""
         ...
 
-    def cancel_hook(self) -> None:
-        """End the blocking hook that runs; a HookFinished answers."""
+    def cancel_hook(self, place: HookKey) -> None:
+        """End a blocking hook that runs; a HookFinished answers."""
         ...
 
-    def abandon_hook(self) -> None:
-        """End the blocking hook that runs; a HookGone answers."""
+    def abandon_hooks(self) -> None:
+        """End the blocking hooks that run; a HookGone answers for each."""
         ...

@@ -13,13 +13,15 @@ from actorflow.actors.alarm import Alarm, Appointment
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool, TurnClosed
 from actorflow.agents.call import AgentCall, Performer, Recorded
+from actorflow.agents.failure import AgentFailed, failure_of
 from actorflow.agents.output import plain
-from actorflow.agents.secrets import NOTHING_OPENED, Opened, SecretSource
 from actorflow.agents.soft_errors import soft_failure
 from actorflow.core.commands import StartAttempt, Text
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
+from actorflow.secrecy.run_secrets import NOTHING_OPENED, Opened, RunSecrets
+from actorflow.secrecy.source import SecretUnreadable
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -56,7 +58,7 @@ class TaskSurroundings:
     pool: RunnerPool
     alarm: Alarm
     context: Context  #: the context variables of whoever started the run
-    secrets: SecretSource
+    secrets: RunSecrets
     performers: Performers
     tell: Callable[[Message], None]  #: to the WorkflowActor
     note_crash: Callable[[float, str, Exception], None]  #: to the TaskSupervisor
@@ -127,12 +129,8 @@ class TaskActor:
             around.tell(AllBegun())
         if command.timeout is not None:
             self._timer = around.alarm.after(command.timeout, self._time_out)
-        opened = NOTHING_OPENED
         try:
-            argv = self._argv()
-            if command.env or argv is not None:
-                opened = around.secrets.opened(command.env, argv)
-            ended: AttemptEnded = self._returned(await self._performer()(self._call(opened)), opened)
+            ended: AttemptEnded = self._returned(await self._performer()(self._call(self._opened())))
         except TurnClosed:
             raise
         except KeyboardInterrupt:  # of the program, not of the agent: the run is to be resumed
@@ -144,7 +142,7 @@ class TaskActor:
             if is_cancelled and self._end_cause is None:
                 raise  # the whole runtime is going
             now = around.clock.now()
-            failure = opened.hidden_failure(error)
+            failure = failure_of(error, around.secrets.hiding)
             self._finish(AttemptFailed(now, command.task, command.attempt, failure))
             if is_cancelled:
                 raise
@@ -233,6 +231,16 @@ class TaskActor:
             return command.task in performers.inline_python
         return command.agent in performers.named_python
 
+    def _opened(self) -> Opened:
+        """The variables and arguments, their secrets put in."""
+        env, argv = self._command.env, self._argv()
+        if not env and argv is None:
+            return NOTHING_OPENED
+        try:
+            return self._with.secrets.opened(env, argv)
+        except SecretUnreadable as error:
+            raise AgentFailed("environment", str(error)) from None
+
     def _argv(self) -> tuple[Text, ...] | None:
         """The arguments that were rendered, if the runner is the one of the file that they were rendered for."""
         command = self._command
@@ -256,7 +264,7 @@ class TaskActor:
             self._options(),
             opened.env,
             opened.argv,
-            opened.hiding,
+            around.secrets.hiding,
         )
 
     def _description(self) -> str:
@@ -271,14 +279,16 @@ class TaskActor:
         own = command.spec.options
         return {**options, **own} if own else options
 
-    def _returned(self, output: Any, opened: Opened) -> AttemptSucceeded | AttemptFailed:
+    def _returned(self, output: Any) -> AttemptSucceeded | AttemptFailed:
+        """What is kept of an output. It is the output from here on: without secrets, whoever reads it."""
         command, now = self._command, self._with.clock.now()
         record: dict[str, Any] = {}
         if isinstance(output, Recorded):
             output, record = output.output, dict(output.record)
         output = plain(output)
-        if opened.values:
-            output, record = opened.hidden(output), opened.hidden(record)
+        hiding = self._with.secrets.hiding
+        if hiding.is_needed:
+            output, record = hiding.data(output), hiding.data(record)
         if self._may_fail_softly():
             failure = soft_failure(output, record, quotes=not command.spec.sensitive)
             if failure is not None:

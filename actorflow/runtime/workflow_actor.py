@@ -46,7 +46,6 @@ from actorflow.core.step import Action, settle
 from actorflow.errors import ActorflowError
 from actorflow.journal.protocol import Answered, DropDeadLetters, Outcome
 from actorflow.runtime.breaker_talk import BreakerTalk
-from actorflow.runtime.environment import secret_source
 from actorflow.runtime.messages import (
     AllBegun,
     AttemptCrashed,
@@ -58,6 +57,7 @@ from actorflow.runtime.messages import (
     GoOn,
     GraceOver,
     HookGone,
+    HookKey,
     Message,
     Pause,
     Signal,
@@ -96,7 +96,7 @@ class WorkflowActor:
         self._actors: dict[str, TaskActor] = {}
         self._running: dict[str, TaskActor] = {}  #: whose answer is owed
         self._is_settled = False  #: nothing has happened since the core was settled, and no time has come
-        self._is_hook_running = False
+        self._hooks_running: dict[HookKey, None] = {}  #: blocking ones, whose answer is owed
         self._is_leaving = False  #: the grace of a pause is over
         self._is_killing = False  #: what is canceled gets no time to end
         self._requests_count = 0  #: in the mailbox
@@ -113,7 +113,7 @@ class WorkflowActor:
             pool=around.staff.pool,
             alarm=around.staff.alarm,
             context=around.context,
-            secrets=secret_source(state.plan.spec),
+            secrets=around.secrets,
             performers=around.performers,
             tell=self.tell,
             note_crash=self._supervisor.note_crash,
@@ -160,7 +160,7 @@ class WorkflowActor:
         What is on its way to the journal is waited for: whoever reads the run after this finds it there.
         """
         self._leave()
-        while self._running or self._is_hook_running or self._outbox.is_answer_owed:
+        while self._running or self._hooks_running or self._outbox.is_answer_owed:
             for message in await self._mailbox.drain():
                 self._note_answer(message)
         self._mailbox.close()
@@ -180,7 +180,7 @@ class WorkflowActor:
         """Whether the run has ended, or is paused with nothing running, and all of that is kept."""
         if self._outbox.has_unkept:
             return False
-        is_left = self.state.is_pausing and not self._running and not self._is_hook_running
+        is_left = self.state.is_pausing and not self._running and not self._hooks_running
         return is_left or self.state.phase == "ended"
 
     def _take(self, messages: Sequence[Message]) -> None:
@@ -230,8 +230,10 @@ class WorkflowActor:
         match message:
             case Committed():
                 self._outbox.is_answer_owed = False
-            case HookFinished() | HookGone():
-                self._is_hook_running = False
+            case HookFinished(event=event, index=index, subject=subject):
+                self._hooks_running.pop((event, index, subject), None)
+            case HookGone(place):
+                self._hooks_running.pop(place, None)
             case (
                 AttemptSucceeded(task=task)
                 | AttemptFailed(task=task)
@@ -344,10 +346,10 @@ class WorkflowActor:
             case AskBreaker() | TellBreaker():
                 self._talk.say(action)
             case RunHook():
-                self._is_hook_running = True
+                self._hooks_running[action.event, action.index, action.subject] = None
                 self._around.run_hook(action)
-            case CancelHook():
-                self._around.cancel_hook()
+            case CancelHook(event, index, subject):
+                self._around.cancel_hook((event, index, subject))
             case Finish():
                 pass  # its event is kept: `is_over` says the rest
             case _:
@@ -431,8 +433,8 @@ class WorkflowActor:
         self._outbox.drop_starts()
         for actor in list(self._running.values()):
             actor.abandon()
-        if self._is_hook_running:
-            self._around.abandon_hook()
+        if self._hooks_running:
+            self._around.abandon_hooks()
 
     def _lose_what_is_gone(self) -> None:
         """A run that was being left is canceled instead: what was ended for the pause is lost, so that it can end."""
@@ -441,6 +443,8 @@ class WorkflowActor:
             task = self.state.tasks[index]
             if task.id not in self._running:
                 self._happened(AttemptLost(now, task.id, task.attempt, task.loss))
-        if self.state.hooks.is_running and not self._is_hook_running:
-            self._happened(HookLost(now, *self.state.hooks.head))
-        self._is_leaving = bool(self._running) or self._is_hook_running
+        for line in self.state.running_lines():
+            place = (*line.head, line.subject)
+            if place not in self._hooks_running:
+                self._happened(HookLost(now, *place))
+        self._is_leaving = bool(self._running or self._hooks_running)

@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 
 from actorflow.errors import BadInputError
 from actorflow.spec.checks.dependencies import check_order, tasks_of_run
+from actorflow.spec.checks.dispatches import dispatched_by, set_apart
 from actorflow.spec.checks.templates import check_templates
 from actorflow.spec.model import EntrySpec, HookLists, InputSpec, StageSpec, TaskId, TaskSpec, WorkflowSpec
 from actorflow.spec.readers.block import Block
@@ -74,7 +75,7 @@ def _shown(names: list[str]) -> str:
 
 def _entered(spec: WorkflowSpec, entry: EntrySpec) -> WorkflowSpec:
     """The file's definition as one of its entries has it."""
-    return evolve(
+    whole = evolve(
         spec,
         entry=entry.name or None,
         entries=(),
@@ -85,16 +86,18 @@ def _entered(spec: WorkflowSpec, entry: EntrySpec) -> WorkflowSpec:
         tasks=entry.tasks,
         hooks=joined(spec.hooks, entry.hooks) if entry.hooks.inherit else entry.hooks,
     )
+    return evolve(whole, dispatched=dispatched_by(whole)) if whole.dispatched else whole
 
 
 def with_entries(draft: Draft, root: Block, spec: WorkflowSpec) -> WorkflowSpec:
     """Read `outputs:` and `workflows:`, check the order and the templates of each entry, and give the whole definition."""
     outputs, output_sites = _noted(draft, partial(read_outputs, draft, root))
     entries = _read_entries(draft, root) or [_Entry()]
+    set_apart(draft, (spec.hooks, spec.default_hooks, *(entry.hooks for entry in entries)))
     file = _File(draft, tuple(draft.sites), output_sites, dict(draft.top.tasks))
     checked = [file.checked(entry) for entry in entries]
     file.check_the_rest({task.id for entry in checked for task in entry.tasks})
-    spec = evolve(spec, outputs=outputs or {})
+    spec = evolve(spec, outputs=outputs or {}, dispatched=tuple(draft.dispatched.values()))
     return _entered(spec, checked[0]) if len(checked) == 1 else evolve(spec, entries=tuple(checked))
 
 
@@ -187,7 +190,7 @@ class _File:
         check_order(part)
         tasks = tasks_of_run(part)
         part.sites = [
-            *(site for site in self.sites if _is_of(site, tasks)),
+            *(site for site in self.sites if not (root := site.scope.root_task) or root in tasks),
             *(self.output_sites if entry.outputs is None else ()),
             *entry.sites,
         ]
@@ -214,7 +217,7 @@ class _File:
         draft.top.tasks = dict(self.tasks)
         alone = set(rest)
         part = evolve(draft, stages=[], stage_blocks=[])
-        part.sites = [site for site in self.sites if _root_task(site) in alone]
+        part.sites = [site for site in self.sites if site.scope.root_task in alone]
         check_order(part)
         check_templates(part, set(self.tasks))
 
@@ -229,17 +232,3 @@ def _in_rows(tasks: dict[TaskId, TaskSpec], rows: tuple[tuple[TaskId, ...], ...]
             if before not in (*task.depends_on, *task.on_failure_of, *task.on_end_of):
                 changed[name] = evolve(task, depends_on=(*task.depends_on, before))
     return changed
-
-
-def _is_of(site: Site, tasks: dict[TaskId, TaskSpec]) -> bool:
-    """Whether a template is read in a run of these tasks: one of theirs, or one that belongs to no task."""
-    name = _root_task(site)
-    return not name or name in tasks
-
-
-def _root_task(site: Site) -> TaskId:
-    """The task of the file that a template belongs to, directly or inside of it; empty where it is no task's."""
-    level, name = site.scope.level, site.scope.task
-    while level.around is not None:
-        level, name = level.around, level.owner
-    return name

@@ -10,13 +10,13 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from attrs import evolve, frozen
 
 from actorflow.errors import Problem
+from actorflow.spec.action_contracts import CONTRACTS, ActionContract
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.checks.dispatches import check_dispatches
 from actorflow.spec.compat import rewrite
 from actorflow.spec.entries import with_entries
 from actorflow.spec.model import Trust, WorkflowSpec
@@ -31,6 +31,8 @@ from actorflow.spec.text.source import decode, read_file
 
 __all__ = ["Loaded", "load", "load_dict", "load_with_warnings", "loads", "loads_with_warnings"]
 
+Actions: TypeAlias = Mapping[str, ActionContract]
+
 _LOG: Final = logging.getLogger("actorflow")
 _DEFAULT_BOUNDS: Final = Bounds()
 
@@ -43,15 +45,20 @@ class Loaded:
     warnings: tuple[Problem, ...]
 
 
-def load(path: str | os.PathLike[str]) -> WorkflowSpec:
+def load(path: str | os.PathLike[str], *, actions: Actions | None = None) -> WorkflowSpec:
     """Load a workflow file of your own: commands, scripts and Python paths are allowed in it.
 
     Warnings go to the logger `actorflow`.
 
+    Args:
+        path: of the file.
+        actions: the program's own actions of hooks, by name: those of a registry (`registry.contracts`), or, if not
+            given, those that are registered for the whole process.
+
     Raises:
         SpecError: with all that is wrong with the file. Code E101 means that there is none.
     """
-    return _logged(load_with_warnings(path))
+    return _logged(load_with_warnings(path, actions=actions))
 
 
 def loads(
@@ -60,6 +67,7 @@ def loads(
     name: str = "workflow",
     trust: Trust = "data",
     folder: str | os.PathLike[str] | None = None,
+    actions: Actions | None = None,
 ) -> WorkflowSpec:
     """Load a workflow from YAML text.
 
@@ -69,11 +77,12 @@ def loads(
         trust: `data` refuses commands, scripts, Python paths, files, shell hooks, the environment, secrets, and hosts;
             `own` allows them.
         folder: where commands run and relative paths start; the process's own folder if not given.
+        actions: as for `load`.
 
     Raises:
         SpecError: with all that is wrong with the text.
     """
-    return _logged(loads_with_warnings(text, name=name, trust=trust, folder=folder))
+    return _logged(loads_with_warnings(text, name=name, trust=trust, folder=folder, actions=actions))
 
 
 def load_dict(
@@ -82,6 +91,7 @@ def load_dict(
     name: str = "workflow",
     trust: Trust = "data",
     folder: str | os.PathLike[str] | None = None,
+    actions: Actions | None = None,
 ) -> WorkflowSpec:
     """Load a workflow from plain data: the same keys as in a file, JSON types alone.
 
@@ -90,15 +100,19 @@ def load_dict(
         name: the workflow's name if the data gives none.
         trust: as for `loads`.
         folder: as for `loads`.
+        actions: as for `load`.
 
     Raises:
         SpecError: with all that is wrong with the data; its problems have paths, and no lines.
     """
     report = Report()
-    return _logged(_checked(graft(data, report, _DEFAULT_BOUNDS), report, _Origin(name, trust, folder)))
+    origin = _Origin(name, trust, folder, actions=actions)
+    return _logged(_checked(graft(data, report, _DEFAULT_BOUNDS), report, origin))
 
 
-def load_with_warnings(path: str | os.PathLike[str], *, bounds: Bounds = _DEFAULT_BOUNDS) -> Loaded:
+def load_with_warnings(
+    path: str | os.PathLike[str], *, bounds: Bounds = _DEFAULT_BOUNDS, actions: Actions | None = None
+) -> Loaded:
     """Load a workflow file of your own, and hand its warnings back.
 
     Raises:
@@ -109,7 +123,8 @@ def load_with_warnings(path: str | os.PathLike[str], *, bounds: Bounds = _DEFAUL
     body = read_file(file, report, bounds)
     text = decode(body, report, bounds) if body is not None else None
     whole = os.path.abspath(file) if text is not None else file  # noqa: PTH100 - links in the path are kept
-    origin = _Origin(Path(file).stem or "workflow", "own", os.path.dirname(whole), path=whole)  # noqa: PTH120
+    folder = os.path.dirname(whole)  # noqa: PTH120
+    origin = _Origin(Path(file).stem or "workflow", "own", folder, path=whole, actions=actions)
     return _loaded_text(text, report, origin, bounds)
 
 
@@ -121,6 +136,7 @@ def loads_with_warnings(
     folder: str | os.PathLike[str] | None = None,
     file: str = "<text>",
     bounds: Bounds = _DEFAULT_BOUNDS,
+    actions: Actions | None = None,
 ) -> Loaded:
     """Load a workflow from text as `loads` does, and hand its warnings back; `file` is what problems call it.
 
@@ -130,17 +146,18 @@ def loads_with_warnings(
     report = Report(file=file)
     body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     decoded = decode(body, report, bounds)
-    return _loaded_text(decoded, report, _Origin(name, trust, folder), bounds)
+    return _loaded_text(decoded, report, _Origin(name, trust, folder, actions=actions), bounds)
 
 
 @frozen
 class _Origin:
-    """Where a definition comes from, and what that allows."""
+    """Where a definition comes from, what that allows, and which actions of its own the program has."""
 
     name: str
     trust: Trust
     folder: str | os.PathLike[str] | None
     path: str | None = None
+    actions: Actions | None = None
 
 
 def _logged(loaded: Loaded) -> WorkflowSpec:
@@ -172,14 +189,14 @@ def _checked(root: Node, report: Report, origin: _Origin, bounds: Bounds = _DEFA
     root = rewrite(root, report)
     if has_too_many_tasks(Block(root, "", report), bounds.tasks):  # it may have written some out
         report.raise_problems()
-    spec = _assembled(Draft(report, origin.trust), Block(root, "", report), origin)
+    actions = CONTRACTS if origin.actions is None else origin.actions
+    spec = _assembled(Draft(report, origin.trust, actions=actions), Block(root, "", report), origin)
     report.raise_problems()
     return Loaded(spec, report.warnings)
 
 
 def _assembled(draft: Draft, root: Block, origin: _Origin) -> WorkflowSpec:
     spec = with_entries(draft, root, build(draft, root, origin.name))
-    check_dispatches(draft)
     parts = spec.entries or (spec,)
     if (
         not draft.report.has_problems

@@ -31,9 +31,10 @@ from actorflow.spec.model import (
     every_task,
     shell_item,
 )
+from actorflow.spec.readers.words import HOOK_ACTIONS
 from actorflow.spec.shell_words import programs_of
 
-__all__ = ["Needs", "needs"]
+__all__ = ["Needs", "needs", "own_actions"]
 
 # Python scripts are run by the Python that runs us: that one is there.
 _INTERPRETERS: Final[Mapping[Language, str]] = {
@@ -80,13 +81,18 @@ def needs(spec: WorkflowSpec) -> Needs:
     )
 
 
+def own_actions(spec: WorkflowSpec) -> tuple[str, ...]:
+    """The actions of hooks that are none of the format's, and that a program must have registered."""
+    return _once(hook.action for hook in _hooks(spec, _tasks(spec)) if hook.action not in HOOK_ACTIONS)
+
+
 def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
 def _tasks(spec: WorkflowSpec) -> tuple[TaskSpec, ...]:
-    """All tasks at all depths; entries share those of their file."""
-    shared = {task.id: task for task in spec.tasks}
+    """All tasks at all depths, those that hooks start included; entries share those of their file."""
+    shared = {task.id: task for task in (*spec.tasks, *spec.dispatched)}
     for entry in spec.entries:
         shared |= {task.id: task for task in entry.tasks}
     return every_task(tuple(shared.values()))

@@ -9,19 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from attrs import evolve, fields
-
 from actorflow.errors import Problem
-from actorflow.expression import compile_template
-from actorflow.spec.model import (
-    HookEvent,
-    HookLists,
-    HookSpec,
-    HttpRunner,
-    TaskSpec,
-    WorkflowSpec,
-    shell_item,
-)
+from actorflow.spec.model import HookLists, HttpRunner, TaskSpec, WorkflowSpec
 
 __all__ = ["unsupported"]
 
@@ -37,7 +26,7 @@ def unsupported(spec: WorkflowSpec) -> tuple[Problem, ...]:
     """
     found = (
         *_of_agents(spec),
-        *(row for task in spec.tasks for row in _of_task(task)),
+        *(row for task in (*spec.tasks, *spec.dispatched) for row in _of_task(task)),
         *_of_hooks("hooks", spec.hooks),
         *_of_hooks("defaults.hooks", spec.default_hooks),
     )
@@ -51,17 +40,9 @@ _TASK: Final[tuple[tuple[str, str, Callable[[TaskSpec], bool]], ...]] = (
 )
 """By key: what of a task cannot run, and how it is told that a task has it."""
 
-_RUN_EVENTS: Final[dict[HookEvent, HookSpec]] = {
-    "pre_workflow": HookSpec(on_error="fail"),
-    "on_error": HookSpec(),
-    "post_workflow": HookSpec(),
-    "on_stage_complete": HookSpec(mode="async"),
-}
-"""The events that are told of, and what a command on each says where it says no more than it must."""
-
 
 def _of_agents(spec: WorkflowSpec) -> Iterator[_Found]:
-    for name in spec.agent_names:
+    for name in dict.fromkeys((*spec.agent_names, *spec.dispatch_agents)):
         if name in spec.agents and isinstance(spec.agents[name].runner, HttpRunner):
             yield f"agents.{name}.http", "an HTTP request"
 
@@ -80,43 +61,5 @@ def _of_task(task: TaskSpec) -> Iterator[_Found]:
 def _of_hooks(place: str, hooks: HookLists) -> Iterator[_Found]:
     for event, found in hooks.lists.items():
         for index, hook in enumerate(found):
-            what = _of_hook(event, hook)
-            if what:
-                yield f"{place}.{event}[{index}]", what
-
-
-def _of_hook(event: HookEvent, hook: HookSpec) -> str:
-    """What of one hook cannot be done; empty where all of it can."""
-    plain = _RUN_EVENTS.get(event)
-    if plain is None:
-        return f"a hook on {event}"
-    if hook.action != "command":
-        return f"a hook of type {hook.action}"
-    wanted = evolve(
-        plain,
-        command=hook.command,
-        env=hook.env,
-        cwd=hook.cwd,
-        max_output=hook.max_output,
-        timeout=hook.timeout,
-        name=hook.name,
-        description=hook.description,
-    )
-    if hook != wanted:
-        return f"a hook with {_first_difference(hook, wanted)}"
-    if not isinstance(hook.command, str) and _has_templates(hook.command):
-        return "a hook's command with templates"
-    return "a hook with env" if hook.env else ""
-
-
-def _first_difference(hook: HookSpec, wanted: HookSpec) -> str:
-    names = (each.name for each in fields(HookSpec))
-    name = next(name for name in names if getattr(hook, name) != getattr(wanted, name))
-    return "circuit_breaker" if name == "breaker" else name
-
-
-def _has_templates(argv: tuple[str, ...]) -> bool:
-    opaque = shell_item(argv)
-    texts = [text for index, text in enumerate(argv) if index != opaque]
-    compiled = compile_template(texts, secrets=True)
-    return not compiled.is_constant or bool(compiled.secret_names)
+            if hook.action == "webhook":
+                yield f"{place}.{event}[{index}]", "a hook of type webhook"

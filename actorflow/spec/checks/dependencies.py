@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+from actorflow.spec.checks.apart import is_apart, why_apart
 from actorflow.spec.checks.stages import MOST_NAMED, has_good_stages, staged
 from actorflow.spec.model import TaskId, TaskSpec
 from actorflow.spec.order import cycles, topological
@@ -64,6 +65,8 @@ def _not_beside(draft: Draft, level: Level, target: TaskId) -> tuple[str, str, s
     if found is not None:
         hint = f"say it of {found[1]!r}, which stands beside it"
         return "E138", f"{target!r} is outside of the container {level.owner!r}", hint
+    if is_apart(draft, target):
+        return "E147", *why_apart(draft, target)
     level.missing.add(target)
     inside = next((each for each in draft.inner if each.around is level and target in each.tasks), None)
     if inside is not None:

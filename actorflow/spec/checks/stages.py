@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from actorflow.spec.checks.apart import is_apart, why_apart
 from actorflow.spec.model import TaskId
 from actorflow.spec.order import Before, cycles, not_upstream, topological
 from actorflow.spec.readers.draft import Draft, Graph
@@ -27,7 +28,10 @@ def has_good_stages(draft: Draft) -> bool:
             block.fault("E133", "stage", f"the stage {stage.name!r} is there twice")
         known.add(stage.name)
         for item in block.names("tasks"):
-            if item.text not in draft.tasks:
+            if is_apart(draft, item.text):
+                is_good = False
+                block.fault("E147", "tasks", *why_apart(draft, item.text), index=item.index)
+            elif item.text not in draft.tasks:
                 is_good = False
                 draft.top.missing.add(item.text)
                 hint = draft.report.nearest(item.text, draft.tasks)

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from actorflow.errors import ExpressionError
 from actorflow.expression import SecretName, compile_template, condition
+from actorflow.spec.checks.apart import is_apart, why_apart
 from actorflow.spec.model import TaskId
 from actorflow.spec.order import not_upstream
 from actorflow.spec.readers.draft import Draft, Graph, Level, Scope, Site
@@ -104,7 +105,9 @@ class _Check:
         except ExpressionError as error:
             mark = self._draft.report.within(site.mark, site.text, error.column)
             code = "E305" if _SECRET.match(site.text, error.column - 1) else "E300"
-            self._draft.report.add(code, mark, f"{site.path}: {error.message}")
+            is_of_transform = code == "E305" and site.scope.kind == "hook" and not site.scope.secrets
+            hint = "what a transform gives is journalled, and so never a secret" if is_of_transform else ""
+            self._draft.report.add(code, mark, f"{site.path}: {error.message}", hint)
             return
         for path in paths:
             self._path(site, path)
@@ -205,6 +208,8 @@ class _Check:
 
     def _unknown_task(self, site: Site, target: TaskId) -> tuple[str, str]:
         level = site.scope.level
+        if is_apart(self._draft, target):
+            return why_apart(self._draft, target)
         inside = self._containers.get(target)
         if inside is not None and level.level_of(inside) is not None:
             message = f"{target!r} is inside of the container {inside!r}, and read from there only"

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from actorflow.spec.model.recovery import BreakerSpec, RetrySpec
 from actorflow.spec.model.runners import no_entries
-from actorflow.spec.model.words import HookAction, HookErrors, HookEvent, HookMode
+from actorflow.spec.model.words import HookErrors, HookEvent, HookMode
 
 
 @frozen(kw_only=True)
@@ -24,13 +24,13 @@ class BatchSpec:
 class HookSpec:
     """An action on a lifecycle event."""
 
-    action: HookAction = "command"
+    action: str = "command"  #: a `HookAction`, or the name of one that the program has
     command: str | tuple[str, ...] = ""  #: of a `command`: a shell's text, or an argv
     env: Mapping[str, Any] = field(factory=no_entries)  #: of a `command`; templates
     cwd: str | None = None  #: of a `command`
     max_output: int = 65_536  #: of a `command`: bytes of each stream that are kept
     params: Mapping[str, Any] = field(factory=no_entries)  #: of every other action; templates
-    name: str = ""
+    name: str = ""  #: need not be its own; the hook's path tells it from all others
     description: str = ""
     timeout: float = 300.0  #: seconds per try
     mode: HookMode = "blocking"
@@ -57,3 +57,13 @@ class HookLists:
     def of(self, event: HookEvent) -> tuple[HookSpec, ...]:
         """The list of one event."""
         return self.lists.get(event, ())
+
+    @property
+    def dispatched(self) -> tuple[str, ...]:
+        """What is named by each `dispatch_task`: a task of the file, or an agent."""
+        hooks = (hook for found in self.lists.values() for hook in found)
+        return tuple(
+            str(hook.params["task_id"])
+            for hook in hooks
+            if hook.action == "dispatch_task" and "task_id" in hook.params
+        )

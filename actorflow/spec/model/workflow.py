@@ -88,6 +88,7 @@ class WorkflowSpec:
     limits: Limits = Limits()
     agents: Mapping[str, AgentSpec] = field(factory=dict[str, AgentSpec])
     tasks: tuple[TaskSpec, ...] = ()  #: in file order; only those that the run will have
+    dispatched: tuple[TaskSpec, ...] = ()  #: those that a hook starts, each as a run of its own
     stages: tuple[StageSpec, ...] = ()
     hooks: HookLists = HookLists()  #: an entry's come after the file's
     default_hooks: HookLists = HookLists()  #: of `defaults.hooks`: after a task's and the workflow's
@@ -103,8 +104,27 @@ class WorkflowSpec:
     @property
     def agent_names(self) -> tuple[str, ...]:
         """Every agent that some task of the run may be given to, each once, in order of first use."""
-        names: dict[str, None] = {}
-        for task in every_task(self.tasks):
-            if task.agent is not None or task.runner is not None:
-                names.update(dict.fromkeys(task.agents[0 if task.runner is None else 1 :]))
-        return tuple(names)
+        return _agents_of(every_task(self.tasks))
+
+    @property
+    def dispatch_agents(self) -> tuple[str, ...]:
+        """Every agent that runs which hooks start may need: of the tasks that they run, or named in place of one."""
+        dispatched = every_task(self.dispatched)
+        tasks = {task.id for task in self.dispatched}
+        holders = (*self.hooks_of_run, *(task.hooks for task in dispatched))
+        named = (name for hooks in holders for name in hooks.dispatched if name not in tasks)
+        return tuple(dict.fromkeys([*_agents_of(dispatched), *named]))
+
+    @property
+    def hooks_of_run(self) -> tuple[HookLists, ...]:
+        """Every list of hooks that a run has, in its tasks at all depths too; what is cut off is left out."""
+        around = (self.hooks, self.default_hooks) if self.hooks.inherit else (self.hooks,)
+        return (*around, *(task.hooks for task in every_task(self.tasks)))
+
+
+def _agents_of(tasks: tuple[TaskSpec, ...]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for task in tasks:
+        if task.agent is not None or task.runner is not None:
+            names.update(dict.fromkeys(task.agents[0 if task.runner is None else 1 :]))
+    return tuple(names)

@@ -1,4 +1,7 @@
-"""The actions of hooks: which params each takes, and what these must look like before a template in them is rendered."""
+"""The actions of hooks: which params each takes, and what these must look like before a template in them is rendered.
+
+Beside those of the format there are the program's own, which the loader knows by their contracts.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve, frozen
 
+from actorflow.spec.action_contracts import ActionContract, ParamsRefused, structured
 from actorflow.spec.model import HookAction
 from actorflow.spec.readers.block import Block, Keys
 from actorflow.spec.readers.draft import ID, Draft, Scope, read_data
-from actorflow.spec.readers.expressions import read_choice
+from actorflow.spec.readers.expressions import is_template, read_choice
 from actorflow.spec.readers.paths import read_path, refuse_untrusted
 from actorflow.spec.readers.urls import check_headers, check_url, fault_written_secret, read_statuses
-from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode, Node, kind_of
+from actorflow.spec.readers.words import HOOK_ACTIONS
+from actorflow.spec.text.nodes import BROKEN, ListNode, MapNode, Mark, Node, kind_of
 
-__all__ = ["Action", "action_of", "read_notice", "read_params"]
+__all__ = ["Action", "action_of", "read_action", "read_notice", "read_params"]
 
 _Check: TypeAlias = Callable[[Block, str], object]
 
@@ -38,11 +43,13 @@ _COMPUTED: Final = frozenset({"set"})  # read by themselves: their texts are exp
 class Action:
     """What the file may say to one action: each param with its check, those that must be given, and the defaults."""
 
+    name: str
     params: Mapping[str, _Check]
     required: tuple[str, ...] = ()
     timeout: float = 5.0  #: seconds of a try, unless the hook has its own
     max_attempts: int = 1  #: tries, unless the hook has a retry
     is_batchable: bool = False
+    contract: ActionContract | None = None  #: of one that the program has
 
     @property
     def keys(self) -> Keys:
@@ -51,22 +58,97 @@ class Action:
 
 
 def action_of(name: HookAction) -> Action:
-    """The contract of an action."""
+    """What the format says of an action of its own."""
     return _ACTIONS[name]
 
 
-def read_params(draft: Draft, block: Block, name: HookAction, scope: Scope) -> dict[str, Any]:
+def read_action(draft: Draft, block: Block) -> Action | None:
+    """The action that `type` names, a command if there is no type; reports one that is unknown, as None."""
+    name = block.node.get("type", "command")
+    if not isinstance(name, str):
+        block.choice("type", HOOK_ACTIONS)
+        return None
+    if name in _ACTIONS:
+        return _ACTIONS[name]
+    if name in draft.actions:
+        return _of_the_program(draft.actions[name])
+    meant = block.report.choices(name, (*HOOK_ACTIONS, *draft.actions))
+    hint = f"{meant}; an action of your own must be registered, with @hook_action, before the file is loaded"
+    block.fault("E123", "type", f"there is no action {name!r}", hint)
+    return None
+
+
+def _of_the_program(contract: ActionContract) -> Action:
+    keys = contract.keys
+    return Action(
+        contract.name,
+        dict.fromkeys(keys, _anything),  # its values are looked at when all of them are read
+        tuple(key for key, param in keys.items() if param.is_required),
+        timeout=contract.timeout,
+        max_attempts=contract.max_attempts,
+        contract=contract,
+    )
+
+
+def read_params(draft: Draft, block: Block, action: Action, scope: Scope) -> dict[str, Any]:
     """The `params:` of a hook as plain data, their texts noted as templates; reports what its action cannot take."""
-    action = _ACTIONS[name]
     params = block.block("params")
     if params is None:
         if action.required and not block.has("params"):
-            block.own_fault("E122", f"a {name} needs params with {_listed(action.required)}")
+            block.own_fault("E122", f"a {action.name} needs params with {_listed(action.required)}")
         return {}
-    fields = _read_fields(draft, params, action, scope, f"a {name}")
-    if name == "transform" and (values := params.block("set")) is not None:
+    if action.name == "notify":
+        _warn_of_channels(params)
+    fields = _read_fields(draft, params, action, scope, f"a {action.name}")
+    if action.name == "transform" and (values := params.block("set")) is not None:
         fields["set"] = {key: _read_value(draft, values, key, scope) for key in values.node}
+    if action.contract is not None:
+        _check_values(params, action.contract, fields)
     return fields
+
+
+def _check_values(params: Block, contract: ActionContract, fields: dict[str, Any]) -> None:
+    """Whether values without templates fit the class of an action's params; the rest shows when it is rendered."""
+    keys = contract.keys
+    constant = {key: value for key, value in fields.items() if _is_constant(params.node[key])}
+    fits = [_fits(params, keys[key].kind, value, (key,)) for key, value in constant.items()]
+    is_given = all(params.has(key) for key, param in keys.items() if param.is_required)
+    if is_given and len(constant) == len(params.node) and all(fits):
+        _fits(params, contract.params, constant, ())
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether there is no template in it, and nothing that was reported before."""
+    if isinstance(node, MapNode | ListNode):
+        return all(map(_is_constant, node.values() if isinstance(node, MapNode) else node))
+    return node is not BROKEN and not (isinstance(node, str) and is_template(node))
+
+
+def _fits(params: Block, kind: Any, value: object, path: tuple[str | int, ...]) -> bool:
+    """Whether a value is of a type; reports each part of it that is not, where that stands."""
+    try:
+        structured(kind, value)
+    except ParamsRefused as refused:
+        for wrong in refused.wrong:
+            whole = evolve(wrong, path=(*path, *wrong.path))
+            params.report.add("E121", _mark_of(params, whole.path), f"{params.path}.{whole}")
+        return False
+    return True
+
+
+def _mark_of(params: Block, path: tuple[str | int, ...]) -> Mark:
+    """Where a part of params begins; of what is missing, where that would stand."""
+    node: Node = params.node
+    mark = params.node.mark
+    for step in path:
+        match node, step:
+            case MapNode(), str() if step in node.marks:
+                mark, node = node.marks[step], node[step]
+            case ListNode(), int():
+                mark, node = node.marks[step], node[step]
+            case _:
+                break
+    return mark
 
 
 def _read_value(draft: Draft, values: Block, key: str, scope: Scope) -> Any:
@@ -81,9 +163,7 @@ def read_notice(draft: Draft, notice: Block, scope: Scope) -> dict[str, Any]:
 
     Its text goes to the log, so only its channels may name secrets.
     """
-    if notice.node.get("channels"):
-        message = f"{notice.path}: the notice goes to the log alone: channels are not used in this version"
-        notice.report.warn("W106", notice.key_mark("channels"), message)
+    _warn_of_channels(notice)
     channels = notice.node.keys() & {"channels"}
     text = Block(notice.node.without(channels), notice.path, notice.report)
     said = _read_fields(draft, text, _ACTIONS["notify"], scope, "a notice")
@@ -94,6 +174,12 @@ def read_notice(draft: Draft, notice: Block, scope: Scope) -> dict[str, Any]:
     return {**said, **_read_fields(draft, only, evolve(_ACTIONS["notify"], required=()), sealed, "a notice")}
 
 
+def _warn_of_channels(notice: Block) -> None:
+    if notice.node.get("channels"):
+        message = f"{notice.path}: the notice goes to the log alone: channels are not used in this version"
+        notice.report.warn("W106", notice.key_mark("channels"), message)
+
+
 def _read_fields(draft: Draft, params: Block, action: Action, scope: Scope, what: str) -> dict[str, Any]:
     params.allow(action.keys)
     for key in action.required:
@@ -102,7 +188,7 @@ def _read_fields(draft: Draft, params: Block, action: Action, scope: Scope, what
     for key, check in action.params.items():
         if params.has(key):
             check(params, key)
-    if draft.trust == "data":
+    if draft.trust == "data" and action.contract is None:  # what a program registers, it trusts
         _refuse_reach(draft, params)
     return {
         key: read_data(draft, params, key, scope)
@@ -235,15 +321,17 @@ _NOTICE: Final[Mapping[str, _Check]] = {
     "channels": _channels,
 }
 
-_ACTIONS: Final[Mapping[HookAction, Action]] = {
-    "command": Action({}, timeout=300.0),
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "command": Action("command", {}, timeout=300.0),
     "log": Action(
+        "log",
         {"message": _message, "level": _word(*LOG_LEVELS), "fields": _mapping},
         ("message",),
         is_batchable=True,
     ),
-    "notify": Action(_NOTICE, ("message",)),
+    "notify": Action("notify", _NOTICE, ("message",)),
     "webhook": Action(
+        "webhook",
         {
             "url": check_url,
             "method": _word(*METHODS),
@@ -258,10 +346,11 @@ _ACTIONS: Final[Mapping[HookAction, Action]] = {
         is_batchable=True,
     ),
     "metric": Action(
+        "metric",
         {"name": _metric_name, "kind": _word(*METRIC_KINDS), "value": _number, "tags": _scalars},
         ("name",),
         is_batchable=True,
     ),
-    "dispatch_task": Action({"task_id": _target, "input": _mapping}, ("task_id",)),
-    "transform": Action({"set": _sets, "output": _anything}),
+    "dispatch_task": Action("dispatch_task", {"task_id": _target, "input": _mapping}, ("task_id",)),
+    "transform": Action("transform", {"set": _sets, "output": _anything}),
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from attrs import define, field, frozen
 
+from actorflow.spec.action_contracts import ActionContract
 from actorflow.spec.model import (
     AgentSpec,
     HookLists,
@@ -26,7 +28,7 @@ from actorflow.spec.text.nodes import NOWHERE, ListNode, MapNode, Mark, Node
 from actorflow.spec.text.report import Report
 
 __all__ = [
-    "ID", "Defaults", "Draft", "Graph", "Jump", "Level", "Scope", "Site", "as_data", "read_data", "read_id"
+    "ID", "Defaults", "Dispatch", "Draft", "Graph", "Jump", "Level", "Scope", "Site", "as_data", "read_data", "read_id"
 ]  # fmt: skip
 
 ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
@@ -89,9 +91,26 @@ class Level:
             level = level.around
         return None
 
+    def root_of(self, task: TaskId) -> TaskId:
+        """The task of the file that a task of this level is, or is inside of; empty where it is no task's."""
+        level, name = self, task
+        while level.around is not None:
+            level, name = level.around, level.owner
+        return name
+
     def misses(self, task: TaskId) -> bool:
         """Whether it was reported, here or around, that there is no such task."""
         return task in self.missing or (self.around is not None and self.around.misses(task))
+
+
+@frozen
+class Dispatch:
+    """A hook that starts a task or an agent as a run of its own, and where it says so."""
+
+    target: str
+    params: Block  #: with `task_id`
+    level: Level
+    task: TaskId  #: whose hook it is; empty: the workflow's, or one of a set
 
 
 @frozen(eq=False)
@@ -103,6 +122,11 @@ class Scope:
     task: TaskId = ""
     secrets: bool = False  #: whether `${NAME}` and `secrets.x` are legal
     names: tuple[str, ...] = ()  #: more roots that are known here, such as `error` or `signal`
+
+    @property
+    def root_task(self) -> TaskId:
+        """The task of the file that it belongs to, directly or inside of it; empty where it is no task's."""
+        return self.level.root_of(self.task)
 
     def knowing(self, *names: str) -> Scope:
         """The same reader, who knows more roots."""
@@ -149,6 +173,11 @@ class Draft:
     stages: list[StageSpec] = field(factory=list[StageSpec])
     stage_blocks: list[Block] = field(factory=list[Block])
     sites: list[Site] = field(factory=list[Site])
+    actions: Mapping[str, ActionContract] = field(factory=dict[str, ActionContract])  #: that the program has
+    dispatches: list[Dispatch] = field(factory=list[Dispatch])
+    #: filled by `set_apart`: tasks of the file that hooks start, which are no longer among `tasks`
+    dispatched: dict[TaskId, TaskSpec] = field(factory=dict[TaskId, TaskSpec])
+    alone: TaskId = ""  #: the dispatched task that is being checked by itself
 
     @property
     def levels(self) -> tuple[Level, ...]:

@@ -13,7 +13,6 @@ from attrs import evolve, frozen
 
 from actorflow.spec.model import (
     BatchSpec,
-    HookAction,
     HookErrors,
     HookEvent,
     HookLists,
@@ -23,10 +22,10 @@ from actorflow.spec.model import (
     TaskId,
 )
 from actorflow.spec.order import cycles, topological
-from actorflow.spec.readers.actions import Action, action_of, read_params
+from actorflow.spec.readers.actions import Action, read_action, read_params
 from actorflow.spec.readers.block import Block, Keys
 from actorflow.spec.readers.commands import read_command
-from actorflow.spec.readers.draft import Draft, Level, Scope
+from actorflow.spec.readers.draft import Dispatch, Draft, Level, Scope
 from actorflow.spec.readers.expressions import read_condition
 from actorflow.spec.readers.paths import read_path
 from actorflow.spec.readers.retries import MOST_FAILURES, read_breaker, read_retry
@@ -34,7 +33,6 @@ from actorflow.spec.readers.runners import read_env
 from actorflow.spec.readers.words import (
     BATCH,
     HOOK,
-    HOOK_ACTIONS,
     HOOK_COMMAND,
     HOOK_ERRORS,
     HOOK_EVENTS,
@@ -53,9 +51,10 @@ _NAMES_ITS_DEED: Final = frozenset({"type", "command", "params"})
 _NO_HOOKS: Final = HookLists()
 _DEFAULT: Final = HookSpec()
 _BLOCKING: Final[frozenset[HookEvent]] = frozenset({"pre_workflow", "on_error", "post_workflow"})
-_AFTER_THE_OUTCOME: Final[frozenset[HookEvent]] = frozenset(
-    {"on_error", "post_workflow", "workflow_finished"}
+_MAY_FAIL: Final[frozenset[HookEvent]] = frozenset(
+    {"pre_workflow", "task_started", "task_finished", "on_stage_complete"}
 )
+_MAY_BLOCK: Final = _BLOCKING | _MAY_FAIL
 _RATE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*([smh])\s*")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0}
 _FASTEST: Final = 1_000_000
@@ -211,28 +210,39 @@ def _as_hook(events: Block, event: HookEvent, index: int, item: Node) -> Block |
 
 
 def _read_hook(draft: Draft, block: Block, event: HookEvent, scope: Scope, place: _Place) -> HookSpec | None:
-    action = block.choice("type", HOOK_ACTIONS) if block.has("type") else "command"
+    action = read_action(draft, block)
     if action is None:
         return None  # its keys are another action's: one problem is enough
-    meant = block.allow(_COMMAND_KEYS if action == "command" else HOOK)
+    meant = block.allow(_COMMAND_KEYS if action.name == "command" else HOOK)
     hook = _with_delivery(_with_policy(_described(draft, block, action, scope), block, event), block, action)
-    if action == "command":
+    if action.name == "command":
         return None if meant & _NAMES_ITS_DEED else _as_command(draft, block, hook, scope)
-    if action == "dispatch_task" and event in RUN_EVENTS:
-        block.fault("E142", "type", f"{event} happens to a run: only an event of a task can dispatch another")
-    params = read_params(draft, block, action, scope)
-    if action == "transform":
+    if action.name == "dispatch_task":
+        _note_dispatch(draft, block, event, place)
+    if action.name == "transform":
         _check_transform(block, event, hook.mode, place)
-    return evolve(hook, params=params)
+        scope = evolve(scope, secrets=False)  # what it gives is journalled
+    return evolve(hook, params=read_params(draft, block, action, scope))
 
 
-def _described(draft: Draft, block: Block, action: HookAction, scope: Scope) -> HookSpec:
+def _note_dispatch(draft: Draft, block: Block, event: HookEvent, place: _Place) -> None:
+    """Remember what a hook starts, to be looked up when all tasks are known."""
+    if event in RUN_EVENTS:
+        block.fault("E142", "type", f"{event} happens to a run: only an event of a task can dispatch another")
+    params = block.node.get("params")
+    target = params.get("task_id") if isinstance(params, MapNode) else None
+    if isinstance(params, MapNode) and isinstance(target, str):
+        named = Block(params, block.path_of("params"), block.report)
+        draft.dispatches.append(Dispatch(target, named, place.level, place.task))
+
+
+def _described(draft: Draft, block: Block, action: Action, scope: Scope) -> HookSpec:
     """Which action it is, and when it applies."""
     return HookSpec(
-        action=action,
+        action=action.name,
         name=(block.name("name") or "") if block.has("name") else "",
         description=block.text("description") or "",
-        timeout=block.duration("timeout") or action_of(action).timeout,
+        timeout=block.duration("timeout") or action.timeout,
         when=_read_condition(draft, block, "when", scope),
         enabled=_read_condition(draft, block, "enabled", scope),
         environments=tuple(dict.fromkeys(item.text for item in block.names("environments"))),
@@ -248,7 +258,10 @@ def _with_policy(hook: HookSpec, block: Block, event: HookEvent) -> HookSpec:
     """Who waits for it, and what its failure means."""
     mode: HookMode = block.choice("mode", HOOK_MODES) or ("blocking" if event in _BLOCKING else "async")
     chosen = block.choice("on_error", HOOK_ERRORS)
-    if chosen == "fail":
+    if mode == "blocking" and event not in _MAY_BLOCK:
+        message = f"nothing waits for {event}, so a hook there cannot block"
+        block.fault("E144", "mode", message, f"say async, or choose from {', '.join(sorted(_MAY_BLOCK))}")
+    elif chosen == "fail":
         _check_may_fail(block, event, mode)
     may_fail: HookErrors = "fail" if event == "pre_workflow" and mode == "blocking" else "continue"
     failures = block.integer("disable_after", 1, MOST_FAILURES)
@@ -263,24 +276,23 @@ def _with_policy(hook: HookSpec, block: Block, event: HookEvent) -> HookSpec:
 
 def _check_may_fail(block: Block, event: HookEvent, mode: HookMode) -> None:
     if mode == "async":
-        hint = "say mode: blocking" if event not in _AFTER_THE_OUTCOME else "say continue"
+        hint = "say mode: blocking" if event in _MAY_FAIL else "say continue"
         block.fault(
             "E144", "on_error", "nobody waits for an async hook, so it cannot fail what it tells of", hint
         )
-    elif event in _AFTER_THE_OUTCOME:
+    elif event not in _MAY_FAIL:
         message = f"the run's outcome is decided before {event}, so a hook there cannot fail it"
         block.fault("E144", "on_error", message, "say continue")
 
 
-def _with_delivery(hook: HookSpec, block: Block, action: HookAction) -> HookSpec:
+def _with_delivery(hook: HookSpec, block: Block, action: Action) -> HookSpec:
     """How it is tried, how often, and for how long."""
-    contract = action_of(action)
     ordered = block.boolean("ordered")
     return evolve(
         hook,
-        retry=read_retry(block, RetrySpec(max_attempts=contract.max_attempts)),
+        retry=read_retry(block, RetrySpec(max_attempts=action.max_attempts)),
         rate_limit=_read_rate(block),
-        batch=_read_batch(block, contract, action),
+        batch=_read_batch(block, action),
         breaker=read_breaker(block),
         ordered=ordered is not False,
         max_age=block.duration("max_age") or _DEFAULT.max_age,
@@ -308,12 +320,12 @@ def _read_rate(block: Block) -> float | None:
     return rate
 
 
-def _read_batch(block: Block, contract: Action, action: HookAction) -> BatchSpec | None:
+def _read_batch(block: Block, action: Action) -> BatchSpec | None:
     fields = block.block("batch")
     if fields is None:
         return None
-    if not contract.is_batchable:
-        block.key_fault("E125", "batch", f"a {action} takes its events one by one")
+    if not action.is_batchable:
+        block.key_fault("E125", "batch", f"a {action.name} takes its events one by one")
         return None
     fields.allow(BATCH)
     default = BatchSpec()

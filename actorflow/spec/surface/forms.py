@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 from attrs import Attribute, define, field, fields, frozen
 
-from actorflow.spec.readers.words import RESERVED
+from actorflow.spec.readers.words import HOOK_ACTIONS, RESERVED
 
 __all__ = [
-    "AgentId", "Attempts", "Budget", "Command", "Condition", "Count", "Data", "Duration", "Expression",
+    "ActionName", "AgentId", "Attempts", "Budget", "Command", "Condition", "Count", "Data", "Duration", "Expression",
     "Factor", "Form", "Id", "ImportPath", "MetricName", "Name", "Names", "Parallel", "Rate", "Retries",
     "ScriptText", "SecretId", "SignalName", "Statuses", "Template", "Text", "Url", "Variable",
     "VariableName", "VariableOfItem", "VariableOfRun", "VariablesOfRun", "key", "keys_of", "mapping",
@@ -65,6 +65,15 @@ Text: TypeAlias = str
 Data: TypeAlias = Any
 """Any value; its texts may hold templates."""
 
+ActionName: TypeAlias = Annotated[
+    str,
+    Form(
+        {
+            "anyOf": [{"enum": list(HOOK_ACTIONS)}, {"pattern": rf"^[A-Za-z_][A-Za-z0-9_.-]{{0,127}}{_END}"}],
+            "description": "one of these, or an action that the program has registered",
+        }
+    ),
+]
 AgentId: TypeAlias = Annotated[
     str, Form({"pattern": _ID, "description": "letters, digits, _ and -"}, "agent_id")
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from actorflow.spec.model import HookAction, HookErrors, HookMode
 from actorflow.spec.surface.forms import (
+    ActionName,
     AgentId,
     Command,
     Condition,
@@ -46,7 +47,7 @@ class TaskHookSet:
     breaker_opened: HookList = key("When a circuit breaker opens.")
     breaker_closed: HookList = key("When a circuit breaker closes.")
     budget_exhausted: HookList = key("When a run's retries are used up.")
-    dead_lettered: HookList = key("When a task or a delivery is given up.")
+    dead_lettered: HookList = key("When a task is given up.")
     child_finished: HookList = key("When a child of a container has ended.")
     iteration_finished: HookList = key("When an iteration of a loop has ended.")
     signal_received: HookList = key("When a signal has come.")
@@ -92,11 +93,10 @@ class Hook:
     """An action on a lifecycle event."""
 
     USUAL_TYPE: ClassVar = "command"
-    AT_LEAST_ONE: ClassVar = ("command", "params")
     APART: ClassVar = (("params", "command"), ("params", "env"), ("params", "cwd"), ("params", "max_output"))
 
-    type: HookAction = key("What it does; command if not given.")
-    name: Name = key("What it is called in records and by ACTORFLOW_HOOKS.")
+    type: ActionName = key("What it does; command if not given.")
+    name: Name = key("What it is called in records and by ACTORFLOW_HOOKS; several may share a name.")
     description: Text = key("What it is for.")
     command: Command = key("What runs.", of="command")
     env: dict[VariableName, Variable] = key("Variables; may hold templates and ${NAME}.", of="command")
@@ -106,8 +106,12 @@ class Hook:
     when: Condition = key("Whether it acts.")
     enabled: Condition = key("Whether there is such a hook at all.")
     environments: Names = key("The values of ACTORFLOW_ENV under which it acts; any, if not given.")
-    mode: HookMode = key("Whether the run waits for it.")
-    on_error: HookErrors = key("What its failure means; fail is for blocking hooks only.")
+    mode: HookMode = key(
+        "Whether the run, stage or task waits for it; not on every event is there one that can."
+    )
+    on_error: HookErrors = key(
+        "What its failure means; fail is for blocking hooks before an outcome is decided."
+    )
     disable_after: Count = key("With on_error: disable, the failures in a row after which it acts no more.")
     timeout: Duration = key("Of each try: 5m for a command, 10s for a webhook, 5s for others.")
     retry: Retries | Retry = key("How often it is tried again, or how; 5 attempts for a webhook.")
@@ -196,13 +200,15 @@ class MetricParams:
 class DispatchParams:
     """Starts a task, or an agent, as a run of its own."""
 
-    task_id: AgentId = key("A task of the file, or an agent bound under that name.", must=True)
+    task_id: AgentId = key(
+        "A task of the file, which is then no part of the run, or an agent under that name.", must=True
+    )
     input: dict[str, Data] = key("What it gets; may hold templates.")
 
 
 @mapping
 class TransformParams:
-    """Computes values that later hooks of its list read as `vars.name`."""
+    """Computes values that later hooks of its list read as `vars.name`; they are journalled, and so never secrets."""
 
     AT_LEAST_ONE: ClassVar = ("set", "output")
 

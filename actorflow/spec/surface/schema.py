@@ -144,7 +144,8 @@ class _Walk:
             yield from _needs_by_type(surface)
         elif surface is Hook:
             for action, params in PARAMS_OF.items():
-                fits = {"properties": {"params": self.schema_of(params)}}
+                needed = ("command", "params") if action == surface.USUAL_TYPE else ("params",)
+                fits = {"properties": {"params": self.schema_of(params)}, "anyOf": _required_each(needed)}
                 yield {"if": _typed(surface, [action]), "then": fits}
         elif surface is Input:
             for kind in get_args(InputType):

@@ -1,32 +1,33 @@
-"""Secrets at the last moment: where they are read, for whom, and how they are kept out of what is told."""
+"""Where secrets are read: the environment, or files, as they are when they are used."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from actorflow.agents.failure import AgentFailed, failure_of
-from actorflow.agents.hiding import NOTHING_HIDDEN, Hiding, hiding_of
-from actorflow.core.events import Failure
-from actorflow.expression import Sealed, SecretName
+from actorflow.expression import SecretName
 from actorflow.spec.model import SecretSpec
 
-__all__ = ["NOTHING_OPENED", "Opened", "SecretSource"]
+__all__ = ["SecretSource", "SecretUnreadable"]
 
 LARGEST_FILE: Final = 65_536  #: bytes
 
 
+class SecretUnreadable(Exception):  # noqa: N818 - a fact about the surroundings, as a failure is told by it
+    """Raised when a secret that is to be used is not there, or is none; it says which variable or file, never a value."""
+
+
 @frozen(kw_only=True)
 class SecretSource:
-    """Reads the secrets of one workflow when they are used, anew each time; it keeps no value."""
+    """Reads the secrets of one definition when they are used, anew each time; it keeps no value."""
 
-    secrets: Mapping[str, SecretSpec]  #: those that the workflow declares
-    folder: str  #: the workflow's, absolute: files are relative to it
+    secrets: Mapping[str, SecretSpec]  #: those that the definition declares
+    folder: str  #: the definition's, absolute: files are relative to it
     environ: Mapping[str, str] = field(repr=False)  #: the environment of the process, as it is at each look
 
     def lookup(self, name: SecretName) -> str:
@@ -35,7 +36,7 @@ class SecretSource:
         A file's value is its text without the line's end that it may have.
 
         Raises:
-            AgentFailed: `environment`, with a message that says which variable or file, and never a value.
+            SecretUnreadable: it is not there, or cannot be given to a program.
         """
         spec = self.secrets.get(name.name)
         if spec is None and name.kind == "env":
@@ -43,7 +44,7 @@ class SecretSource:
         try:
             return self._read(spec)
         except _Unreadable as problem:
-            raise AgentFailed("environment", _told(name, spec, problem)) from None
+            raise SecretUnreadable(_told(name, spec, problem)) from None
 
     def missing(self, names: Iterable[SecretName]) -> tuple[str, ...]:
         """What stands in the way of these secrets, a clause for each that cannot be read; each is looked at once."""
@@ -51,29 +52,9 @@ class SecretSource:
         for name in dict.fromkeys(names):
             try:
                 self.lookup(name)
-            except AgentFailed as error:
-                problems[error.message] = None
+            except SecretUnreadable as error:
+                problems[str(error)] = None
         return tuple(problems)
-
-    def opened(self, env: Mapping[str, str | Sealed], argv: Iterable[str | Sealed] | None) -> Opened:
-        """The variables and arguments of an attempt with their secrets put in; for right before it begins.
-
-        Raises:
-            AgentFailed: as `lookup`.
-        """
-        values: dict[str, None] = {}
-
-        def lookup(name: SecretName) -> str:
-            value = self.lookup(name)
-            values[value] = None
-            return value
-
-        return Opened(
-            env={name: _text(value, lookup) for name, value in env.items()},
-            argv=None if argv is None else tuple(_text(item, lookup) for item in argv),
-            values=tuple(values),
-            hiding=hiding_of(values) if values else NOTHING_HIDDEN,
-        )
 
     def _read(self, spec: SecretSpec | None) -> str:
         if spec is None:
@@ -100,29 +81,6 @@ class SecretSource:
             raise _Unreadable("is not UTF-8") from None
 
 
-@frozen(kw_only=True)
-class Opened:
-    """What an attempt is given, its secrets in the clear; and what must not be told of it."""
-
-    env: Mapping[str, str] = field(repr=False)
-    argv: tuple[str, ...] | None = field(repr=False)
-    values: tuple[str, ...] = field(repr=False)  #: that were put in
-    hiding: Hiding  #: takes them out of what is told
-
-    def hidden(self, told: Any) -> Any:
-        """What is kept or told of the attempt, its output as well, without any of the values."""
-        return self.hiding.data(told)
-
-    def hidden_failure(self, error: BaseException) -> Failure:
-        """The same of why it failed; values are taken out before anything is cut."""
-        failure = failure_of(error, self.hiding.text)
-        return evolve(failure, detail=self.hidden(failure.detail)) if self.values else failure
-
-
-NOTHING_OPENED: Final = Opened(env={}, argv=None, values=(), hiding=NOTHING_HIDDEN)
-"""Of an attempt that is given neither variables nor arguments."""
-
-
 class _Unreadable(Exception):  # noqa: N818 - what is wrong with a secret; never leaves this module
     pass
 
@@ -133,10 +91,6 @@ def _told(name: SecretName, spec: SecretSpec | None, problem: _Unreadable) -> st
     place = f"the environment variable {spec.env}" if spec.env is not None else f"the file {spec.file!r}"
     whose = "" if spec.env == name.name else f", where the secret {name.name} is read,"
     return f"{place}{whose} {problem}"
-
-
-def _text(value: str | Sealed, lookup: Callable[[SecretName], str]) -> str:
-    return value if isinstance(value, str) else value.resolve(lookup)
 
 
 def _read_file(path: Path) -> bytes:

@@ -1,0 +1,56 @@
+"""`actorflow hooks list`: every hook of a run that has acted or has to, in all of its generations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actorflow.cli.found import found_run
+from actorflow.cli.hook_lines import hook_facts, pending_lines
+from actorflow.cli.hook_runs import HookRun, hook_runs
+from actorflow.cli.layout import columns, local_time
+from actorflow.cli.pending import pending_runs
+from actorflow.cli.report import command_line
+from actorflow.cli.settings import Settings
+from actorflow.cli.statuses import Exit
+from actorflow.cli.stores import named_run, reading
+
+_HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SINCE", "WHY")
+
+
+def list_hooks(settings: Settings, run: str) -> int:
+    """List the blocking hooks and the deliveries of a run, then what is not delivered yet and what that waits for."""
+    with reading(settings) as journal:
+        found = found_run(journal, named_run(journal, run))
+        deliveries = journal.deliveries(found.run_id)
+        settled = hook_runs(found.state.plan, journal.events(found.run_id), deliveries)
+        pending = pending_runs(journal, found.row, found.state)
+    again = {each.delivery_id for each in pending}  # an operator has it tried again
+    listed = [*(each for each in settled if not each.delivery_id or each.delivery_id not in again), *pending]
+    screen = settings.screen
+    if screen.is_json:
+        screen.document({"run_id": found.run_id, "hooks": [_document(each) for each in listed]})
+        return Exit.SUCCESS
+    if not listed:
+        screen.note(f"no hook of run {found.run_id} has acted, and none has to")
+        return Exit.SUCCESS
+    screen.result("\n".join(columns([_HEAD, *map(_cells, listed)])))
+    if pending:
+        screen.result("\n".join(["", *pending_lines(pending, indent="")]))
+        drain = command_line("hooks drain", found.run_id, settings.store_option)
+        if found.row.owner_pid is None:
+            screen.note(f"to deliver what is owed: {drain}")
+    return Exit.SUCCESS
+
+
+def _cells(hook: HookRun) -> tuple[str, ...]:
+    named = hook.path if hook.name == hook.path else f"{hook.path} ({hook.name})"
+    status = hook.status.replace("_", " ")
+    return (hook.event, hook.task or hook.stage or "-", named, status, str(hook.tries), local_time(hook.at), hook.why)
+
+
+def _document(hook: HookRun) -> dict[str, Any]:
+    return {
+        **hook_facts(hook),
+        "due_at": hook.record.get("due_at"),
+        "tried": list(hook.record.get("tries", ())),
+    }

@@ -1,0 +1,183 @@
+"""The hooks of a run, read off its journal: what each was about, how it ended, and what it said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from actorflow.core.events import Event, GenerationStarted, HookFinished, HookLost, HookStarted, RunStarted
+from actorflow.core.hook_config import HookConfig, HookEntry
+from actorflow.core.owed import functions_of
+from actorflow.core.plan import Plan
+from actorflow.journal.protocol import Delivery
+from actorflow.spec.model import HookSpec
+
+__all__ = ["FAILURES", "NOT_ENDED", "PENDING", "HookRun", "failed_hooks", "hook_name", "hook_runs"]
+
+NOT_ENDED: Final = "not_ended"
+"""The status of a blocking hook that runs, or that a crash has cut off."""
+
+PENDING: Final = "pending"
+"""The status of a delivery that is not settled."""
+
+FAILURES: Final = frozenset({"failed", "timed_out", "canceled", "dead_letter"})
+"""The statuses of hooks that did not do what they should."""
+
+_LONGEST_NAME: Final = 60
+
+
+@frozen(kw_only=True)
+class HookRun:
+    """A blocking hook that has begun, or one event for an async hook."""
+
+    path: str  #: such as `post_workflow[0]`
+    name: str  #: what people call the hook
+    event: str  #: of the lifecycle
+    task: str = ""  #: that it is about
+    stage: str = ""  #: that completed
+    generation: int = 1
+    at: float | None = None  #: when it began, or its event happened, in epoch seconds
+    is_blocking: bool = False
+    status: str  #: ok, failed, timed_out, canceled, skipped, dead_letter, pending, not_ended
+    tries: int = 0
+    record: Mapping[str, Any] = field(factory=dict[str, Any])  #: exit status, output, seconds, reason
+    delivery_id: str = ""  #: of an async hook
+
+    @property
+    def place(self) -> str:
+        """The path, with what it is about where the path does not say so."""
+        if self.stage:
+            return f"{self.path} after stage {self.stage}"
+        is_said = not self.task or self.path.startswith(f"tasks.{self.task}.")
+        return self.path if is_said else f"{self.path} of {self.task}"
+
+    @property
+    def why(self) -> str:
+        """Why it did not do what it should, or has not done it yet; empty if it has."""
+        if self.status in ("ok", NOT_ENDED):
+            return ""
+        said = self.record.get("summary") or self.record.get("reason")
+        return str(said or self.status.replace("_", " "))
+
+
+def failed_hooks(runs: Iterable[HookRun], generation: int) -> tuple[HookRun, ...]:
+    """Those of a generation that failed."""
+    return tuple(each for each in runs if each.generation == generation and each.status in FAILURES)
+
+
+def hook_runs(
+    plan: Plan, events: Iterable[tuple[int, Event]], deliveries: Sequence[Delivery]
+) -> tuple[HookRun, ...]:
+    """The blocking hooks and the settled deliveries of a run, in the order in which events called for them.
+
+    One that a crash cut off is there once, as its last performance ended; so is a delivery that an operator had tried
+    again. The events of a run whose definition has no hooks are not read.
+
+    Args:
+        plan: of the run's definition.
+        events: all of the run, with their numbers.
+        deliveries: settled ones, in the order in which they were settled.
+    """
+    reader = _Reader(plan.hooks, deliveries)
+    if deliveries or any(entry.is_blocking for entry in plan.hooks.entries):
+        for seq, event in events:
+            reader.read(seq, event)
+    return tuple(reader.found.values())
+
+
+def hook_name(hook: HookSpec) -> str:
+    """What a hook is called among people: its name, what it is for, or else what it does."""
+    return hook.name or hook.description or _deed(hook)
+
+
+def _deed(hook: HookSpec) -> str:
+    if hook.action != "command":
+        about = next((hook.params[key] for key in _TELLING if isinstance(hook.params.get(key), str)), "")
+        return f"{hook.action} {about}".strip()[:_LONGEST_NAME]
+    command = hook.command if isinstance(hook.command, str) else " ".join(hook.command)
+    return command.strip().partition("\n")[0]
+
+
+_TELLING: Final = ("task_id", "name", "message", "url")
+"""Params that tell hooks of the same action apart."""
+
+
+class _Reader:
+    """Reads the events of a run one by one."""
+
+    def __init__(self, hooks: HookConfig, deliveries: Sequence[Delivery]) -> None:
+        self.found: dict[object, HookRun] = {}
+        self._hooks = hooks
+        self._entries = {entry.path: entry for entry in hooks.entries}
+        self._generation = 0
+        last = {each.delivery_id: each for each in deliveries}
+        self._owed: dict[int, list[Delivery]] = {}
+        for delivery in last.values():
+            self._owed.setdefault(delivery.seq, []).append(delivery)
+
+    def read(self, seq: int, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case RunStarted(flags=flags):
+                for entries in functions_of(flags).values():
+                    self._entries |= {entry.path: entry for entry in entries}
+            case GenerationStarted(generation=generation):
+                self._generation = generation
+            case HookStarted() | HookLost() | HookFinished():
+                self._note_blocking(event)
+            case _:
+                pass
+        for delivery in self._owed.get(seq, ()):
+            self.found[delivery.delivery_id] = self._delivered(delivery, event)
+
+    def _note_blocking(self, event: HookStarted | HookLost | HookFinished) -> None:
+        key = (self._generation, event.event, event.index, event.subject)
+        run = self.found.get(key) or self._blocking(event)
+        match event:
+            case HookStarted():
+                run = evolve(run, status=NOT_ENDED, tries=1)
+            case HookLost():
+                run = evolve(run, status=NOT_ENDED)
+            case HookFinished(status=status, record=record):
+                # one that was tried once lists no tries
+                run = evolve(run, status=status, record=record, tries=len(record.get("tries", ())) or run.tries)
+        self.found[key] = run
+
+    def _blocking(self, event: HookStarted | HookLost | HookFinished) -> HookRun:
+        is_stage = event.event == "on_stage_complete"
+        task = "" if is_stage else event.subject
+        entry = self._hooks.of(event.event, task)[event.index]
+        return HookRun(
+            path=entry.path,
+            name=hook_name(entry.spec),
+            event=event.event,
+            task=task,
+            stage=event.subject if is_stage else "",
+            generation=self._generation,
+            at=event.at,
+            is_blocking=True,
+            status=NOT_ENDED,
+        )
+
+    def _delivered(self, delivery: Delivery, event: Event) -> HookRun:
+        entry = self._entries.get(delivery.hook)
+        return HookRun(
+            path=delivery.hook,
+            name=delivery.hook if entry is None else hook_name(entry.spec),
+            event=event_of(delivery.hook, entry),
+            task=getattr(event, "task", None) or "",
+            stage=getattr(event, "stage", ""),
+            generation=self._generation,
+            at=event.at,
+            status="ok" if delivery.status == "delivered" else delivery.status,
+            tries=int(delivery.record.get("try_count", 0)),
+            record=delivery.record,
+            delivery_id=delivery.delivery_id,
+        )
+
+
+def event_of(path: str, entry: HookEntry | None) -> str:
+    """The event of the hook with a path; as the path says it, where the definition has no such hook any more."""
+    return path.rpartition("[")[0].rpartition(".")[2] if entry is None else entry.event

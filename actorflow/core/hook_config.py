@@ -1,0 +1,210 @@
+"""The hooks of a definition, compiled once: whose lists hold for what, in which order, with their templates.
+
+A task's own list comes first, then the workflow's, then that of `defaults`; `inherit: false` cuts off what is around. A
+hook keeps the path under which it stands in the definition, whichever task it acts for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, get_args
+
+from attrs import field, frozen
+
+from actorflow.core.events import BlockingHookEvent
+from actorflow.expression import Expression, SecretName, Template, compile_template, condition
+from actorflow.spec.model import HookEvent, HookLists, HookSpec, TaskSpec, WorkflowSpec, shell_item
+
+BLOCKING: Final[frozenset[str]] = frozenset(get_args(BlockingHookEvent))
+"""The events at which something waits, so that a hook may block."""
+
+OF_RUNS: Final[frozenset[HookEvent]] = frozenset(
+    {
+        "pre_workflow", "post_workflow", "on_error", "on_stage_complete", "workflow_started", "workflow_finished",
+        "workflow_paused", "workflow_resumed",
+    }
+)  # fmt: skip
+"""The events of a run as a whole: no task has hooks for them."""
+
+FUNCTION: Final = "code"
+"""The action of hooks that are functions of the program, and no part of the definition."""
+
+
+@frozen(eq=False)
+class HookEntry:
+    """A hook where it acts: its place in the merged list of an event, and what is rendered for it."""
+
+    path: str  #: where it stands: `task_finished[0]`, `tasks.fetch.task_finished[0]`, `defaults.task_finished[0]`
+    event: HookEvent
+    index: int  #: in the merged list, from 0
+    spec: HookSpec = field(repr=False)
+    when: Expression | None = field(repr=False)
+    enabled: Expression | None = field(repr=False)
+    params: Template = field(repr=False)  #: of a command its `env`
+    argv: tuple[Template | str, ...] | None = field(
+        repr=False
+    )  #: of a list command; text is a shell's, and opaque
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether the run waits for it."""
+        return self.spec.mode == "blocking"
+
+    @property
+    def parts(self) -> Iterator[Expression | Template]:
+        """All that is rendered for it."""
+        yield from (each for each in (self.when, self.enabled) if each is not None)
+        yield self.params
+        yield from (item for item in self.argv or () if not isinstance(item, str))
+
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """The paths that it reads, two steps of each."""
+        return frozenset(path[:2] for part in self.parts for path in part.paths)
+
+
+Entries: TypeAlias = tuple[HookEntry, ...]
+_ByEvent: TypeAlias = Mapping[HookEvent, Entries]
+
+_NONE: Final[_ByEvent] = {}
+
+
+@frozen(eq=False)
+class HookConfig:
+    """The hooks of a definition by what they tell of. `hook_config` makes one."""
+
+    around: _ByEvent = field(repr=False)  #: of the run, and of every task that has none of its own
+    of_tasks: Mapping[str, _ByEvent] = field(repr=False)  #: of the tasks that have, by id
+    has_async: bool  #: whether anything can be owed
+    blocks_tasks: bool  #: whether some task waits for a hook, before its first attempt or after its last
+    secret_names: tuple[SecretName, ...] = field(
+        repr=False
+    )  #: what hooks are given of the environment and of secrets
+
+    @property
+    def dispatches(self) -> bool:
+        """Whether a hook may start runs."""
+        return any(entry.spec.action == "dispatch_task" for entry in self.entries)
+
+    def of(self, event: HookEvent, task: str = "") -> Entries:
+        """The merged list of an event, for a task or for the run."""
+        return self.of_tasks.get(task, self.around).get(event, ())
+
+    def blocking(self, event: HookEvent, task: str = "") -> tuple[int, ...]:
+        """The places in that list of those that are waited for."""
+        return tuple(entry.index for entry in self.of(event, task) if entry.is_blocking)
+
+    @property
+    def entries(self) -> Iterator[HookEntry]:
+        """All, those around first; a hook that acts for several tasks comes up for each that has hooks of its own."""
+        for lists in (self.around, *self.of_tasks.values()):
+            for found in lists.values():
+                yield from found
+
+
+def hook_config(spec: WorkflowSpec) -> HookConfig:
+    """Merge and compile the hooks of a checked definition."""
+    cache: dict[int, HookEntry] = {}
+    workflow = _placed("", spec.hooks)
+    defaults = _placed("defaults.", spec.default_hooks) if spec.hooks.inherit else {}
+    around = _merged(cache, (workflow, defaults))
+    of_tasks = {
+        task.id: _merged(cache, _lists_of(task, workflow, defaults))
+        for task in spec.tasks
+        if task.hooks.lists or not task.hooks.inherit or task.notify is not None
+    }
+    merged = [entry for lists in (around, *of_tasks.values()) for found in lists.values() for entry in found]
+    blocks = any(entry.is_blocking and entry.event in ("task_started", "task_finished") for entry in merged)
+    names = dict.fromkeys(
+        name
+        for entry in merged
+        for part in entry.parts
+        if isinstance(part, Template)
+        for name in part.secret_names
+    )
+    return HookConfig(around, of_tasks, any(not entry.is_blocking for entry in merged), blocks, tuple(names))
+
+
+def function_entry(event: HookEvent, name: str) -> HookEntry:
+    """The entry of a function that the program has for an event."""
+    spec = HookSpec(action=FUNCTION, name=name, mode="async", timeout=FUNCTION_TIMEOUT_S)
+    return _entry(f"{FUNCTION}.{event}[{name}]", event, 0, spec)
+
+
+FUNCTION_TIMEOUT_S: Final = 30.0
+
+_Placed: TypeAlias = Mapping[HookEvent, Sequence[tuple[str, HookSpec]]]
+
+
+def _placed(prefix: str, hooks: HookLists) -> _Placed:
+    return {
+        event: [(f"{prefix}{event}[{index}]", hook) for index, hook in enumerate(found)]
+        for event, found in hooks.lists.items()
+    }
+
+
+def _lists_of(task: TaskSpec, workflow: _Placed, defaults: _Placed) -> Iterator[_Placed]:
+    if task.notify is not None:
+        yield {"task_finished": [(f"tasks.{task.id}.on_complete", _notice(task))]}
+    yield _placed(f"tasks.{task.id}.", task.hooks)
+    if task.hooks.inherit:
+        yield from (
+            {event: found for event, found in each.items() if event not in OF_RUNS}
+            for each in (workflow, defaults)
+        )
+
+
+def _notice(task: TaskSpec) -> HookSpec:
+    """What `on_complete: {notify: …}` means."""
+    params: dict[str, Any] = {**task.notice, "message": task.notify}
+    when = "task.status == 'success'"
+    return HookSpec(action="notify", params=params, mode="async", when=when, timeout=5.0)
+
+
+def _merged(cache: dict[int, HookEntry], lists: Iterable[_Placed]) -> _ByEvent:
+    merged: dict[HookEvent, list[tuple[str, HookSpec]]] = {}
+    for placed in lists:
+        for event, found in placed.items():
+            merged.setdefault(event, []).extend(found)
+    return {
+        event: tuple(
+            _known_entry(cache, path, event, index, hook) for index, (path, hook) in enumerate(found)
+        )
+        for event, found in merged.items()
+    } or _NONE
+
+
+def _known_entry(
+    cache: dict[int, HookEntry], path: str, event: HookEvent, index: int, spec: HookSpec
+) -> HookEntry:
+    """A hook of the workflow stands in the lists of many tasks: it is compiled once."""
+    known = cache.get(id(spec))
+    if known is None or (known.path, known.index) != (path, index):
+        known = _entry(path, event, index, spec) if known is None else _at(known, path, event, index)
+        cache.setdefault(id(spec), known)
+    return known
+
+
+def _at(known: HookEntry, path: str, event: HookEvent, index: int) -> HookEntry:
+    return HookEntry(path, event, index, known.spec, known.when, known.enabled, known.params, known.argv)
+
+
+def _entry(path: str, event: HookEvent, index: int, spec: HookSpec) -> HookEntry:
+    is_command = spec.action == "command"
+    return HookEntry(
+        path,
+        event,
+        index,
+        spec,
+        None if spec.when is None else condition(spec.when),
+        None if spec.enabled is None else condition(spec.enabled),
+        compile_template(dict(spec.env if is_command else spec.params), secrets=True),
+        _argv(spec.command) if is_command and not isinstance(spec.command, str) else None,
+    )
+
+
+def _argv(command: Sequence[str]) -> tuple[Template | str, ...]:
+    opaque = shell_item(tuple(command))
+    return tuple(
+        item if i == opaque else compile_template(item, secrets=True) for i, item in enumerate(command)
+    )

@@ -1,0 +1,275 @@
+"""The deliveries of one hook in one run: in the order of their events, so many in memory, the rest in the journal.
+
+```
+owed ──► window ──► errand ──► executor
+  │        ▲  ▲        │
+  │ full   │  └─ Again ┘ at its time, from the alarm: nobody waits for it
+  ▼        │
+ rows ─────┘ a few at a time, in order
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from attrs import evolve
+
+from actorflow.core.delivery import Again, Held, Settled, TryResult, next_step, too_old
+from actorflow.core.owed import OwedDelivery
+from actorflow.hooks.debtor import Debtor
+from actorflow.hooks.opening import DISABLED, WINDOW, failures_after
+from actorflow.hooks.outgoing import Outgoing
+from actorflow.hooks.parcel import Parcel
+from actorflow.spec.model import HookSpec
+
+__all__ = ["HookLine", "LineOffice"]
+
+MOST_AT_ONCE: Final = 16
+"""Errands of a line whose order does not matter. The others have one."""
+
+BATCH_MAX: Final = 64
+"""Deliveries that an action takes together where its hook does not say."""
+
+TOLERANCE_S: Final = 0.001
+"""What is left of a wait that is over: clocks are floats."""
+
+
+class LineOffice(Protocol):
+    """What the lines of a run share."""
+
+    debtor: Debtor
+    outgoing: Outgoing
+    is_draining: bool  #: whether somebody waits: then nothing waits for company
+
+    def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
+        """Have a try of each made; `line.took` is told, but where the office is closed."""
+        ...
+
+    def read_back(self, line: HookLine, after: int) -> None:
+        """Read rows of the line behind that event; `line.take_rows` is told."""
+        ...
+
+    def look_at(self, line: HookLine, at: float) -> None:
+        """Have the line pumped at that time, instead of at any that was said before."""
+        ...
+
+    def look_when_kept(self, line: HookLine) -> None:
+        """Have the line pumped when what is being recorded is kept, or soon."""
+        ...
+
+
+class HookLine:
+    """Which deliveries of a hook are tried when. It does nothing by itself: who owns it pumps it.
+
+    Args:
+        path: of the hook.
+        spec: of the hook.
+        office: what it shares with the other lines.
+        spilled_count: its rows in the journal that are not in memory.
+        failures: of its deliveries, the last ones in a row.
+        refusal: why none of its deliveries is made at all.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        spec: HookSpec,
+        office: LineOffice,
+        *,
+        spilled_count: int = 0,
+        failures: int = 0,
+        refusal: str = "",
+    ) -> None:
+        self.path = path
+        self.spec = spec
+        self._office = office
+        self._window: dict[str, Parcel] = {}
+        self._at_work: set[str] = set()
+        self._errand_count = 0
+        self._spilled_count = spilled_count
+        self._read_seq = 0  #: of the last delivery that has come into the window
+        self._failures = failures
+        self._refusal = refusal
+        self._is_reading = False
+        self._lingers_until: float | None = None
+        self._batch_max = _batch_max(spec, is_batchable=office.debtor.executor.is_batchable(spec))
+
+    @property
+    def unsettled_count(self) -> int:
+        """Its deliveries that are not settled."""
+        return len(self._window) + self._spilled_count
+
+    @property
+    def resident_count(self) -> int:
+        """Those of them that are in memory."""
+        return len(self._window)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing more comes of it here: it has nothing, or what it has is held."""
+        if self._errand_count or self._is_reading:
+            return False
+        if not self._window:
+            return not self._spilled_count
+        if self.spec.ordered:
+            return bool(next(iter(self._window.values())).reason)
+        has_room = len(self._window) < WINDOW
+        return all(parcel.reason for parcel in self._window.values()) and not (
+            self._spilled_count and has_room
+        )
+
+    def admit(self, owed: OwedDelivery) -> None:
+        """Take a delivery on, behind all that it has."""
+        parcel = Parcel.packed(owed.context, owed.seq)
+        settled = self._settled_unseen(owed)
+        if settled is not None:
+            self._settle(parcel, settled, owed.record)
+        elif self._spilled_count or len(self._window) >= WINDOW:
+            self._spill(parcel)
+        else:
+            self._office.outgoing.expect(parcel)
+            self._enter(parcel)
+
+    def take_rows(self, parcels: Sequence[Parcel], spilled_before: int, *, was_kept: bool) -> None:
+        """The next of its rows.
+
+        Args:
+            parcels: made of them, in the order of their events.
+            spilled_before: what `spilled_count` was when they were asked for.
+            was_kept: whether all rows were in the journal by then.
+        """
+        self._is_reading = False
+        for parcel in parcels:
+            self._enter(parcel)
+        unread = self._spilled_count - len(parcels)
+        self._spilled_count = max(0, unread)
+        if parcels:
+            return
+        if was_kept and unread == spilled_before:
+            self._spilled_count = 0  # they are gone: somebody has removed them
+        else:
+            self._office.look_when_kept(self)
+
+    def load(self, parcels: Sequence[Parcel]) -> None:
+        """Its first rows, as the journal had them when the run was taken up."""
+        for parcel in parcels:
+            self._enter(parcel)
+
+    def pump(self) -> None:
+        """Have tried what is due; read back what there is room for; say when to come again."""
+        now = self._office.debtor.now() + TOLERANCE_S
+        most = 1 if self.spec.ordered else MOST_AT_ONCE
+        while self._errand_count < most and (batch := self._next_batch(now)):
+            self._errand_count += 1
+            self._at_work.update(parcel.id for parcel in batch)
+            self._lingers_until = None
+            self._office.send(self, batch)
+        if self._spilled_count and len(self._window) <= WINDOW // 4 and not self._is_reading:
+            self._is_reading = True
+            self._office.read_back(self, self._read_seq)
+        if self._errand_count < most:
+            at = self._next_look()
+            if at is not None:
+                self._office.look_at(self, at)
+
+    def took(self, batch: Sequence[Parcel], results: Sequence[TryResult], began_at: float) -> None:
+        """A try was made of each of a batch; results in its order."""
+        self._errand_count -= 1
+        self._at_work.difference_update(parcel.id for parcel in batch)
+        now = self._office.debtor.now()
+        for parcel, result in zip(batch, results, strict=True):
+            self._conclude(parcel.tried(result, began_at, now), result, now)
+
+    @property
+    def spilled_count(self) -> int:
+        """Its rows that are not in memory."""
+        return self._spilled_count
+
+    def _enter(self, parcel: Parcel) -> None:
+        self._window[parcel.id] = parcel
+        self._read_seq = max(self._read_seq, parcel.seq)
+
+    def _spill(self, parcel: Parcel) -> None:
+        """Leave a delivery to the journal, and see that those before it are there too: rows are read in their order."""
+        if not self._spilled_count:
+            for resident in self._window.values():
+                self._office.outgoing.cover(resident)
+        self._spilled_count += 1
+        self._office.outgoing.keep_row(parcel)
+
+    def _settled_unseen(self, owed: OwedDelivery) -> Settled | None:
+        """What becomes of a delivery that needs no try."""
+        if owed.fault:
+            return Settled("failed", owed.fault)
+        skip = owed.skip or self._office.debtor.switches.skip_reason(self.spec, self.path)
+        if skip:
+            return Settled("skipped", skip)
+        return Settled("delivered") if self.spec.action == "transform" else None
+
+    def _next_batch(self, now: float) -> Sequence[Parcel]:
+        ready: list[Parcel] = []
+        for parcel in list(self._window.values()):
+            if parcel.id in self._at_work:
+                continue
+            settled = self._settled_untried(parcel, now)
+            if settled is not None:
+                self._settle(parcel, settled, {})
+            elif not parcel.reason and parcel.due_at <= now:
+                ready.append(parcel)
+                if len(ready) == self._batch_max:
+                    break
+            elif self.spec.ordered:
+                break
+        return [] if self._lingers(ready, now) else ready
+
+    def _settled_untried(self, parcel: Parcel, now: float) -> Settled | None:
+        """What becomes of a delivery in the window for other reasons than its own."""
+        refusal = self._refusal or (DISABLED if self._is_disabled else "")
+        return Settled("skipped", refusal) if refusal else too_old(parcel.terms, parcel.tries, now)
+
+    @property
+    def _is_disabled(self) -> bool:
+        return self.spec.on_error == "disable" and self._failures >= self.spec.disable_after
+
+    def _lingers(self, ready: Sequence[Parcel], now: float) -> bool:
+        """Whether the first of a batch waits for more; one that is tried again has waited."""
+        batch = self.spec.batch
+        if batch is None or not ready or len(ready) == self._batch_max or self._office.is_draining:
+            return False
+        if ready[0].tries.count:
+            return False
+        if self._lingers_until is None:
+            self._lingers_until = now + batch.window
+        return now < self._lingers_until
+
+    def _next_look(self) -> float | None:
+        """When something is due next that is only waiting; of an ordered line, its head."""
+        idle = [parcel for parcel in self._window.values() if parcel.id not in self._at_work]
+        waiting = [parcel.due_at for parcel in (idle[:1] if self.spec.ordered else idle) if not parcel.reason]
+        return max(min(waiting), self._lingers_until or 0.0) if waiting else None
+
+    def _conclude(self, parcel: Parcel, result: TryResult, now: float) -> None:
+        match next_step(parcel.terms, parcel.tries, result, now, is_own=self._office.debtor.is_own):
+            case Settled() as settled:
+                self._settle(parcel, settled, result.record)
+            case Again(at):
+                self._wait(evolve(parcel, due_at=at))
+            case Held(reason):
+                self._wait(evolve(parcel, reason=reason))
+
+    def _wait(self, parcel: Parcel) -> None:
+        self._window[parcel.id] = parcel
+        self._office.outgoing.keep_row(parcel)
+
+    def _settle(self, parcel: Parcel, settled: Settled, facts: Mapping[str, Any]) -> None:
+        self._window.pop(parcel.id, None)
+        delivery = self._office.outgoing.settle(parcel, settled, facts)
+        self._failures = failures_after(delivery, self._failures, self.spec.disable_after)
+
+
+def _batch_max(spec: HookSpec, *, is_batchable: bool) -> int:
+    if not is_batchable:
+        return 1
+    return BATCH_MAX if spec.batch is None else spec.batch.max

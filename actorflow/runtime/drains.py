@@ -1,0 +1,121 @@
+"""Deliveries of runs that are not live: what is owed of them is delivered without going on with them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import anyio.to_thread
+from attrs import frozen
+
+from actorflow.core.owed import owes_hooks
+from actorflow.errors import ActorflowError, DeadLetterNotFoundError
+from actorflow.hooks.parcel import renewed
+from actorflow.journal.protocol import (
+    DeadLetter,
+    DropDeadLetters,
+    PendingDelivery,
+    RecordDeliveries,
+    RunRow,
+    Write,
+)
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.dispatch import Latched, Parent
+from actorflow.runtime.environment import run_secrets
+from actorflow.runtime.open_runtime import OpenRuntime
+from actorflow.runtime.run_hooks import HookPorts, RunHooks
+
+
+@frozen
+class Drains:
+    """Delivers, on behalf of a caller of this runtime."""
+
+    open_: OpenRuntime
+
+    async def drain(self, run_id: str, timeout_s: float | None) -> None:
+        """See `Runtime.drain_hooks`."""
+        ledger = self.open_.staff.store
+        run_id = (await ledger.actor.ask(lambda: ledger.journal.find(run_id))).run_id
+        while True:
+            live = await self.open_.live(run_id)
+            if live is None:
+                if await self.open_.hold(run_id, partial(self._deliver, timeout_s)):
+                    return
+            elif live.is_over.is_set:
+                await live.is_settled.wait()
+            else:
+                with anyio.move_on_after(timeout_s):
+                    await self.open_.staff.hooks.drain(live.debtor)
+                return
+
+    async def retry(self, letter: DeadLetter, timeout_s: float | None) -> None:
+        """See `Runtime.retry_delivery`."""
+        while True:
+            live = await self.open_.live(letter.run_id)
+            if live is not None:
+                await live.is_settled.wait()
+            elif await self.open_.hold(letter.run_id, partial(self._deliver_again, letter, timeout_s)):
+                return
+
+    async def _deliver_again(self, letter: DeadLetter, timeout_s: float | None, row: RunRow) -> None:
+        journal = self.open_.staff.store.journal
+        body = await anyio.to_thread.run_sync(journal.dead_letter_body, letter.id)
+        if body is None:
+            raise DeadLetterNotFoundError(letter.id)
+        now = RunClock(self.open_.staff.host).now()
+        pending = renewed(PendingDelivery(letter.id, letter.task, letter.seq, now, body), now)
+        await self._keep(
+            RecordDeliveries(row.run_id, (), row.cursor, (pending,)),
+            DropDeadLetters(row.run_id, ids=(letter.id,)),
+        )
+        await self._deliver(timeout_s, row)
+
+    async def _deliver(self, timeout_s: float | None, row: RunRow) -> None:
+        """Deliver what a run that is ours is owed, and wait for what its hooks start."""
+        open_ = self.open_
+        state = (await open_.read(row)).state
+        children: list[Latched] = []
+        ports = HookPorts(
+            run_id=row.run_id,
+            plan=state.plan,
+            staff=open_.staff,
+            ledger=open_.staff.store,
+            clock=RunClock(open_.staff.host, not_before=state.last_at),
+            secrets=run_secrets(state.plan),
+            tell=_nobody,
+            keep=open_.staff.store.actor.tell,
+            dispatch=partial(open_.dispatch, Parent(lambda: state, children)),
+            is_new=False,
+            is_own=False,
+        )
+        if not owes_hooks(state):
+            return
+        hooks = RunHooks(ports)
+        try:
+            with anyio.move_on_after(timeout_s):
+                await open_.staff.hooks.drain(hooks.debtor)
+                for child in children:  # may grow while it is read
+                    await child.is_settled.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await open_.staff.hooks.forget(row.run_id)
+
+    async def _keep(self, *writes: Write) -> None:
+        """Keep writes in one commit."""
+        actor = self.open_.staff.store.actor
+        errors: list[Exception | None] = []
+
+        async def keep(write: Write) -> None:
+            errors.append(await actor.keep(write))
+
+        async with anyio.create_task_group() as group:
+            for write in writes:
+                group.start_soon(keep, write)
+        refused = next((error for error in errors if error is not None), None)
+        if refused is not None:
+            raise refused if isinstance(refused, ActorflowError) else ActorflowError(str(refused))
+
+
+def _nobody(message: object) -> None:
+    """A run that does not go on has no blocking hooks, and nobody to be told of them."""
+    raise AssertionError(f"told {message!r} of a run that nobody goes on with")

@@ -1,0 +1,123 @@
+"""The hooks of one run in this process: blocking ones, which its actor waits for, and what async ones are owed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from attrs import frozen
+
+from actorflow.core.commands import RunHook
+from actorflow.core.events import Event, HookFinished
+from actorflow.core.hook_context import HookContext
+from actorflow.core.plan import Plan
+from actorflow.hooks.actions.action import ActionSurroundings
+from actorflow.hooks.blocking import BlockingHook, HookOutcome
+from actorflow.hooks.debtor import Debtor
+from actorflow.hooks.executor import HookExecutor
+from actorflow.journal.protocol import Outcome, Write
+from actorflow.runtime.clock import RunClock
+from actorflow.runtime.environment import inherited_environment
+from actorflow.runtime.hook_breakers import StoreBreakers
+from actorflow.runtime.messages import HookGone, HookKey, Message
+from actorflow.runtime.staff import Ledger, Staff
+from actorflow.secrecy.run_secrets import RunSecrets
+
+
+@frozen(kw_only=True, eq=False)
+class HookPorts:
+    """What the hooks of a run need of it."""
+
+    run_id: str
+    plan: Plan
+    staff: Staff
+    ledger: Ledger
+    clock: RunClock
+    secrets: RunSecrets
+    tell: Callable[[Message], None]  #: to the WorkflowActor
+    keep: Callable[[Write, Callable[[Outcome], None]], None]
+    dispatch: Callable[[HookContext, str, Any], Any]  #: see `hooks.actions.action.Dispatch`
+    is_new: bool  #: created by this process
+    is_own: bool  #: its generation began in this process
+
+
+class RunHooks:
+    """Starts and ends the blocking hooks of a run, and has its async ones follow its events."""
+
+    def __init__(self, ports: HookPorts) -> None:
+        self._ports = ports
+        self._running: dict[HookKey, BlockingHook] = {}
+
+    @cached_property
+    def debtor(self) -> Debtor:
+        """The run as its async hooks know it."""
+        ports = self._ports
+        return Debtor(
+            run_id=ports.run_id,
+            plan=ports.plan,
+            journal=ports.ledger.journal,
+            keep=ports.keep,
+            executor=self._executor,
+            switches=ports.staff.switches,
+            now=ports.clock.now,
+            is_new=ports.is_new,
+            is_own=ports.is_own,
+        )
+
+    def follow(self, events: Sequence[Event], seq: int) -> None:
+        """These events are in the journal, the last under this number."""
+        self._ports.staff.hooks.follow(self.debtor).note(seq - len(events) + 1, events)
+
+    def run(self, command: RunHook) -> None:
+        """Perform a blocking hook; a HookFinished or HookGone answers."""
+        ports, staff = self._ports, self._ports.staff
+        place: HookKey = (command.event, command.index, command.subject)
+
+        def answer(outcome: HookOutcome | None) -> None:
+            self._running.pop(place, None)
+            if outcome is None:
+                ports.tell(HookGone(place))
+            else:
+                event, index, subject = place
+                now = ports.clock.now()
+                ports.tell(HookFinished(now, event, index, outcome.status, outcome.record, subject))
+
+        reason = staff.switches.skip_reason(command.context.spec, command.context.path)
+        if reason:
+            answer(HookOutcome("skipped", {"reason": reason}))
+            return
+        hook = BlockingHook(command.context, self._executor, host=staff.host, pool=staff.pool, answer=answer)
+        self._running[place] = hook
+        staff.hooks.start(hook)
+
+    def cancel(self, place: HookKey) -> None:
+        """End a blocking hook; it counts as canceled."""
+        if place in self._running:
+            self._running[place].cancel()
+
+    def abandon(self) -> None:
+        """End all blocking hooks; nothing of them is recorded."""
+        for hook in list(self._running.values()):
+            hook.abandon()
+
+    @cached_property
+    def _executor(self) -> HookExecutor:
+        ports, staff, spec = self._ports, self._ports.staff, self._ports.plan.spec
+        around = ActionSurroundings(
+            trees=staff.trees,
+            folder=spec.folder,
+            inherited=inherited_environment(spec),
+            secrets=ports.secrets,
+            metrics=staff.metrics,
+            dispatch=ports.dispatch,
+            functions=staff.functions,
+        )
+        return HookExecutor(
+            host=staff.host,
+            registry=staff.registry,
+            around=around,
+            rates=staff.rates,
+            breakers=StoreBreakers(staff.host, ports.ledger.actor, ports.ledger.clock),
+            now=ports.clock.now,
+        )
