@@ -1,4 +1,4 @@
-"""`python -m benchmarks core`, `python -m benchmarks resume` and `python -m benchmarks profile W2`."""
+"""`python -m benchmarks core`, `hooks`, `resume`, `load` and `python -m benchmarks profile W2`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import click
 
+from benchmarks import hooks
 from benchmarks.load import table, time_failing, time_large
 from benchmarks.measure import BACKENDS, Backend, Kind, Measured, measure
 from benchmarks.profiling import profile
@@ -67,6 +68,26 @@ def resume_command(backend: Backend, count: int, rounds: int, folder: Path | Non
     """Resume a large run from its last checkpoint, and from its first event."""
     with tempfile.TemporaryDirectory(prefix="actorflow-benchmark-", dir=folder) as temporary:
         print(anyio.run(measure_resume, count, rounds, Path(temporary), backend=backend))
+
+
+@main.command("hooks")
+@click.option("--backend", type=click.Choice([*BACKENDS, "both"]), default="both", show_default=True)
+@click.option("--rounds", default=7, show_default=True, help="Pairs of runs.")
+@_COUNT
+@_FOLDER
+def hooks_command(backend: str, rounds: int, count: int, folder: Path | None) -> None:
+    """What async and blocking hooks cost; status 1 if a target is missed."""
+    is_met = True
+    with tempfile.TemporaryDirectory(prefix="actorflow-benchmark-", dir=folder) as temporary:
+        print(hooks.facts(Path(temporary)))
+        for each in [one for one in BACKENDS if backend in (one, "both")]:
+            own = Path(temporary, each)
+            for name in ("no-op", "work"):
+                (own / name).mkdir(parents=True)
+            lines, has_met = anyio.run(hooks.report, count, rounds, own, each, backend=each)
+            print(lines)
+            is_met = is_met and has_met
+    sys.exit(0 if is_met else 1)
 
 
 @main.command("load")

@@ -7,7 +7,7 @@ there. A life can end after any of its commits, as a killed process does.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -121,7 +121,7 @@ class Pager:
         self.at_work_count = 0
         self.most_at_work = 0
 
-    def is_batchable(self, _: HookSpec) -> bool:
+    def is_batchable(self, spec: HookSpec) -> bool:
         return self._is_batchable
 
     async def deliver(self, batch: Sequence[HookContext]) -> Sequence[TryResult]:
@@ -150,7 +150,8 @@ class Pager:
 class Life:
     """A process that has the run, with its deliveries."""
 
-    def __init__(self, run: Run, actor: HookActor, debtor: Debtor) -> None:
+    def __init__(self, run: Run, actor: HookActor, debtor: Debtor, killed: anyio.Event) -> None:
+        self._killed = killed
         self.run = run
         self.actor = actor
         self.debtor = debtor
@@ -167,6 +168,18 @@ class Life:
 
     async def drain(self) -> None:
         await self.actor.drain(self.debtor)
+
+    async def until_killed(self, scene: Callable[[], Awaitable[None]]) -> None:
+        """Play a scene to its end, or to that of the life."""
+        async with anyio.create_task_group() as group:
+
+            async def play() -> None:
+                await scene()
+                group.cancel_scope.cancel()
+
+            group.start_soon(play)
+            await self._killed.wait()
+            group.cancel_scope.cancel()
 
 
 class Run:
@@ -236,7 +249,7 @@ class Run:
                 is_new=is_new,
                 is_own=is_own,
             )
-            life = Life(self, actor, debtor)
+            life = Life(self, actor, debtor, keeper.killed)
             if is_new:
                 life.deliveries.note(1, self.beginning)
             try:
@@ -276,6 +289,7 @@ class Keeper:
         self._alarm = alarm
         self._left = commits
         self._is_last_kept = is_last_kept
+        self.killed = anyio.Event()
         self._told: list[tuple[Write, Callable[[Outcome], None]]] = []
 
     def keep(self, write: Write, reply: Callable[[Outcome], None]) -> None:
@@ -289,6 +303,7 @@ class Keeper:
             if self._is_last_kept:
                 self._journal.commit([write for write, _ in told])
             self._left = -1
+            self.killed.set()
         if self._left == -1:
             return
         if self._left is not None:

@@ -26,6 +26,8 @@ from actorflow.journal import (
     DeadLetter,
     Delivery,
     Journal,
+    KeepDeadLetter,
+    PendingDelivery,
     RecordDeliveries,
     Release,
     RunSummary,
@@ -65,14 +67,37 @@ def delivery(number: int, seq: int = 1) -> Delivery:
     return Delivery(f"delivery-{number}", "on_stage_complete[0]", seq, "delivered", {"exit": number})
 
 
+def pending(number: int, seq: int = 1, hook: str = "on_stage_complete[0]", tries: int = 1) -> PendingDelivery:
+    return PendingDelivery(f"delivery-{number}", hook, seq, 7.5, {"n": number, "tries": tries})
+
+
+def delivery_letter(run_id: str, number: int, at: float = 5.0) -> DeadLetter:
+    return DeadLetter(
+        f"{run_id}/delivery-{number}", "delivery", run_id, "on_stage_complete[0]", "OSError: näh", at, 2
+    )
+
+
+def given_up(run_id: str, number: int, at: float = 5.0) -> KeepDeadLetter:
+    return KeepDeadLetter(delivery_letter(run_id, number, at), {"n": number})
+
+
 def write_history(journal: Journal) -> None:
-    """Two runs, one of which has a large output, has ended and was released; ten commits."""
+    """Two runs, one of which has a large output, has ended and was released; twelve commits."""
     ok(journal, create("run-a"), Append("run-a", 1, beginning("run-a")))
     ok(journal, create("run-b"), Append("run-b", 1, beginning("run-b")))
     for number in range(6):
         seq = 3 + 2 * number
         ok(journal, Append("run-a", seq, step(number)), Append("run-b", seq, step(number, large())))
     ok(journal, RecordDeliveries("run-b", [delivery(1), delivery(2, 3)], 3))
+    ok(
+        journal,
+        RecordDeliveries("run-a", [], 5, [pending(1, 2), pending(2, 3), pending(3, 3, "task_failed[1]")]),
+    )
+    ok(
+        journal,
+        RecordDeliveries("run-a", [delivery(2, 3)], 5, [pending(1, 2, tries=2)]),
+        given_up("run-a", 2),
+    )
     ok(journal, Append("run-b", 15, [RunFinished(9.5, "success")], ENDED), Release("run-b"))
 
 
@@ -123,10 +148,13 @@ def contents(journal: Journal) -> list[Any]:
     for row in journal.runs():
         exact = journal.find(row.run_id)
         assert exact.run_id == row.run_id
-        found.append((row.run_id, row.workflow, row.definition, row.summary, row.cursor))
+        found.append((row.run_id, row.workflow, row.definition, row.summary, row.cursor, row.last_seq))
         found.append(list(journal.events(row.run_id)))
         found.append(journal.deliveries(row.run_id))
+        found.append([journal.pending(row.run_id), journal.pending(row.run_id, "on_stage_complete[0]")])
         found.append(journal.definition(row.definition))
+    letters = journal.dead_letters()
+    found.append([letters, [journal.dead_letter_body(each.id) for each in letters], journal.pending_counts()])
     return found
 
 

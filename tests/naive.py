@@ -7,7 +7,6 @@ and nothing else of the core. What is due comes as tuples, such as `("start", ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from actorflow.core.events import (
     AttemptCanceled,
@@ -17,11 +16,9 @@ from actorflow.core.events import (
     CancelRequested,
     Event,
     FallbackChosen,
-    HookFinished,
     RunDeadlinePassed,
     RunEnding,
     RunFinished,
-    StageCompleted,
     TaskCanceled,
     TaskFailed,
     TaskSkipped,
@@ -30,15 +27,17 @@ from actorflow.errors import ExpressionError
 from actorflow.expression import compile_template, condition
 from actorflow.spec.model import StageSpec, TaskSpec, WorkflowSpec
 from tests.naive_ends import (
-    SUCCESSES,
     edges_to,
     is_failed_set_up,
+    is_failed_stage,
     is_false_when,
     is_taken,
     is_unreached,
     why_barred,
 )
-from tests.naive_recovery import Due, Recovery
+from tests.naive_hooks import Line
+from tests.naive_recovery import Due
+from tests.naive_turns import Turns
 
 
 def due(spec: WorkflowSpec, events: Sequence[Event], now: float) -> list[Due]:
@@ -46,7 +45,7 @@ def due(spec: WorkflowSpec, events: Sequence[Event], now: float) -> list[Due]:
     return NaiveRun(spec, events, now).due()
 
 
-class NaiveRun(Recovery):
+class NaiveRun(Turns):
     """What follows from all that has happened."""
 
     def due(self) -> list[Due]:
@@ -54,9 +53,8 @@ class NaiveRun(Recovery):
             return []
         ending = next((event for _, event in self.here if isinstance(event, RunEnding)), None)
         if ending is not None:
-            on_error = self.spec.hooks.of("on_error") if ending.outcome == "failed" else ()
-            line = places("on_error", on_error) + places("post_workflow", self.spec.hooks.of("post_workflow"))
-            hooks = self.next_hook(line)
+            names = ["on_error", "post_workflow"] if ending.outcome == "failed" else ["post_workflow"]
+            hooks = self.next_of_run(Line(self.spec, names, "", self.here))
             return [("finish", ending.outcome)] if hooks is None else hooks
         deciding = self.in_order_of(self.with_status("deciding"))
         if deciding:
@@ -69,18 +67,16 @@ class NaiveRun(Recovery):
 
     def set_up(self) -> list[Due] | None:
         """What is due before the tasks, if anything is; a closed run goes on to them once no hook is running."""
-        running = self.running_hook()
+        line = self.line("pre_workflow", "")
         if self.closed() is None:
-            return self.next_hook(places("pre_workflow", self.spec.hooks.of("pre_workflow")))
-        return [("cancel hook", *running)] if running else None
+            return self.next_of_run(line)
+        return [("cancel hook", *line.running, "")] if line.running else None
 
-    def next_hook(self, line: list[tuple[str, int]]) -> list[Due] | None:
+    def next_of_run(self, line: Line) -> list[Due] | None:
         """The next hook of a line, which has its turn when none is running; None where all have ended."""
-        ended = [(e.event, e.index) for _, e in self.here if isinstance(e, HookFinished)]
-        left = [place for place in line if place not in ended]
-        if not left:
+        if not line.left:
             return None
-        return [] if self.running_hook() or self.is_pausing() else [("hook", *left[0])]
+        return [] if line.running or self.is_pausing() else [self.next_hook(line)]
 
     def work(self) -> list[Due]:
         facts = [
@@ -89,12 +85,13 @@ class NaiveRun(Recovery):
             *self.ways_around_breakers(),
             *self.skips(),
             *self.deadlines(),
+            *self.finished(),
             *self.completed_stages(),
         ]
         if facts:
             return facts
         running = self.in_order_of(self.with_status("running"))
-        due: list[Due] = [
+        ends: list[Due] = [
             *self.tells(),
             *(
                 ("cancel", task.id, self.attempt(task))
@@ -102,14 +99,29 @@ class NaiveRun(Recovery):
                 if self.closed_for(task) is not None
             ),
         ]
-        if not self.is_pausing():
-            due.extend(self.starts(self.spec.limits.max_parallel - len(running)))
-        return due if due or self.open_tasks() else [self.ending()]
+        free = self.spec.limits.max_parallel - len(running) - len(self.hooks_at_work())
+        due = ends + self.what_starts(free)
+        return due if due or self.open_tasks() or self.stage_lines() else [self.ending()]
+
+    def what_starts(self, free: int) -> list[Due]:
+        """The next hooks of stages, those of tasks, and attempts; hooks that are passed over take no slot."""
+        unwanted = self.unwanted_hooks()
+        if self.is_pausing():
+            return unwanted
+        of_stages = [self.next_hook(line) for line in self.idle(self.stage_lines(), free)]
+        if any(each[0] == "passed" for each in of_stages):
+            return of_stages  # the run may be closed by that
+        free -= len(of_stages)
+        of_tasks = [self.next_hook(line) for line in self.idle(self.task_lines(), free)]
+        free -= sum(each[0] == "hook" for each in of_tasks)
+        return [*of_stages, *unwanted, *of_tasks, *self.starts(free)]
 
     def lost_too_often(self) -> Iterator[Due]:
         for task in self.with_status("waiting"):
             if self.is_lost(task):
                 yield ("fail", task.id, self.effect(task), "lost")
+            elif self.start_line(task).refusal:
+                yield ("fail", task.id, self.effect(task), "hook_failed")
 
     def is_lost(self, task: TaskSpec) -> bool:
         """Whether crashes have cut the task off too often; what a pause cuts off does not count."""
@@ -135,10 +147,13 @@ class NaiveRun(Recovery):
                 yield ("skip", task.id, min(bars)[2])
         for task in self.with_status("waiting"):
             closed = self.closed_for(task)
-            if closed is None or self.is_lost(task):
+            if closed is None or self.is_lost(task) or self.start_line(task).refusal:
                 continue
             has_tried = any(isinstance(event, AttemptStarted) for event in self.of(task))
             yield ("cancel task", task.id) if has_tried else ("skip", task.id, closed[1])
+        for task in self.with_status("preparing"):
+            if self.closed_for(task) is not None and not self.start_line(task).running:
+                yield ("skip", task.id, self.closed_by_last())
 
     def bars(self, task: TaskSpec) -> Iterator[tuple[int, int, str]]:
         """Each thing that bars a task: its position in the history, its rank there, and the reason that it gives."""
@@ -229,27 +244,21 @@ class NaiveRun(Recovery):
         if tried and isinstance(tried[-1], AttemptLost):
             attempt, loss = tried[-1].attempt, tried[-1].loss + 1
         context = {"tasks": self.known(), "task": {"attempt": attempt}, "now": self.now}
+        line, is_new = self.start_line(task), self.status(task) == "pending"
         try:
-            if not events and task.when is not None and not condition(task.when).evaluate(context):
+            if is_new and task.when is not None and not condition(task.when).evaluate(context):
                 return ("skip", task.id, "when")
             compile_template(task.with_).render(context)
         except ExpressionError:
             return ("fail", task.id, self.effect(task), "expression")
-        if not events and task.sleep is not None:
+        if is_new and task.sleep is not None:
             return ("sleep", task.id, self.now + task.sleep)
+        if line.left:
+            return self.next_hook(line)
         number = self.agent_number(task)
         if task.on_error.breaker is not None and not self.is_allowed(task):
             return ("ask", task.id, self.key(task, number))
         return ("start", task.id, attempt, loss, task.agents[number])
-
-    def known(self) -> dict[str, Any]:
-        """What templates see of ended tasks."""
-        known = {}
-        for name, (_, event) in self.ends.items():
-            output = event.output if isinstance(event, SUCCESSES) else None
-            error = {"message": event.failure.message} if isinstance(event, TaskFailed) else None
-            known[name] = {"output": output, "error": error}
-        return known
 
     def completed_stages(self) -> Iterator[Due]:
         for stage in self.spec.stages:
@@ -267,13 +276,15 @@ class NaiveRun(Recovery):
             return True
         if self.ended_at(stage) is None:
             return False
-        return self.completion(stage) is not None or not self.is_reached(stage)
+        if self.completion(stage) is None:
+            return not self.is_reached(stage)
+        return not self.line("on_stage_complete", stage.name).left
 
     def over_at(self, stage: StageSpec) -> int:
         """The position of what made a stage that is over be so."""
         completion, ended_at = self.completion(stage), self.ended_at(stage)
         if completion is not None:
-            return completion[0]
+            return self.line("on_stage_complete", stage.name).over_at or completion[0]
         before = [self.over_at(other) for other in self.before(stage)]
         return max([*before, self.here[0][0] if ended_at is None else ended_at])
 
@@ -281,7 +292,8 @@ class NaiveRun(Recovery):
         """Whether a stage that is over lets the next ones begin."""
         completion = self.completion(stage)
         if completion is not None:
-            return completion[1].status == "success"
+            is_refused = self.line("on_stage_complete", stage.name).refusal
+            return completion[1].status == "success" and not is_refused
         return self.stage_status(stage) == "success" and all(map(self.is_passed, self.before(stage)))
 
     def barred_at(self, stage: StageSpec) -> int | None:
@@ -310,10 +322,6 @@ class NaiveRun(Recovery):
             for event in self.of(task)
         )
 
-    def completion(self, stage: StageSpec) -> tuple[int, StageCompleted] | None:
-        found = [(i, e) for i, e in self.here if isinstance(e, StageCompleted) and e.stage == stage.name]
-        return found[0] if found else None
-
     def stage_status(self, stage: StageSpec) -> str:
         ends = [self.ends[name][1] for name in stage.tasks]
         reasons = [end.reason for end in ends if isinstance(end, TaskSkipped)]
@@ -331,7 +339,7 @@ class NaiveRun(Recovery):
             return ("ending", "canceled", None, None)
         causes: list[tuple[str | None, str]] = []
         closed = self.closed()
-        if closed is not None and is_failed_set_up(self.events[closed[0]][1]):
+        if closed is not None and is_failed_set_up(self.spec, self.events[closed[0]][1]):
             causes.append((None, "hook_failed"))
         for task in self.tasks:  # what failed before, and is not tried again
             at, end = self.ends[task.id]
@@ -342,8 +350,6 @@ class NaiveRun(Recovery):
                 causes.append((None, "timeout"))
             if isinstance(event, TaskFailed) and event.effect == "fatal":
                 causes.append((event.task, event.failure.type))
+            if is_failed_stage(self.spec, event):
+                causes.append((None, "hook_failed"))
         return ("ending", "failed", *causes[0]) if causes else ("ending", "success", None, None)
-
-
-def places(event: str, hooks: Sequence[Any]) -> list[tuple[str, int]]:
-    return [(event, index) for index in range(len(hooks))]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
+
+from attrs import evolve
 
 from actorflow.core.events import (
     AttemptCanceled,
@@ -13,21 +16,27 @@ from actorflow.core.events import (
     HookFinished,
     TaskCanceled,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
 from actorflow.spec.model import TaskSpec, WorkflowSpec
+from tests.naive_hooks import is_refusal, places
 
 SUCCESSES = (AttemptSucceeded, FallbackValueUsed)
-ENDS = (*SUCCESSES, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
+OUTCOMES = (*SUCCESSES, AttemptCanceled, TaskFailed, TaskCanceled)
+Ends: TypeAlias = dict[str, tuple[int, Event]]
+"""By task: where it ended, and what it came to."""
 
 
-def ends_that_stand(spec: WorkflowSpec, events: list[tuple[int, Event]]) -> dict[str, tuple[int, Event]]:
-    """What ended each task, and where.
+def ends_that_stand(spec: WorkflowSpec, events: list[tuple[int, Event]]) -> tuple[Ends, Ends]:
+    """What ended each task, and where; and the outcomes of those that are not at their end, for their hooks.
 
     A new generation lets stand what succeeded, and what its own `when` ruled out; one for certain tasks lets stand all
     but these, what was cut off, and what was skipped below.
     """
-    ends: dict[str, tuple[int, Event]] = {}
+    ends: Ends = {}
+    outcomes: Ends = {}
+    waited_for = {task.id for task in spec.tasks if places(spec, "task_finished", task.id)}
     before = {task.id: [need for need, _ in edges_to(task)] for task in spec.tasks}
     for task in spec.tasks:
         for to in (task.on_success, task.on_error.next):
@@ -50,14 +59,41 @@ def ends_that_stand(spec: WorkflowSpec, events: list[tuple[int, Event]]) -> dict
             again |= skipped
 
     for at, event in events:
-        if isinstance(event, ENDS):
-            ends[event.task] = (at, event)
-        elif isinstance(event, GenerationStarted) and event.tasks:
-            again = opened_again(event.tasks)
-            ends = {name: end for name, end in ends.items() if name not in again}
-        elif isinstance(event, GenerationStarted):
-            ends = {name: end for name, end in ends.items() if stands(name)}
-    return ends
+        match event:
+            case TaskFinished(task=task):
+                ends[task] = (at, outcomes.pop(task)[1])
+            case TaskSkipped(task=task):
+                ends[task] = (at, event)
+            case HookFinished(event="task_finished", status="ok", subject=task) if "output" in event.record:
+                outcomes[task] = (outcomes[task][0], _with_output(outcomes[task][1], event))
+            case GenerationStarted(tasks=wanted) if wanted:
+                again = opened_again(wanted)
+                ends = {name: end for name, end in ends.items() if name not in again}
+            case GenerationStarted():
+                ends = {name: end for name, end in ends.items() if stands(name)}
+            case _ if isinstance(event, OUTCOMES):
+                if event.task in waited_for and event.task not in outcomes:
+                    outcomes[event.task] = (at, event)
+                else:
+                    outcomes.pop(event.task, None)  # a success that a hook turned down
+                    ends[event.task] = (at, event)
+            case _:
+                pass
+    return ends, outcomes
+
+
+def _with_output(outcome: Event, transform: HookFinished) -> Event:
+    """What others read of a task whose hook makes something else of its output; of a failure there is none."""
+    if isinstance(outcome, AttemptSucceeded | FallbackValueUsed):
+        return evolve(outcome, output=transform.record["output"])
+    return outcome
+
+
+def status_of(outcome: Event) -> str:
+    """The word for an outcome."""
+    if isinstance(outcome, SUCCESSES):
+        return "success"
+    return "failed" if isinstance(outcome, TaskFailed) else "canceled"
 
 
 def edges_to(task: TaskSpec) -> list[tuple[str, str]]:
@@ -97,8 +133,12 @@ def is_unreached(end: Event) -> bool:
     return isinstance(end, TaskSkipped) and end.reason == "not_reached"
 
 
-def is_failed_set_up(event: Event) -> bool:
-    return isinstance(event, HookFinished) and event.event == "pre_workflow" and event.status != "ok"
+def is_failed_set_up(spec: WorkflowSpec, event: Event) -> bool:
+    return isinstance(event, HookFinished) and event.event == "pre_workflow" and is_refusal(spec, event)
+
+
+def is_failed_stage(spec: WorkflowSpec, event: Event) -> bool:
+    return isinstance(event, HookFinished) and event.event == "on_stage_complete" and is_refusal(spec, event)
 
 
 def is_false_when(event: Event) -> bool:

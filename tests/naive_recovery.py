@@ -30,7 +30,6 @@ from actorflow.core.events import (
     GenerationStarted,
     HookFinished,
     HookLost,
-    HookStarted,
     PauseRequested,
     Resumed,
     RetriesExhausted,
@@ -45,7 +44,8 @@ from actorflow.core.events import (
     TaskSkipped,
 )
 from actorflow.spec.model import TaskSpec, WorkflowSpec
-from tests.naive_ends import ends_that_stand, is_failed_set_up
+from tests.naive_ends import ends_that_stand, is_failed_set_up, is_failed_stage
+from tests.naive_hooks import Line
 
 Due = tuple[Any, ...]
 TOLD = (BreakerCounted, BreakerOpened, BreakerClosed)
@@ -73,7 +73,8 @@ class History:
         self.spec, self.events, self.now = spec, list(enumerate(events)), now
         begun = [at for at, event in self.events if isinstance(event, GenerationStarted)]
         self.here = self.events[begun[-1] :] if begun else []  #: of this generation, with positions
-        self.ends = ends_that_stand(spec, self.events)
+        self.ends, self.outcomes = ends_that_stand(spec, self.events)
+        self.lines: dict[tuple[str, str], Line] = {}
         self.tasks = sorted(spec.tasks, key=lambda task: task.priority)
         self.by_task: dict[str, list[Any]] = {task.id: [] for task in spec.tasks}
         for _, event in self.here:
@@ -105,7 +106,17 @@ class History:
         return self.by_task[task.id]
 
     def last(self, task: TaskSpec) -> Any:
-        return self.of(task)[-1]
+        return self.of(task)[-1] if self.of(task) else None
+
+    def line(self, event: str, subject: str) -> Line:
+        """The hooks of a task or stage."""
+        if (event, subject) not in self.lines:
+            self.lines[event, subject] = Line(self.spec, [event], subject, self.here)
+        return self.lines[event, subject]
+
+    def start_line(self, task: TaskSpec) -> Line:
+        """The hooks that a task waits for before its first attempt."""
+        return self.line("task_started", task.id)
 
     def attempt(self, task: TaskSpec) -> int:
         """The number of the last attempt, over all generations."""
@@ -115,10 +126,13 @@ class History:
     def status(self, task: TaskSpec) -> str:
         if task.id in self.ends:
             return "ended"
-        events = self.of(task)
-        match events[-1] if events else None:
+        if task.id in self.outcomes:
+            return "finishing"
+        if self.start_line(task).began_at is not None and not self.is_prepared(task):
+            return "preparing"
+        match self.last(task):
             case None:
-                return "pending"
+                return "waiting" if self.is_prepared(task) else "pending"
             case AttemptStarted():
                 return "running"
             case AttemptFailed() | AttemptTimedOut() | TaskDeadlinePassed():
@@ -146,9 +160,43 @@ class History:
                 gaps += max(0.0, event.at - owned[-1])
         return gaps
 
-    def running_hook(self) -> tuple[str, int] | None:
-        hooks = [e for _, e in self.here if isinstance(e, HookStarted | HookFinished | HookLost)]
-        return (hooks[-1].event, hooks[-1].index) if hooks and isinstance(hooks[-1], HookStarted) else None
+    def closings(self) -> Iterator[tuple[int, str, bool]]:
+        """Where and why it was decided that nothing new starts, and whether handlers are spared."""
+        aborting = {task.id for task in self.spec.tasks if task.on_error.strategy == "abort"}
+        for at, event in self.here:
+            match event:
+                case CancelRequested():
+                    yield (at, "canceled", False)
+                case HookFinished() if is_failed_set_up(self.spec, event) or is_failed_stage(
+                    self.spec, event
+                ):
+                    yield (at, "aborted", False)
+                case RunDeadlinePassed():
+                    yield (at, "aborted", False)
+                case TaskFailed(task=task, effect="fatal") if task in aborting:
+                    yield (at, "aborted", True)
+
+    def closed(self) -> tuple[int, str, bool] | None:
+        return next(self.closings(), None)
+
+    def closed_for(self, task: TaskSpec) -> tuple[int, str] | None:
+        """Where and why it was decided that this task may not start, or go on."""
+        for at, reason, spares_handlers in self.closings():
+            if not spares_handlers or not self.is_handler(task):
+                return (at, reason)
+        return None
+
+    def is_handler(self, task: TaskSpec) -> bool:
+        """Whether an abort lets the task start and go on."""
+        nexts = [other.on_error.next.next for other in self.spec.tasks if other.on_error.next is not None]
+        return bool(task.on_failure_of or task.on_end_of or task.id in nexts)
+
+    def is_prepared(self, task: TaskSpec) -> bool:
+        """Whether its hooks let it begin, or have refused it, before it was too late for both."""
+        line, closed = self.start_line(task), self.closed_for(task)
+        if line.left or line.over_at is None:
+            return False
+        return closed is None or closed[0] > line.over_at
 
 
 class Recovery(History):
@@ -233,18 +281,12 @@ class Recovery(History):
 
     def dead_letters(self) -> Iterator[Due]:
         """Fatal failures are kept for an operator, once each, unless the run was being canceled."""
-        is_canceled, letters = False, dict[str, None]()
-        for _, event in self.here:
-            match event:
-                case CancelRequested():
-                    is_canceled = True
-                case TaskFailed(task=task, effect="fatal") if not is_canceled:
-                    letters[task] = None
-                case DeadLettered(task=task):
-                    del letters[task]
-                case _:
-                    pass
-        return (("letter", task) for task in letters)
+        kept = [event.task for _, event in self.here if isinstance(event, DeadLettered)]
+        canceled = [at for at, event in self.here if isinstance(event, CancelRequested)]
+        for task, (at, end) in self.ends.items():
+            is_fatal = isinstance(end, TaskFailed) and end.effect == "fatal" and at > self.here[0][0]
+            if is_fatal and task not in kept and not (canceled and canceled[0] < at):
+                yield ("letter", task)
 
     def ways_around_breakers(self) -> Iterator[Due]:
         """A refused agent's work goes to the next one at once."""
@@ -317,38 +359,11 @@ class Recovery(History):
         is_handled = any(task.id in other.on_failure_of for other in self.spec.tasks)
         return "handled" if is_handled or task.on_error.next is not None else "fatal"
 
-    def closings(self) -> Iterator[tuple[int, str, bool]]:
-        """Where and why it was decided that nothing new starts, and whether handlers are spared."""
-        aborting = {task.id for task in self.spec.tasks if task.on_error.strategy == "abort"}
-        for at, event in self.here:
-            match event:
-                case CancelRequested():
-                    yield (at, "canceled", False)
-                case HookFinished() if is_failed_set_up(event):
-                    yield (at, "aborted", False)
-                case RunDeadlinePassed():
-                    yield (at, "aborted", False)
-                case TaskFailed(task=task, effect="fatal") if task in aborting:
-                    yield (at, "aborted", True)
-
-    def closed(self) -> tuple[int, str, bool] | None:
-        return next(self.closings(), None)
-
-    def closed_for(self, task: TaskSpec) -> tuple[int, str] | None:
-        """Where and why it was decided that this task may not start, or go on."""
-        for at, reason, spares_handlers in self.closings():
-            if not spares_handlers or not self.is_handler(task):
-                return (at, reason)
-        return None
-
-    def is_handler(self, task: TaskSpec) -> bool:
-        """Whether an abort lets the task start and go on."""
-        nexts = [other.on_error.next.next for other in self.spec.tasks if other.on_error.next is not None]
-        return bool(task.on_failure_of or task.on_end_of or task.id in nexts)
-
     def due_at(self, task: TaskSpec) -> float:
         """When a waiting task may go on."""
-        last = self.last(task)
+        last, prepared_at = self.last(task), self.start_line(task).over_at
+        if prepared_at is not None and (last is None or isinstance(last, SleepStarted)):
+            return self.events[prepared_at][1].at
         if isinstance(last, RetryScheduled | SleepStarted):
             return last.due_at
         if not isinstance(last, BreakerRefused):

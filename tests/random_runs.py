@@ -14,6 +14,7 @@ from actorflow.spec.model import (
     Transition,
     WorkflowSpec,
 )
+from tests.random_hooks import with_random_hooks
 from tests.scenarios import hook_lists, workflow
 
 
@@ -23,7 +24,7 @@ def random_workflow(draw: Random) -> WorkflowSpec:
     tasks = [_task(draw, name, ids[:i], ids[i + 1 :]) for i, name in enumerate(ids)]
     draw.shuffle(tasks)
     has_hooks = draw.random() < 0.3
-    return workflow(
+    spec = workflow(
         *tasks,
         stages=_stages(draw, ids) if draw.random() < 0.5 else (),
         hooks=hook_lists(pre_workflow=draw.randint(0, 2), on_error=1, post_workflow=1)
@@ -33,6 +34,7 @@ def random_workflow(draw: Random) -> WorkflowSpec:
         retry_budget=draw.choice([None, None, 0, 1, 2]),
         deadline=draw.choice([None, None, None, 2.5, 8.0]),
     )
+    return with_random_hooks(draw, spec) if draw.random() < 0.4 else spec
 
 
 def _task(draw: Random, name: str, earlier: list[str], later: list[str]) -> TaskSpec:

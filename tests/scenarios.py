@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 from typing import Any, TypeVar, cast
 
 from attrs import asdict, evolve, frozen
@@ -27,6 +28,7 @@ from actorflow.spec.model import (
     Transition,
     WorkflowSpec,
 )
+from tests.random_hooks import with_random_hooks
 from tests.scripted import ScriptedRun
 
 BROKEN = Failure("Broken", "no luck")
@@ -81,7 +83,9 @@ def hook_lists(**counts: int) -> HookLists:
     """So many commands on each event; those that set up fail the run, as the loader has it where a file says nothing."""
     return hooks_on(
         **{
-            event: [HookSpec(command=f"{event} {i}", on_error=FAILING.get(event, "continue")) for i in range(n)]
+            event: [
+                HookSpec(command=f"{event} {i}", on_error=FAILING.get(event, "continue")) for i in range(n)
+            ]
             for event, n in counts.items()
         }
     )
@@ -100,13 +104,13 @@ FAILING: Mapping[str, HookErrors] = {"pre_workflow": "fail"}
 def workflows(draw: st.DrawFn, max_tasks: int = 8, *, is_guarded: bool = False) -> WorkflowSpec:
     """Any small workflow that could be loaded: a random graph in random file order, with all that the core decides.
 
-    Breakers, deadlines and a retry budget are drawn where it `is_guarded`.
+    Breakers, deadlines and a retry budget are drawn where it `is_guarded`. A third has hooks around its tasks and stages.
     """
     ids = [f"t{i}" for i in range(draw(st.integers(1, max_tasks)))]
     tasks = [draw(tasks_between(name, ids[:i], ids[i + 1 :])) for i, name in enumerate(ids)]
     if is_guarded:
         tasks = [draw(guarded(each)) for each in tasks]
-    return workflow(
+    spec = workflow(
         *draw(st.permutations(tasks)),
         stages=draw(st.one_of(st.just(()), stage_lists(ids))),
         hooks=hook_lists(**draw(hook_counts)),
@@ -114,6 +118,8 @@ def workflows(draw: st.DrawFn, max_tasks: int = 8, *, is_guarded: bool = False) 
         retry_budget=draw(st.sampled_from([None, None, 0, 1, 2])) if is_guarded else None,
         deadline=draw(st.sampled_from([None, None, None, 2.5, 8.0])) if is_guarded else None,
     )
+    seed = draw(st.one_of(st.none(), st.none(), st.integers(0, 2**32)))
+    return spec if seed is None else with_random_hooks(Random(seed), spec)
 
 
 @st.composite

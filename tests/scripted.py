@@ -78,7 +78,11 @@ class ScriptedRun:
         self.journal: list[Event] = []
         self.starts: list[StartAttempt] = []  #: all that were performed
         self.running: dict[str, StartAttempt | CancelAttempt | RunHook | CancelHook] = {}
-        self.happen(RunStarted(self.now, run_id, spec.name, "hash", dict(inputs), dict(env), {}, dict(flags), CORE_VERSION))
+        self.happen(
+            RunStarted(
+                self.now, run_id, spec.name, "hash", dict(inputs), dict(env), {}, dict(flags), CORE_VERSION
+            )
+        )
         self.happen(next_generation(self.state, self.now))
 
     def happen(self, *events: Event) -> None:

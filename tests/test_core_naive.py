@@ -40,6 +40,7 @@ from actorflow.core.events import (
     FallbackChosen,
     FallbackValueUsed,
     HookFinished,
+    HookStatus,
     PauseRequested,
     Resumed,
     RetriesExhausted,
@@ -53,8 +54,10 @@ from actorflow.core.events import (
     TaskCanceled,
     TaskDeadlinePassed,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
+from actorflow.core.hook_line import HookLine
 from actorflow.core.plan import plan_of
 from actorflow.core.recovery import answer
 from actorflow.core.state import CORE_VERSION, RunState
@@ -176,14 +179,20 @@ class ComparedRun:
                 self.happen(BreakerClosed(now, None, keys[number % len(keys)]))
             case "answer" if self.told or self.asked:
                 self.let_answer(number)
-            case _ if state.hooks.is_running:
-                self.happen(HookFinished(now, *state.hooks.head, "failed" if kind == "hook fails" else "ok"))
+            case _ if self.has_hook(number):
+                lines = state.running_lines()
+                line = lines[number // 2 % len(lines)]
+                self.happen(hook_end(line, kind, number, now))
             case _ if state.running:
                 self.happen(self.outcome(kind, number))
             case _ if self.told or self.asked:
                 self.let_answer(number)
             case _:
                 pass
+
+    def has_hook(self, number: int) -> bool:
+        """Whether it is a hook's turn to end, rather than an attempt's."""
+        return bool(self.state.running_lines()) and (not self.state.running or number % 2 == 0)
 
     def let_answer(self, number: int) -> None:
         """A breaker answers; what the run has moved on from meanwhile is dropped."""
@@ -241,6 +250,13 @@ class ComparedRun:
         return AttemptFailed(self.now, task.id, task.attempt, FAILURES.get(kind, FAILURES["fail"]))
 
 
+def hook_end(line: HookLine, kind: str, number: int, now: float) -> HookFinished:
+    """What comes of a running hook."""
+    event, index = line.head
+    status: HookStatus = "failed" if kind in ("fail", "hook fails", "time out") or number % 5 == 0 else "ok"
+    return HookFinished(now, event, index, status, {}, line.subject)
+
+
 class ComparedState(RunState):
     """A state that remembers its events, and is compared after each."""
 
@@ -268,7 +284,7 @@ def in_order(dues: list[Due]) -> list[Due]:
     return sorted(dues) if all(each[0] in FACTS for each in dues) else dues
 
 
-FACTS = ("fail", "letter", "fallback", "skip", "deadline", "cancel task", "stage")
+FACTS = ("fail", "letter", "fallback", "skip", "deadline", "cancel task", "stage", "finished")
 
 
 def as_due(command: Command, now: float) -> Due:
@@ -285,9 +301,9 @@ def as_due(command: Command, now: float) -> Due:
         case TellBreaker(task, told):
             return ("tell", task, told.attempt, told.key, told.outcome)
         case RunHook():
-            return ("hook", command.event, command.index)
-        case CancelHook(event, index):
-            return ("cancel hook", event, index)
+            return ("hook", command.event, command.index, command.subject)
+        case CancelHook(event, index, subject):
+            return ("cancel hook", event, index, subject)
         case Finish(outcome):
             return ("finish", outcome)
         case Record(event):
@@ -330,6 +346,11 @@ def fact(event: Any) -> Due:
             return ("sleep", task, due_at)
         case TaskCanceled(task=task):
             return ("cancel task", task)
+        case TaskFinished(task=task, status=status):
+            return ("finished", task, status)
+        case HookFinished(event=name, index=index, subject=subject, status=status, record=record):
+            made = {key: record[key] for key in ("vars", "output") if key in record}
+            return ("passed", name, index, subject, status, made)
         case StageCompleted(stage=stage, status=status):
             return ("stage", stage, status)
         case RunEnding(outcome=outcome, task=task, failure=failure):

@@ -9,16 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from attrs import frozen
 
 from actorflow import RunResult, Runtime, loads
-from actorflow.core.hook_config import BLOCKING, OF_RUNS
+from actorflow.cli.hook_catalogue import EventRow, event_rows
+from actorflow.journal.protocol import Delivery
 from actorflow.metrics.built_in import BUILT_IN, PREFIX
 from actorflow.metrics.snapshot import Distribution, Snapshot
-from actorflow.spec.model import HookEvent
 from actorflow.spec.readers.words import HOOK, HOOK_ACTIONS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "hooks.md").read_text(encoding="utf-8")
@@ -90,14 +89,18 @@ async def test_a_workflow_does_what_stands_below_it(
 ):
     monkeypatch.chdir(tmp_path)
     assert example.shown, "nothing stands below it"
+    for name, value in re.findall(r"^# with (\w+)=(\S+)", example.text):
+        monkeypatch.setenv(name, value)
     async with Runtime(store="sqlite:///runs.db") as rt:
         handle = await rt.start(loads(example.text, trust="own"), run_id="order-1")
         result = await handle.settled()
+        deliveries = await handle.deliveries()
         runs = sorted(f"{row.workflow} {row.summary.status}" for row in await rt.list())
         told: dict[str, Callable[[], list[str]]] = {
             "log": lambda: log,
             "metrics": lambda: list(own_metrics(rt.metrics.snapshot())),
             "outputs": lambda: [f"{name}: {value}" for name, value in result.outputs.items()],
+            "printed": lambda: [line for each in deliveries for line in printed_by(each)],
             "runs": lambda: runs,
             "tasks": lambda: list(tasks_of(result)),
         }
@@ -105,6 +108,10 @@ async def test_a_workflow_does_what_stands_below_it(
             lines = told[what]() if what in told else lines_of(what)
             assert lines == shown.splitlines(), what
     assert result.hooks.pending == result.hooks.dead_letters == 0
+
+
+def printed_by(delivery: Delivery) -> list[str]:
+    return delivery.record.get("stdout", "").splitlines()
 
 
 def lines_of(path: str) -> list[str]:
@@ -141,11 +148,17 @@ def test_a_program_prints_what_stands_below_it(example: Example, backend: str, t
 # What tables name
 
 
-def test_the_table_of_events_has_them_all_with_who_they_happen_to_and_whether_something_waits():
-    told = {
-        name.strip("`"): (who == "run", may_block == "yes") for name, who, _, may_block, _ in rows("event")
+def test_the_table_of_events_is_the_one_that_the_command_line_shows():
+    told = {name.strip("`"): (who, fires, may_block) for name, who, fires, may_block, _ in rows("event")}
+    assert told == {
+        row.event: (row.of, _fires(row), "yes" if row.may_block else "no") for row in event_rows()
     }
-    assert told == {event: (event in OF_RUNS, event in BLOCKING) for event in get_args(HookEvent)}
+
+
+def _fires(row: EventRow) -> str:
+    if not row.is_fired:
+        return "not yet"
+    return "by contract" if row.is_by_contract else "opt-in"
 
 
 def test_every_action_has_a_heading_of_its_own():

@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "docs" / "format.md",
     ROOT / "docs" / "cli.md",
     ROOT / "docs" / "design.md",
+    ROOT / "docs" / "hooks.md",
 ]
 SECOND_GRAMMAR = ROOT / "docs" / "second-grammar.md"
 FENCE = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

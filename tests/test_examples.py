@@ -164,6 +164,7 @@ async def test_an_order_of_nothing_is_not_shipped_and_pages_in_production(
     tmp_path: Path, monkeypatch, caplog
 ):
     monkeypatch.setenv("ACTORFLOW_ENV", "production")
+    caplog.set_level("INFO", "actorflow.notify")
     audit = tmp_path / "audit.jsonl"
     inputs = {"audit": str(audit), "amount": 0}
     async with Runtime(store="memory:") as rt:

@@ -105,9 +105,9 @@ async def test_a_stuck_hook_costs_a_window_of_memory_and_no_more(journal: Journa
     stuck = Pager(is_stuck=lambda context: context.path == path(0), is_batchable=True)
     async with run.life(stuck, is_new=True) as life:
         residents: list[int] = []
-        for batch in range(1, 21):
-            life.signal(500)
-            await until(lambda: is_passed_by(life, 500 * batch, residents))  # noqa: B023
+        for batch in range(1, 11):
+            life.signal(1_000)
+            await until(lambda: is_passed_by(life, 1_000 * batch, residents))  # noqa: B023
         assert max(residents) <= 2 * WINDOW
     later = Pager(is_batchable=True)
     async with run.life(later) as life:
@@ -128,11 +128,11 @@ async def test_rows_are_read_back_in_order_while_more_come(journal: Journal) -> 
     run, pager = Run(journal, hook()), Pager()
     async with run.life(pager, is_new=True) as life:
         for _ in range(10):
-            life.signal(200)
+            life.signal(70)
             await anyio.lowlevel.checkpoint()
         await life.drain()
-    assert pager.numbers() == [(n, 1) for n in range(1, 2_001)]
-    assert (run.rows, run.cursor) == ([], BEGINNING + 2_000)
+    assert pager.numbers() == [(n, 1) for n in range(1, 701)]
+    assert (run.rows, run.cursor) == ([], BEGINNING + 700)
 
 
 async def test_a_retry_goes_on_with_its_number_in_the_next_process(journal: Journal) -> None:
@@ -304,6 +304,13 @@ def uneven(context: HookContext) -> TryResult:
     return FAILED if n % 7 == 0 or (n % 3 == 0 and context.number < 3) else TryResult()
 
 
+async def six_times_five(life: Life) -> None:
+    """Each time, there is a record at least."""
+    for _ in range(6):
+        life.signal(5)
+        await life.drain()
+
+
 @pytest.mark.parametrize("is_last_kept", [False, True], ids=["commit lost", "answer lost"])
 async def test_a_life_that_ends_after_any_commit_loses_nothing(tmp_path: Path, *, is_last_kept: bool) -> None:
     for commits in range(14):
@@ -311,13 +318,13 @@ async def test_a_life_that_ends_after_any_commit_loses_nothing(tmp_path: Path, *
         run = Run(journal, hook(retry=PATIENT), hook(ordered=False, retry=PATIENT), hook())
         pager = Pager(uneven)
         async with run.life(pager, is_new=True, commits=commits, is_last_kept=is_last_kept) as life:
-            for _ in range(3):
-                life.signal(10)
-                await anyio.sleep(0.006)
-        assert unsettled_count(journal, journal.find(RUN), run.plan) == 90 - len(run.settled)
+            await life.until_killed(lambda: six_times_five(life))
+        signal_count = journal.find(RUN).last_seq - BEGINNING
+        assert unsettled_count(journal, journal.find(RUN), run.plan) == 3 * signal_count - len(run.settled)
         before = set(run.settled)
         later = Pager(uneven)
         async with run.life(later) as life:
+            life.signal(30 - signal_count)
             await life.drain()
         assert not before & {context.delivery_id for context in later.told}
         for index in range(2):
@@ -373,17 +380,18 @@ async def test_the_third_crash_is_the_last_and_what_is_owed_stays(
 
 
 async def test_what_ends_in_the_middle_of_a_try_is_tried_by_the_next(journal: Journal) -> None:
-    run, pager = Run(journal, hook()), Pager(is_stuck=lambda _: True)
+    run, pager = Run(journal, hook()), Pager(is_stuck=lambda context: context.params["n"] == 2)
     async with run.life(pager, is_new=True) as life:
-        life.signal(2)
-        await until(lambda: bool(pager.told))
+        life.signal(3)
+        await until(lambda: len(pager.told) == 2)
         await life.actor.forget(RUN)
         assert (pager.at_work_count, life.actor.backlog) == (0, 0)
+    assert run.statuses() == ["delivered"]
     assert unsettled_count(journal, journal.find(RUN), run.plan) == 2
     later = Pager()
     async with run.life(later) as life:
         await life.drain()
-    assert later.numbers() == [(1, 1), (2, 1)]
+    assert later.numbers() == [(2, 1), (3, 1)]
 
 
 async def test_a_store_that_fails_ends_deliveries_and_nobody_waits_for_them(journal: Journal) -> None:

@@ -34,7 +34,8 @@ def virtually(pager: Pager, scene: Scene, *hooks: HookSpec, **more: Any) -> Run:
             await scene(life)
             await life.drain()
 
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    trio.run(main, clock=clock)  # pyright: ignore[reportUnknownMemberType] - its stub is untyped
     return run
 
 

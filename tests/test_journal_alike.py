@@ -9,7 +9,18 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_cases import BODY, RUNNING, ask, beginning, letter, save, told
+from journal_cases import (
+    BODY,
+    RUNNING,
+    ask,
+    beginning,
+    delivery,
+    delivery_letter,
+    letter,
+    pending,
+    save,
+    told,
+)
 
 from actorflow.errors import ActorflowError
 from actorflow.journal import (
@@ -22,6 +33,7 @@ from actorflow.journal import (
     KeepDeadLetter,
     KeepDefinition,
     MemoryJournal,
+    RecordDeliveries,
     Release,
 )
 from actorflow.journal.sqlite import SqliteJournal
@@ -32,6 +44,9 @@ RUNS, TASKS, DIGESTS = ("a", "b", "c"), ("s", "t"), ("d1", "d2")
 
 runs, tasks, digests = st.sampled_from(RUNS), st.sampled_from(TASKS), st.sampled_from(DIGESTS)
 times = st.integers(0, 150).map(float)
+numbers, seqs, hooks = st.integers(1, 4), st.integers(1, 2), st.sampled_from(["a[0]", "b[0]"])
+letter_ids = st.builds(lambda run, number: f"{run}/delivery-{number}", runs, numbers)
+bodies = st.none() | st.dictionaries(tasks, numbers)
 outcomes = st.sampled_from(["success", "failure", "released"])
 
 writes = st.one_of(
@@ -42,7 +57,15 @@ writes = st.one_of(
     st.builds(KeepDefinition, st.sampled_from("kl"), digests, st.just(BODY)),
     st.builds(ChangeDefinition, runs, digests, st.just(BODY)),
     st.builds(lambda *about: KeepDeadLetter(letter(*about)), runs, tasks, times),
-    st.builds(DropDeadLetters, runs, st.lists(tasks, max_size=2)),
+    st.builds(DropDeadLetters, runs, st.lists(tasks, max_size=2), st.lists(letter_ids, max_size=2)),
+    st.builds(KeepDeadLetter, st.builds(delivery_letter, runs, numbers, times), bodies),
+    st.builds(
+        RecordDeliveries,
+        runs,
+        st.lists(st.builds(delivery, numbers, seqs), max_size=2),
+        seqs,
+        st.lists(st.builds(pending, numbers, seqs, hooks, numbers), max_size=3),
+    ),
     st.builds(Answered, st.lists(st.integers(1, 4), max_size=2)),
     st.builds(lambda run, task, at: ask(run, task, at=at), runs, tasks, times),
     st.builds(
@@ -61,6 +84,7 @@ steps = st.one_of(
     runs.map(lambda run: lambda journal: journal.post(run, "pause", {"cause": run})),
     runs.map(lambda name: lambda journal: journal.save_snapshot(name, {"n": name})),
     st.builds(lambda run, task: lambda journal: journal.purge_dead_letters([f"{run}/1/{task}"]), runs, tasks),
+    letter_ids.map(lambda letter_id: lambda journal: journal.purge_dead_letters([letter_id])),
 )
 
 
@@ -83,11 +107,20 @@ def everything(journal: Journal) -> list[Any]:
         lambda journal: sorted(journal.runs(), key=lambda row: row.run_id),
         lambda journal: journal.requests(),
         lambda journal: journal.dead_letters(),
+        lambda journal: [journal.dead_letter_body(each.id) for each in journal.dead_letters()],
+        lambda journal: journal.pending_counts(),
         lambda journal: journal.snapshots(),
         lambda journal: journal.breaker("bank"),
         lambda journal: [journal.is_asked(number) for number in range(1, 5)],
         *(lambda journal, run=run: list(journal.events(run)) for run in RUNS),
         *(lambda journal, run=run: journal.checkpoint(run) is None for run in RUNS),
+        *(
+            lambda journal, run=run, after=after: journal.deliveries(run, after)
+            for run in RUNS
+            for after in (0, 1)
+        ),
+        *(lambda journal, run=run: journal.pending(run) for run in RUNS),
+        *(lambda journal, run=run: journal.pending(run, "a[0]", after=1, limit=1) for run in RUNS),
         *(lambda journal, key=key: journal.cached_definition(key) for key in "kl"),
     ]
     return [answer(question, journal) for question in questions]

@@ -16,6 +16,9 @@ from actorflow.core.events import (
     Event,
     Failure,
     GenerationStarted,
+    HookFinished,
+    HookLost,
+    HookStarted,
     Resumed,
     RunEnding,
 )
@@ -40,9 +43,9 @@ FROZEN_TAGS = {
     "task_canceled": (1, "at task"),
     "task_skipped": (1, "at task reason"),
     "stage_completed": (1, "at stage status"),
-    "hook_started": (1, "at event index"),
-    "hook_finished": (1, "at event index status record"),
-    "hook_lost": (1, "at event index"),
+    "hook_started": (2, "at event index subject"),
+    "hook_finished": (2, "at event index status record subject"),
+    "hook_lost": (2, "at event index subject"),
     "pause_requested": (1, "at cause"),
     "resumed": (1, "at"),
     "cancel_requested": (1, "at cause"),
@@ -60,12 +63,23 @@ FROZEN_TAGS = {
     "signal_received": (1, "at name payload signal_id"),
     "definition_changed": (1, "at definition bindings"),
     "run_deadline_passed": (1, "at"),
+    "task_finished": (1, "at task status"),
 }
 
 #: what earlier versions wrote, and what it is read as
 FROZEN_ROWS = {
     '["generation_started",1,1.5,2,"resume"]': GenerationStarted(1.5, 2, "resume"),
     '["generation_started",2,1.5,2,"retry",["a","b"]]': GenerationStarted(1.5, 2, "retry", ("a", "b")),
+    '["hook_started",1,1.5,"on_error",0]': HookStarted(1.5, "on_error", 0),
+    '["hook_started",2,1.5,"task_started",1,"build"]': HookStarted(1.5, "task_started", 1, "build"),
+    '["hook_finished",1,1.5,"on_error",0,"ok",{"exit":0}]': HookFinished(
+        1.5, "on_error", 0, "ok", {"exit": 0}
+    ),
+    '["hook_finished",2,1.5,"on_stage_complete",0,"skipped",{},"test"]': HookFinished(
+        1.5, "on_stage_complete", 0, "skipped", {}, "test"
+    ),
+    '["hook_lost",1,1.5,"post_workflow",2]': HookLost(1.5, "post_workflow", 2),
+    '["hook_lost",2,1.5,"task_finished",2,"build"]': HookLost(1.5, "task_finished", 2, "build"),
 }
 
 KINDS: tuple[type, ...] = typing.get_args(Event)

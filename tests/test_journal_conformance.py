@@ -246,7 +246,7 @@ def test_a_prefix_of_several_runs_is_ambiguous_and_names_them(journal):
     assert set(caught.value.nearest) == {"deploy-1", "deploy-2"}
 
 
-@pytest.mark.parametrize("method", ["find", "claim", "events", "checkpoint", "deliveries"])
+@pytest.mark.parametrize("method", ["find", "claim", "events", "checkpoint", "deliveries", "pending"])
 def test_an_unknown_run_is_answered_with_the_nearest(journal, method):
     ok(journal, create("deploy-1"), create("nightly"))
     with pytest.raises(RunNotFoundError) as caught:
@@ -404,6 +404,8 @@ def test_a_closed_journal_refuses_every_call_and_closes_again(journal):
         lambda: journal.definition("d1"),
         lambda: journal.events("r"),
         lambda: journal.deliveries("r"),
+        lambda: journal.pending("r"),
+        journal.pending_counts,
         lambda: journal.checkpoint("r"),
         lambda: journal.cached_definition("k"),
     ):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import apsw
 import pytest
-from journal_cases import beginning, create, delivery, letter, ok, step, told
+from journal_cases import beginning, create, delivery, given_up, letter, ok, pending, step, told
 
 from actorflow.errors import ActorflowError, StoreFailed, StoreUnusableError
 from actorflow.journal import Append, KeepDeadLetter, RecordDeliveries, Release
@@ -85,7 +85,10 @@ def work(path: str, acknowledged: list[int]) -> SqliteJournal:
             assert journal.commit([Append("r", 3 + 2 * number, step(number))]) == [None]
             acknowledged.append(4 + 2 * number)
             journal.maintain()
-        assert journal.commit([RecordDeliveries("r", [delivery(1)], 2)]) == [None]
+        assert journal.commit([RecordDeliveries("r", [], 2, [pending(1), pending(2)])]) == [None]
+        assert journal.commit(
+            [RecordDeliveries("r", [delivery(1)], 2, [pending(2, tries=2)]), given_up("r", 1)]
+        ) == [None, None]
         journal.post("r", "pause", {})
         journal.commit(
             [create("gone"), Release("gone"), told("r", 1, 990.0), KeepDeadLetter(letter("r", "t"))]
@@ -154,6 +157,13 @@ def goes_on(path: str, acknowledged: int) -> None:
     found = len(list(journal.events("r"))) if journal.runs() else 0
     assert acknowledged <= found <= acknowledged + 2
     if found:
+        rows, settled = journal.pending("r"), journal.deliveries("r")
+        assert (rows, settled) in (
+            ([], []),
+            ([pending(1), pending(2)], []),
+            ([pending(2, tries=2)], [delivery(1)]),
+        )
+        assert (journal.dead_letter_body("r/delivery-1") == {"n": 1}) == bool(settled)
         journal.claim("r")
         ok(journal, Append("r", found + 1, step(99)))
     else:

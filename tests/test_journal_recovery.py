@@ -470,6 +470,7 @@ def test_a_closed_journal_refuses_all_of_this(journal):
         journal.requests,
         lambda: journal.is_asked(1),
         journal.dead_letters,
+        lambda: journal.dead_letter_body("x"),
         lambda: journal.purge_dead_letters(["x"]),
         lambda: journal.breaker("bank"),
         lambda: journal.save_snapshot("a", {}),

@@ -1,14 +1,19 @@
-"""The message trace in docs/design.md is what the actors really say."""
+"""The message traces in docs/design.md are what the actors really say."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from actorflow import Runtime, load_dict
-from actorflow.journal.protocol import Append
+from actorflow import HookContext, HookExecutor, Runtime, load_dict
+from actorflow.core.events import Event, HookFinished
+from actorflow.hooks.actor import HookActor
+from actorflow.hooks.blocking import BlockingHook
+from actorflow.hooks.deliveries import RunDeliveries
+from actorflow.journal.protocol import Append, RecordDeliveries
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.messages import Committed, Woken
 from actorflow.runtime.supervisor import TaskSupervisor
@@ -43,6 +48,8 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 say("JournalActor", "WorkflowActor", "Committed")
             case Woken():
                 say("Alarm", "WorkflowActor", "Woken")
+            case HookFinished():
+                say("BlockingHook", "WorkflowActor", f"HookFinished {message.event} {message.status}")
             case _:
                 say(
                     "TaskActor",
@@ -51,8 +58,15 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 )
 
     def to_journal(write: object, _: object) -> None:
-        names = ", ".join(type(e).__name__ for e in write.events) if isinstance(write, Append) else ""
-        say("WorkflowActor", "JournalActor", f"{type(write).__name__} {names}".rstrip())
+        match write:
+            case Append():
+                names = ", ".join(type(event).__name__ for event in write.events)
+                say("WorkflowActor", "JournalActor", f"Append {names}")
+            case RecordDeliveries():
+                told = ", ".join(f"{each.hook} {each.status}" for each in write.deliveries)
+                say("RunDeliveries", "JournalActor", f"RecordDeliveries {told}")
+            case _:
+                say("WorkflowActor", "JournalActor", type(write).__name__)
 
     def to_supervisor(failed, _) -> None:
         say("WorkflowActor", "TaskSupervisor", f"Decide {failed.task} #{failed.attempt}")
@@ -62,7 +76,20 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             "WorkflowActor", "TaskActor", f"StartAttempt {command.task} #{command.attempt} by {command.agent}"
         )
 
+    def to_hook(hook: BlockingHook) -> None:
+        say("WorkflowActor", "HookActor", f"BlockingHook {hook.context.event}")
+
+    def to_deliveries(first_seq: int, events: Sequence[Event]) -> None:
+        say("WorkflowActor", "RunDeliveries", f"note {first_seq} to {first_seq + len(events) - 1}")
+
+    def to_executor(batch: Sequence[HookContext]) -> None:
+        who = "BlockingHook" if batch[0].spec.mode == "blocking" else "HookLine"
+        say(who, "HookExecutor", f"deliver {batch[0].path} of event {batch[0].event}")
+
     spy(WorkflowActor, "tell", to_workflow)
+    spy(RunDeliveries, "note", to_deliveries)
+    spy(HookActor, "start", to_hook)
+    spy(HookExecutor, "deliver", to_executor)
     spy(JournalActor, "tell", to_journal)
     spy(TaskSupervisor, "decide", to_supervisor)
     spy(TaskActor, "start", to_task)
@@ -92,6 +119,24 @@ async def test_the_trace_in_the_design_is_the_one_of_a_run_with_one_retry_and_on
     )
     async with Runtime(store="memory:", agents={"live": fail, "backup": stand_in}) as rt:
         assert (await rt.run(spec)).status == "success"
-    documented = re.search(r"```trace\n(.*?)```", DESIGN.read_text(), re.DOTALL)
-    assert documented is not None
+    assert_documented("trace", trace)
+
+
+async def test_the_trace_in_the_design_is_the_one_of_a_run_with_a_blocking_hook_and_an_async_one(
+    trace: list[str],
+):
+    hooks = {
+        "task_finished": [{"type": "log", "mode": "blocking", "params": {"message": "charged"}}],
+        "workflow_finished": [{"type": "log", "params": {"message": "over"}}],
+    }
+    spec = load_dict({"name": "order", "tasks": {"charge": {"agent": "bank"}}, "hooks": hooks})
+    async with Runtime(store="memory:", agents={"bank": "echo"}) as rt:
+        result = await (await rt.start(spec)).settled()
+    assert result.hooks.delivered == 2
+    assert_documented("trace hooks", trace)
+
+
+def assert_documented(fence: str, trace: list[str]) -> None:
+    documented = re.search(rf"```{fence}\n(.*?)```", DESIGN.read_text(encoding="utf-8"), re.DOTALL)
+    assert documented is not None, "\n" + "\n".join(trace)
     assert "\n".join(trace) == documented[1].rstrip(), "\n" + "\n".join(trace)

@@ -6,14 +6,14 @@ compared after each step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,7 +29,6 @@ from actorflow.core import breaker as rules
 from actorflow.core.breaker import (
     Allowed,
     Breaker,
-    BreakerAnswer,
     BreakerAsk,
     BreakerReport,
     Counted,
@@ -43,14 +42,21 @@ from actorflow.journal import (
     AskBreaker,
     CreateRun,
     DeadLetter,
+    Delivery,
     DropDeadLetters,
     KeepDeadLetter,
+    Outcome,
+    PendingDelivery,
+    RecordDeliveries,
     Release,
     RunSummary,
     TellBreaker,
     claims,
     inbox,
+    outbox,
+    records,
 )
+from actorflow.journal.driver import Cursor
 from actorflow.journal.protocol import STALE_S, RequestKind, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.spec.model import BreakerSpec
@@ -65,6 +71,9 @@ BREAKERS = {
 }
 KEYS = st.sampled_from(sorted(BREAKERS))
 NUMBERS = st.integers(0, 5)
+TryEnd: TypeAlias = Literal["again", "delivered", "dead_letter"]
+TRY_ENDS = st.sampled_from(get_args(TryEnd))
+Told: TypeAlias = tuple[RecordDeliveries, KeepDeadLetter | DropDeadLetters]
 LONG_S = 2 * STALE_S
 MOST_RUNS = 3
 
@@ -88,6 +97,10 @@ class KeptRun:
     events: list[Event] = field(factory=list[Event])
     requests: list[int] = field(factory=list[int])
     letters: list[DeadLetter] = field(factory=list[DeadLetter])
+    settled: list[Delivery] = field(factory=list[Delivery])
+    pending: dict[str, PendingDelivery] = field(factory=dict[str, PendingDelivery])
+    bodies: dict[str, int] = field(factory=dict[str, int])  #: of the letters of deliveries, by their ids
+    cursor: int = 0
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -101,6 +114,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runs: dict[str, KeptRun] = {}
         self.processes: list[Process] = []
         self.outcomes = 0
+        self.tries = 0
         self.promises = BreakerPromises()
         self.reader = SqliteJournal(self.path, clock=lambda: self.now)
         self.start_process()
@@ -118,16 +132,21 @@ class StoreMachine(RuleBasedStateMachine):
     def a_run(self, number: int) -> tuple[str, KeptRun]:
         return list(self.runs.items())[number % len(self.runs)]
 
-    def write(self, process: Process, write: Write) -> Exception | BreakerAnswer | None:
-        """Have a process write one thing; a fenced one can't, and is at its end."""
-        try:
-            (outcome,) = process.journal.commit([write])
-        except FencedError as error:
-            expect("only who is fenced is told so", process.is_fenced, write)
-            self.end(process)
-            return error
-        expect("a fenced owner writes nothing", not process.is_fenced, write)
+    def write(self, process: Process, write: Write) -> Outcome:
+        """Have a process write one thing; see `write_all`."""
+        (outcome,) = self.write_all(process, [write])
         return outcome
+
+    def write_all(self, process: Process, writes: Sequence[Write]) -> Sequence[Outcome]:
+        """Have a process write things in one commit; a fenced one can't, and is at its end."""
+        try:
+            outcomes = process.journal.commit(writes)
+        except FencedError as error:
+            expect("only who is fenced is told so", process.is_fenced, writes)
+            self.end(process)
+            return [error] * len(writes)
+        expect("a fenced owner writes nothing", not process.is_fenced, writes)
+        return outcomes
 
     def end(self, process: Process) -> None:
         """The process is no more; what it owned is left behind."""
@@ -356,6 +375,66 @@ class StoreMachine(RuleBasedStateMachine):
             kept.letters = [each for each in kept.letters if each.task != task]
             kept.letters += [] if is_dropped else [letter]
 
+    @precondition(lambda self: self.running() and self.runs)
+    @rule(
+        number=NUMBERS,
+        run=NUMBERS,
+        ends=st.lists(TRY_ENDS, min_size=1, max_size=4),
+        is_passed_on=st.booleans(),
+    )
+    def deliver(self, number: int, run: int, ends: Sequence[TryEnd], is_passed_on: bool) -> None:
+        """Tries of a run's deliveries, by its owner more often than not; the run may rest before the last one."""
+        run_id, kept = self.a_run(run)
+        for place, end in enumerate(ends, 1):
+            is_by_owner = number > 0 and kept.owner in self.running()
+            process = kept.owner if is_by_owner else self.a_process(number)
+            if process is None or not self.running():
+                return
+            if is_passed_on and place == len(ends) and self.write(process, Release(run_id)) is None:
+                kept.owner = None
+                self.claim_run(process, run_id, kept, take_over=False)
+            self.try_to_deliver(process, run_id, kept, end)
+            if not self.running():
+                return
+
+    def try_to_deliver(self, process: Process, run_id: str, kept: KeptRun, end: TryEnd) -> None:
+        """What has been pending longest is tried, or what a new event owes."""
+        self.tries += 1
+        last = len(kept.events)
+        news = [] if kept.pending else [SignalReceived(self.now, "go", None, f"s-{last + 1}")]
+        seq = min((each.seq for each in kept.pending.values()), default=last + 1)
+        told = self.told_of(run_id, seq, end)
+        is_owner = kept.owner is process and not process.is_fenced
+        outcomes = self.write_all(process, [Append(run_id, last + 1, news), *told])
+        expect("only the owner writes", is_owner or None not in outcomes, outcomes)
+        if is_owner:
+            expect("an owner can write", outcomes == [None] * 3, outcomes)
+            kept.events += news
+            self.note_delivery(kept, told)
+
+    def told_of(self, run_id: str, seq: int, end: TryEnd) -> Told:
+        """What is written of a try: that of one that was given up has a letter, and no other."""
+        delivery_id, body = f"{run_id}/{seq}/h[0]", {"try": self.tries}
+        letter = DeadLetter(f"letter of {delivery_id}", "delivery", run_id, "h[0]", "no", self.now, seq)
+        dropped = DropDeadLetters(run_id, ids=[letter.id])
+        if end == "again":
+            pending = PendingDelivery(delivery_id, "h[0]", seq, self.now, body)
+            return RecordDeliveries(run_id, [], seq, [pending]), dropped
+        record = RecordDeliveries(run_id, [Delivery(delivery_id, "h[0]", seq, end, body)], seq)
+        return record, KeepDeadLetter(letter, body) if end == "dead_letter" else dropped
+
+    def note_delivery(self, kept: KeptRun, told: Told) -> None:
+        record, about = told
+        kept.cursor = max(kept.cursor, record.cursor)
+        kept.settled += record.deliveries
+        for settled in record.deliveries:
+            kept.pending.pop(settled.delivery_id, None)
+        kept.pending |= {each.delivery_id: each for each in record.pending}
+        if isinstance(about, KeepDeadLetter):
+            kept.bodies[about.letter.id] = self.tries
+        else:
+            kept.bodies.pop(about.ids[0], None)
+
     @invariant()
     def the_store_holds_what_was_acknowledged(self) -> None:
         if not hasattr(self, "reader"):
@@ -367,11 +446,33 @@ class StoreMachine(RuleBasedStateMachine):
             expect("numbers have no gaps", numbers == list(range(1, len(events) + 1)), numbers)
             is_owned = self.reader.find(run_id).owner_pid is not None
             expect("one owner at a time", is_owned == (run.owner is not None), run_id)
+            self.the_store_holds_deliveries(run_id, run)
             waiting = [self.reader.is_asked(request) for request in run.requests]
             expect("a request is told until it is answered, and once", all(waiting), run_id)
         kept = sorted(each.id for each in self.reader.dead_letters())
         expected = sorted(letter.id for run in self.runs.values() for letter in run.letters)
+        expected = sorted([*expected, *(each for run in self.runs.values() for each in run.bodies)])
         expect("dead letters are kept until they are dropped", kept == expected, kept)
+
+    def the_store_holds_deliveries(self, run_id: str, run: KeptRun) -> None:
+        """What is settled, what is pending, and what can be tried again; of each delivery the last word."""
+        row, pending = self.reader.find(run_id), self.reader.pending(run_id)
+        counts = (row.last_seq, row.cursor, self.reader.pending_counts().get(run_id, 0))
+        expect("a run's row is not behind", counts == (len(run.events), run.cursor, len(run.pending)), counts)
+        settled = self.reader.deliveries(run_id)
+        expect("what is settled is kept in its order", settled == run.settled, run_id)
+        late = [each for each in run.settled if each.seq > 1]
+        expect("what is settled is kept in its order", self.reader.deliveries(run_id, 1) == late, run_id)
+        expect(
+            "a delivery is pending until it is settled",
+            sorted_by_id(pending) == sorted_by_id(run.pending.values()),
+            run_id,
+        )
+        seqs = [each.seq for each in pending]
+        expect("what is pending comes in the order of its events", seqs == sorted(seqs), seqs)
+        bodies = {letter_id: self.reader.dead_letter_body(letter_id) for letter_id in run.bodies}
+        kept = {letter_id: {"try": number} for letter_id, number in run.bodies.items()}
+        expect("dead letters are kept until they are dropped", bodies == kept, bodies)
 
     def teardown(self) -> None:
         if not hasattr(self, "reader"):
@@ -380,6 +481,10 @@ class StoreMachine(RuleBasedStateMachine):
             process.journal.close()
         self.reader.close()
         self.folder.cleanup()
+
+
+def sorted_by_id(deliveries: Iterable[PendingDelivery]) -> list[PendingDelivery]:
+    return sorted(deliveries, key=lambda each: each.delivery_id)
 
 
 StoreMachine.TestCase.settings = settings(
@@ -444,6 +549,25 @@ def requests_seen_once() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def settled_still_pending() -> Iterator[None]:
+    """A delivery that is settled keeps its row."""
+    with replaced(outbox.OutboxChanges, "drop", lambda changes, run, ids: None):
+        yield
+
+
+@contextmanager
+def outbox_taken_for_empty() -> Iterator[None]:
+    """Who claims a run takes it that nothing of it is pending."""
+    find_tail = records.find_tail
+
+    def empty(cursor: Cursor, record: records.RunRecord) -> records.HeldRun:
+        return evolve(find_tail(cursor, record), may_have_pending=False)
+
+    with replaced(claims, "find_tail", empty):
+        yield
+
+
 @frozen
 class StoreMutant:
     """A switch that breaks the journal, and the promises any of which gives it away."""
@@ -460,6 +584,12 @@ STORE_MUTANTS = {
     "two probes at once": StoreMutant(two_probes, {"one probe at a time"}),
     "survivors left": StoreMutant(survivors_left, {"survivors end before a run changes hands"}),
     "silence ignored": StoreMutant(silence_ignored, {"one owner at a time"}),
+    "settled and still pending": StoreMutant(
+        settled_still_pending, {"a run's row is not behind", "a delivery is pending until it is settled"}
+    ),
+    "an outbox that is taken for empty": StoreMutant(
+        outbox_taken_for_empty, {"a run's row is not behind", "a delivery is pending until it is settled"}
+    ),
     "requests not looked for after a claim": StoreMutant(
         requests_seen_once, {"a request is told until it is answered, and once"}
     ),

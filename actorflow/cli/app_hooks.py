@@ -120,9 +120,9 @@ def test(
 
     No task runs, nothing is kept, and what hooks start as runs is not started.
     """
-    from actorflow.cli.hook_test import TestRequest, test_hooks
+    from actorflow.cli.hook_trial import TrialRequest, try_hooks
 
-    request = TestRequest(
+    request = TrialRequest(
         file=file,
         event=event,
         workflow=workflow,
@@ -132,4 +132,4 @@ def test(
         outputs=outputs,
         is_for_real=is_for_real,
     )
-    return test_hooks(settings, request)
+    return try_hooks(settings, request)

@@ -204,9 +204,7 @@ def _account(journal: Journal, found: Found) -> Account:
     hooks = hook_runs(found.state.plan, events(), deliveries) if has_failed else ()
     cause = stop_cause(result.status, events()) if result.status in STOPPED else None
     owner_pid = None if found.row.owner_pid == os.getpid() else found.row.owner_pid
-    return Account(
-        found.spec, result, failed_hooks(hooks, result.generation), cause=cause, pid=owner_pid
-    )
+    return Account(found.spec, result, failed_hooks(hooks, result.generation), cause=cause, pid=owner_pid)
 
 
 def _tell_before(settings: Settings, account: Account, wish: Wish) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 from attrs import evolve, field, frozen
 
-from actorflow.cli.found import Means, found_run
+from actorflow.cli.dead_deliveries import letter_document, parcel_of, retry_delivery, show_delivery
+from actorflow.cli.found import Means, found_run, place_for
 from actorflow.cli.history import Row, attempt_lines, attempt_rows
 from actorflow.cli.layout import as_json, columns, counted, local_time
 from actorflow.cli.progress import failure_text
@@ -36,7 +37,7 @@ def list_letters(settings: Settings) -> int:
         letters = _shown(journal, journal.dead_letters())
     screen = settings.screen
     if screen.is_json:
-        screen.document({"dead_letters": [_document(letter) for letter in letters]})
+        screen.document({"dead_letters": [letter_document(letter) for letter in letters]})
     elif letters:
         cells = [(letter.id, letter.kind, local_time(letter.at), letter.reason) for letter in letters]
         screen.result("\n".join(columns([("DEAD LETTER", "KIND", "SINCE", "WHY"), *cells])))
@@ -46,9 +47,12 @@ def list_letters(settings: Settings) -> int:
 
 
 def show_letter(settings: Settings, word: str) -> int:
-    """Show a dead letter with what its task was given, its error, and all attempts up to it."""
+    """Show a dead letter with what its task or hook was given, its error, and all that was tried."""
     with reading(settings) as journal:
-        story = _story(journal, chosen_letter(journal.dead_letters(), word))
+        letter = chosen_letter(journal.dead_letters(), word)
+        if letter.kind == "delivery":
+            return show_delivery(settings, parcel_of(journal, letter))
+        story = _story(journal, letter)
     screen = settings.screen
     if screen.is_json:
         error = {
@@ -57,7 +61,7 @@ def show_letter(settings: Settings, word: str) -> int:
             "detail": dict(story.failure.detail),
         }
         more = {"input": story.input, "error": error, "attempts": story.attempts}
-        screen.document({**_document(story.letter), **more})
+        screen.document({**letter_document(story.letter), **more})
         return Exit.SUCCESS
     letter = story.letter
     facts = {
@@ -76,11 +80,13 @@ def show_letter(settings: Settings, word: str) -> int:
 
 
 def retry_letter(settings: Settings, word: str, means: Means) -> int:
-    """Run a dead letter's task again, and what is below it; the exit status says how the run ended."""
+    """Try what a dead letter tells of again; the exit status says how the run ended, or the delivery."""
     check_agent_words(means.agents)
     with reading(settings) as journal:
         letter = chosen_letter(journal.dead_letters(), word)
         found = found_run(journal, journal.find(letter.run_id))
+        if letter.kind == "delivery":
+            return retry_delivery(settings, journal, letter, place_for(settings, found, means))
 
     async def begin(runtime: Runtime) -> RunHandle:
         return await runtime.start_retried(letter.id)
@@ -154,14 +160,3 @@ def _shown(journal: Journal, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
 def _hidden(letter: DeadLetter) -> DeadLetter:
     kind = letter.reason.partition(": ")[0]
     return evolve(letter, reason=failure_text(shown_failure(Failure(kind, ""))))
-
-
-def _document(letter: DeadLetter) -> Mapping[str, Any]:
-    return {
-        "id": letter.id,
-        "kind": letter.kind,
-        "run_id": letter.run_id,
-        "task": letter.task,
-        "reason": letter.reason,
-        "at": letter.at,
-    }

@@ -33,7 +33,7 @@ NOT_YET: Final[frozenset[HookEvent]] = frozenset({"child_finished", "iteration_f
 """Events that nothing in this version fires."""
 
 _BESIDE_PARAMS: Final = frozenset({"timeout"})  # of a command: told as a default
-_TOLD_OF_RUNS: Final[frozenset[HookEvent]] = OF_RUNS | {"signal_received"}
+_TOLD_OF_RUNS: Final[frozenset[str]] = OF_RUNS | {"signal_received"}
 
 
 @frozen

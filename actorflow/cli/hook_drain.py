@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 from attrs import field, frozen
@@ -26,6 +26,8 @@ from actorflow.errors import ActorflowError
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import Delivery
 from actorflow.runtime.runtime import Runtime, read_row
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -88,9 +90,26 @@ def tell_drained(settings: Settings, drain: Drain) -> int:
     return max([*statuses, *map(status_of, drain.errors.values())], default=Exit.SUCCESS)
 
 
-async def drained_run(journal: Journal, before: Sequence[Delivery], run_id: str) -> Drained:
-    """What has changed of a run's deliveries since there were those."""
+async def delivered(journal: Journal, run_id: str, deliver: Callable[[], Awaitable[object]]) -> Drained:
+    """Have something delivered of a run, and say what has come of it."""
+    before = await anyio.to_thread.run_sync(journal.deliveries, run_id)
+    await deliver()
     return await anyio.to_thread.run_sync(_drained, journal, before, run_id)
+
+
+async def unless_stopped(work: Callable[[], Awaitable[T]], interruption: Interruption) -> T:
+    """Do something that leaves what it was at for later when a signal comes.
+
+    Raises:
+        Interrupted: one has come.
+    """
+
+    async def stop() -> None:
+        await interruption.wait_asked()
+        raise Interrupted
+
+    interruption.leave_to_caller()
+    return await beside(work, stop)
 
 
 def _chosen(settings: Settings, journal: Journal, request: DrainRequest) -> tuple[Place, Sequence[RunRow]]:
@@ -112,25 +131,18 @@ async def _drain(
     drained: list[Drained] = []
     errors: dict[str, ActorflowError] = {}
 
-    async def deliver() -> None:
+    async def deliver() -> Drain:
         for row in rows:
-            before = await anyio.to_thread.run_sync(journal.deliveries, row.run_id)
+            drain = partial(runtime.drain_hooks, row.run_id, timeout_s=timeout_s)
             try:
-                await runtime.drain_hooks(row.run_id, timeout_s=timeout_s)
+                drained.append(await delivered(journal, row.run_id, drain))
             except ActorflowError as error:
                 if len(rows) == 1:
                     raise
                 errors[row.run_id] = error
-            else:
-                drained.append(await drained_run(journal, before, row.run_id))
+        return Drain(drained, errors)
 
-    async def stop() -> None:
-        await interruption.wait_asked()
-        raise Interrupted
-
-    interruption.leave_to_caller()
-    await beside(deliver, stop)
-    return Drain(drained, errors)
+    return await unless_stopped(deliver, interruption)
 
 
 def _drained(journal: Journal, before: Sequence[Delivery], run_id: str) -> Drained:
@@ -153,7 +165,11 @@ def _settled(journal: Journal, found: Found, new: Sequence[Delivery]) -> tuple[H
 def _lines(drained: Drained) -> list[str]:
     counts = Counter(each.status for each in drained.settled)
     told = [f"{count} {_WORDS.get(status, status)}" for status, count in counts.items()]
-    stays = [f"{len(drained.pending)} stay" if len(drained.pending) != 1 else "1 stays"] if drained.pending else []
+    stays = (
+        [f"{len(drained.pending)} stay" if len(drained.pending) != 1 else "1 stays"]
+        if drained.pending
+        else []
+    )
     failed = [
         as_line(f"  {each.place}: {each.why} ({each.name})")
         for each in drained.settled
@@ -163,7 +179,7 @@ def _lines(drained: Drained) -> list[str]:
     return [head, *failed, *pending_lines(drained.pending, indent="  ")]
 
 
-_WORDS = {"ok": "delivered", "dead_letter": "given up"}
+_WORDS: Final = {"ok": "delivered", "dead_letter": "given up"}
 
 
 def _document(drained: Drained) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from actorflow.cli.hook_runs import HookRun
@@ -77,9 +77,9 @@ def hook_facts(hook: HookRun) -> dict[str, Any]:
 
 def duration_s(hook: HookRun) -> float | None:
     """How long its last try took, if that is known."""
-    tries = hook.record.get("tries") or [{}]
-    seconds: float | None = hook.record.get("duration_s", tries[-1].get("duration_s"))
-    return seconds
+    tries: Sequence[Mapping[str, Any]] = hook.record.get("tries", ())
+    last = tries[-1] if tries else hook.record
+    return hook.record.get("duration_s", last.get("duration_s"))
 
 
 def _has_to_tell(hook: HookRun) -> bool:

@@ -45,7 +45,15 @@ def list_hooks(settings: Settings, run: str) -> int:
 def _cells(hook: HookRun) -> tuple[str, ...]:
     named = hook.path if hook.name == hook.path else f"{hook.path} ({hook.name})"
     status = hook.status.replace("_", " ")
-    return (hook.event, hook.task or hook.stage or "-", named, status, str(hook.tries), local_time(hook.at), hook.why)
+    return (
+        hook.event,
+        hook.task or hook.stage or "-",
+        named,
+        status,
+        str(hook.tries),
+        local_time(hook.at),
+        hook.why,
+    )
 
 
 def _document(hook: HookRun) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def hook_name(hook: HookSpec) -> str:
 
 def _deed(hook: HookSpec) -> str:
     if hook.action != "command":
-        about = next((hook.params[key] for key in _TELLING if isinstance(hook.params.get(key), str)), "")
+        texts = (hook.params.get(key) for key in _TELLING)
+        about = next((text for text in texts if isinstance(text, str) and "{{" not in text), "")
         return f"{hook.action} {about}".strip()[:_LONGEST_NAME]
     command = hook.command if isinstance(hook.command, str) else " ".join(hook.command)
     return command.strip().partition("\n")[0]
@@ -112,9 +113,8 @@ class _Reader:
         self._hooks = hooks
         self._entries = {entry.path: entry for entry in hooks.entries}
         self._generation = 0
-        last = {each.delivery_id: each for each in deliveries}
         self._owed: dict[int, list[Delivery]] = {}
-        for delivery in last.values():
+        for delivery in {each.delivery_id: each for each in deliveries}.values():
             self._owed.setdefault(delivery.seq, []).append(delivery)
 
     def read(self, seq: int, event: Event) -> None:
@@ -129,8 +129,12 @@ class _Reader:
                 self._note_blocking(event)
             case _:
                 pass
-        for delivery in self._owed.get(seq, ()):
+        for delivery in sorted(self._owed.get(seq, ()), key=self._place_in_list):
             self.found[delivery.delivery_id] = self._delivered(delivery, event)
+
+    def _place_in_list(self, delivery: Delivery) -> int:
+        entry = self._entries.get(delivery.hook)
+        return 0 if entry is None else entry.index
 
     def _note_blocking(self, event: HookStarted | HookLost | HookFinished) -> None:
         key = (self._generation, event.event, event.index, event.subject)
@@ -142,7 +146,9 @@ class _Reader:
                 run = evolve(run, status=NOT_ENDED)
             case HookFinished(status=status, record=record):
                 # one that was tried once lists no tries
-                run = evolve(run, status=status, record=record, tries=len(record.get("tries", ())) or run.tries)
+                run = evolve(
+                    run, status=status, record=record, tries=len(record.get("tries", ())) or run.tries
+                )
         self.found[key] = run
 
     def _blocking(self, event: HookStarted | HookLost | HookFinished) -> HookRun:

@@ -95,7 +95,9 @@ class _Sight:
     inputs: Mapping[str, Any]
     hooks: Sequence[HookRun]  #: of the last generation
     pending: Sequence[HookRun]
-    parent: Mapping[str, Any] | None  #: of whose hooks one has started it: `{run_id, task, delivery_id, depth}`
+    parent: (
+        Mapping[str, Any] | None
+    )  #: of whose hooks one has started it: `{run_id, task, delivery_id, depth}`
     told: Sequence[tuple[float, Happening]]  #: what happened on the way
     stand_ins: frozenset[str]  #: tasks that succeeded by their fallback value
 

@@ -51,7 +51,9 @@ def agents_option(command: Command) -> Command:
 
 def strict_option(command: Command) -> Command:
     """Add `--strict-hooks`."""
-    help_text = "Status 1 also for a success with a hook that failed, was given up, or is still owed something."
+    help_text = (
+        "Status 1 also for a success with a hook that failed, was given up, or is still owed something."
+    )
     return click.option("--strict-hooks", "strict", is_flag=True, help=help_text)(command)
 
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from actorflow.cli.hook_runs import PENDING, HookRun, event_of, hook_name
 from actorflow.cli.layout import counted, local_time
 from actorflow.core.hook_config import HookEntry
-from actorflow.core.owed import functions_of, owed_by
+from actorflow.core.owed import NO_FUNCTIONS, functions_of, owed_by
 from actorflow.core.state import RunState
 from actorflow.hooks.opening import folded_to
 from actorflow.journal.protocol import Journal, PendingDelivery, RunRow
@@ -88,7 +88,7 @@ def _unseen(journal: Journal, row: RunRow, state: RunState, known: set[str]) -> 
         return
     settled = {one.delivery_id for one in journal.deliveries(row.run_id, row.cursor)} | known
     at_cursor = folded_to(journal, row.run_id, state.plan, row.cursor)
-    functions = functions_of(state.started.flags) if state.started is not None else {}
+    functions = NO_FUNCTIONS if state.started is None else functions_of(state.started.flags)
     for seq, event in journal.events(row.run_id, row.cursor):
         at_cursor.apply(event)
         for owed in owed_by(at_cursor, seq, event, functions):

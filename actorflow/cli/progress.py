@@ -89,9 +89,7 @@ class Progress:
                 why = f"{record.get('summary', '')} ({hook_name(hook.spec)})"
                 return as_line(f"  hook {hook.path}{_about(event)} {how}: {why}")
             case HookLost():
-                return as_line(
-                    f"  hook {self._entry(event).path}{_about(event)} was cut off, and runs again"
-                )
+                return as_line(f"  hook {self._entry(event).path}{_about(event)} was cut off, and runs again")
             case _:
                 return self._happening(event)
 

@@ -8,12 +8,14 @@ from typing import Any, cast
 from attrs import evolve
 
 from actorflow.core.events import Failure
-from actorflow.expression import Path, compile_template
+from actorflow.expression import Path, Sealed, compile_template
 from actorflow.runtime.result import RunResult, TaskResult
-from actorflow.spec.model import WorkflowSpec, every_task
+from actorflow.spec.model import HookSpec, WorkflowSpec, every_task, shell_item
 from actorflow.spec.sensitive import HIDDEN, sensitive_tasks
 
-__all__ = ["sensitive_tasks", "shown_failure", "shown_inputs", "shown_result", "shown_task_input"]
+__all__ = [
+    "sensitive_tasks", "shown_failure", "shown_inputs", "shown_params", "shown_result", "shown_task_input",
+]  # fmt: skip
 
 
 def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
@@ -59,6 +61,66 @@ def shown_task_input(spec: WorkflowSpec, task: str, value: Any) -> Any:
         return any(_reads(source, tasks, inputs) for source in sources)
 
     return {name: HIDDEN if is_hidden(name) else each for name, each in given.items()}
+
+
+def shown_params(spec: WorkflowSpec, hook: HookSpec, task: str, params: Any) -> Any:
+    """What a hook's action is given, with `***` for what may come of sensitive inputs or tasks, and places of secrets as text.
+
+    Args:
+        spec: the definition.
+        hook: whose params they are.
+        task: that the event is about; empty: the run.
+        params: rendered.
+    """
+    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
+    if not (tasks or inputs) or not isinstance(params, Mapping):
+        return _without_places(params)
+    own = _OF_EVENT if not task or task in tasks else frozenset[str]()
+
+    def shown(source: Any, value: Any) -> Any:
+        if isinstance(source, Mapping) and isinstance(value, Mapping):
+            sources, given = cast("Mapping[str, Any]", source), cast("Mapping[str, Any]", value)
+            return {name: shown(sources.get(name), each) for name, each in given.items()}
+        return HIDDEN if _tells(source, tasks, inputs, own) else _without_places(value)
+
+    return shown(_sources(hook), params)
+
+
+_OF_EVENT = frozenset({"output", "error", "task", "vars"})
+"""Names that hold what the task of an event gave or said; of a run, what any of them did."""
+
+
+def _sources(hook: HookSpec) -> Mapping[str, Any]:
+    """What each param is rendered from; a text for a shell is no template."""
+    if hook.action != "command":
+        return hook.params
+    if isinstance(hook.command, str):
+        return {"env": dict(hook.env)}
+    opaque = shell_item(hook.command)
+    return {
+        "command": [item for at, item in enumerate(hook.command) if at != opaque],
+        "env": dict(hook.env),
+    }
+
+
+def _tells(source: Any, tasks: frozenset[str], inputs: frozenset[str], own: frozenset[str]) -> bool:
+    """Whether a param may show what is sensitive; what a transform has set may come of anything."""
+    paths = compile_template(source, secrets=True).paths
+    return any(path[0] in own | {"vars"} or _is_sensitive(path, tasks, inputs) for path in paths)
+
+
+def _without_places(value: Any) -> Any:
+    """Rendered data whose places for secrets read as they are written in the file."""
+    match value:
+        case Sealed():
+            return str(value)
+        case Mapping():
+            items = cast("Mapping[str, Any]", value).items()
+            return {key: _without_places(item) for key, item in items}
+        case list() | tuple():
+            return [_without_places(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def _layers(spec: WorkflowSpec, task: str) -> Iterator[Mapping[str, Any]]:

@@ -106,11 +106,12 @@ def _after_phase_hook(state: RunState, line: HookLine, _event: HookFinished) -> 
 
 
 def _after_stage_hook(state: RunState, line: HookLine, event: HookFinished) -> None:
+    """A refusal bars the stages behind it first, as any failure of a stage does, and then all that is left."""
+    leave_finished_stage(state, _stage_number(state, event.subject))
     if line.failure is not None:
         if state.fatal is None:
             state.fatal = (None, line.failure)
         state.close("aborted", spares_handlers=False)
-    leave_finished_stage(state, _stage_number(state, event.subject))
 
 
 def _after_start_hook(state: RunState, line: HookLine, event: HookFinished) -> None:

@@ -210,6 +210,7 @@ def _task_failed(state: RunState, event: TaskFailed) -> None:
     state.undecided.pop(index, None)
     state.to_fail.pop(index, None)
     task.failure = event.failure
+    task.output = None  # of a success that a hook turned down
     task.effect = event.effect
     state.had_errors = True
     state.reach(index)

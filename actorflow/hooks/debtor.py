@@ -40,6 +40,10 @@ class Switches(Protocol):
         ...
 
 
+def _unheard(action: str, status: str) -> None:
+    """Nobody counts."""
+
+
 @frozen(kw_only=True, eq=False)
 class Debtor:
     """A run that this process owns and that has async hooks."""
@@ -55,4 +59,7 @@ class Debtor:
     is_own: (
         bool  #: its generation began in this process: a secret or a host that is missing is missing for good
     )
+    note: Callable[[str, str], None] = field(
+        default=_unheard, repr=False
+    )  #: told the action and the status of what is settled, once it is kept
     context: Context = field(factory=copy_context, repr=False)  #: the context variables that its hooks see

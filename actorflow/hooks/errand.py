@@ -39,7 +39,7 @@ class Errand:
         self.batch = batch
         self.results: Sequence[TryResult] = ()
         self.began_at = 0.0  #: in epoch seconds
-        self.crashed = crashed
+        self._crashed = crashed
         self.context: Context = debtor.context.copy()
         self._debtor = debtor
         self._took = took
@@ -53,3 +53,7 @@ class Errand:
             self._took(self)
         finally:
             self._gone(self)
+
+    def crashed(self, error: Exception) -> None:
+        """A bug of ours was met."""
+        self._crashed(error)

@@ -55,6 +55,10 @@ class LineOffice(Protocol):
         """Have the line pumped at that time, instead of at any that was said before."""
         ...
 
+    def look_at_once(self, line: HookLine) -> None:
+        """Have the line pumped."""
+        ...
+
     def look_when_kept(self, line: HookLine) -> None:
         """Have the line pumped when what is being recorded is kept, or soon."""
         ...
@@ -145,10 +149,10 @@ class HookLine:
             self._enter(parcel)
         unread = self._spilled_count - len(parcels)
         self._spilled_count = max(0, unread)
-        if parcels:
-            return
-        if was_kept and unread == spilled_before:
+        if not parcels and was_kept and unread == spilled_before:
             self._spilled_count = 0  # they are gone: somebody has removed them
+        if parcels or not self._spilled_count:
+            self._office.look_at_once(self)
         else:
             self._office.look_when_kept(self)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
 from actorflow.actors.alarm import Alarm, Appointment
-from actorflow.actors.pool import RunnerPool, Turn
+from actorflow.actors.pool import RunnerPool
 from actorflow.core.events import Event
 from actorflow.core.hook_rendering import shown_inputs
 from actorflow.core.owed import OwedDelivery
@@ -34,6 +34,8 @@ ROWS_AT_A_TIME: Final = 64
 
 RECORD_S: Final = 0.01
 """So long what has come of deliveries waits for more of it: their commits are not to hold up those of tasks."""
+
+_Turn: TypeAlias = Errand | Reading[Any]
 
 _GONE: Final = "the definition has no such hook any more"
 
@@ -83,8 +85,9 @@ class OpenDeliveries:
         self._touched: dict[HookLine, None] = {}
         self._starved: dict[HookLine, None] = {}  #: to be looked at when what is being recorded is kept
         self._looks: dict[HookLine, Appointment] = {}
-        self._turns: set[Turn] = set()
+        self._turns: set[_Turn] = set()
         self._is_reading_events = False
+        self._is_record_awaited = False
         self._is_record_due = False
         self._is_closed = False
         self._load(found)
@@ -128,15 +131,12 @@ class OpenDeliveries:
         self._fold(until)
         if self._intake.is_behind and not self._intake.has_more and not self._is_reading_events:
             self._read_events()
-        if self.is_draining or self.outgoing.is_full:
-            self.outgoing.flush(self._intake.seq, is_last=self.is_draining and self._is_still)
-        elif not self._is_record_due:
-            self._is_record_due = True
-            self._desk.alarm.after(RECORD_S, self._record)
+        self._record()
 
     def close(self) -> None:
-        """End all tries, and begin nothing any more; `is_gone` says when they have ended."""
+        """End all tries, and begin nothing any more; `is_gone` says when they have ended, and what came of others is kept."""
         self._is_closed = True
+        self.outgoing.save()
         for look in self._looks.values():
             look.cancel()
         for turn in list(self._turns):
@@ -162,7 +162,6 @@ class OpenDeliveries:
         def take(rows: Sequence[PendingDelivery]) -> None:
             if not self._is_closed:
                 line.take_rows(self._opened(rows, line.spec), spilled_count, was_kept=was_kept)
-                self._touch(line)
 
         self._submit(Reading(journal, read, take, crashed=self._crash, gone=self._forget))
 
@@ -172,12 +171,18 @@ class OpenDeliveries:
         if known is not None:
             known.cancel()
         delay_s = max(0.0, at - self.debtor.now())
-        self._looks[line] = self._desk.alarm.after(delay_s, lambda: self._touch(line))
+        self._looks[line] = self._desk.alarm.after(delay_s, lambda: self.look_at_once(line))
+
+    def look_at_once(self, line: HookLine) -> None:
+        """Pump a line in the next slice."""
+        if not self._is_closed:
+            self._touched[line] = None
+            self._owner.wake()
 
     def look_when_kept(self, line: HookLine) -> None:
         """Pump a line when there is more in the journal."""
         if self.outgoing.is_kept:
-            self._touch(line)
+            self.look_at_once(line)
         else:
             self._starved[line] = None
 
@@ -189,7 +194,7 @@ class OpenDeliveries:
         return is_quiet and all(line.is_quiet for line in self._lines.values())
 
     def _load(self, found: Opened) -> None:
-        specs = specs_of(found.state) if found.row_counts else {}
+        specs: Mapping[str, HookSpec] = specs_of(found.state) if found.row_counts else {}
         for path, count in found.row_counts.items():
             rows, spec = found.rows[path], specs.get(path)
             refusal = "" if spec is not None else _GONE
@@ -249,30 +254,35 @@ class OpenDeliveries:
         self._submit(read)
 
     def _record(self) -> None:
-        self._is_record_due = False
-        if not self._is_closed:
-            self.outgoing.flush(self._intake.seq, is_last=False)
+        """Record what there is if it is time to; if not, say when it will be."""
+        is_last = self.is_draining and self._is_still
+        if is_last or self._is_record_due or self.outgoing.is_full:
+            self._is_record_due = False
+            self.outgoing.flush(self._intake.seq, is_last=is_last)
+        elif not self._is_record_awaited:
+            self._is_record_awaited = True
+            self._desk.alarm.after(RECORD_S, self._note_record_due)
+
+    def _note_record_due(self) -> None:
+        self._is_record_awaited = False
+        self._is_record_due = True
+        self._owner.wake()
 
     def _take(self, errand: Errand) -> None:
         if not self._is_closed:
             errand.line.took(errand.batch, errand.results, errand.began_at)
-            self._touch(errand.line)
-
-    def _touch(self, line: HookLine) -> None:
-        if not self._is_closed:
-            self._touched[line] = None
-            self._owner.wake()
+            self.look_at_once(errand.line)
 
     def _note_kept(self) -> None:
         self._touched.update(self._starved)
         self._starved.clear()
         self._owner.wake()
 
-    def _submit(self, turn: Turn) -> None:
+    def _submit(self, turn: _Turn) -> None:
         self._turns.add(turn)
         self._desk.pool.submit(turn)
 
-    def _forget(self, turn: Turn) -> None:
+    def _forget(self, turn: _Turn) -> None:
         self._turns.discard(turn)
         self._owner.wake()
 

@@ -58,9 +58,15 @@ class Outgoing:
             str, Parcel
         ] = {}  #: neither settled nor with a row; in the order of their events
         self._settled: list[Delivery] = []
+        self._actions: list[str] = []  #: of those
         self._rows: dict[str, PendingDelivery] = {}
         self._letters: list[KeepDeadLetter] = []
-        self.is_recording = False
+        self._recording_count = 0
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a record is under way."""
+        return self._recording_count > 0
 
     @property
     def is_full(self) -> bool:
@@ -82,6 +88,7 @@ class Outgoing:
         self._rows.pop(parcel.id, None)
         delivery = delivery_of(parcel, settled, facts)
         self._settled.append(delivery)
+        self._actions.append(parcel.terms.spec.action)
         if settled.status == "dead_letter":
             self._letters.append(self._letter(parcel, settled.reason))
         return delivery
@@ -113,6 +120,11 @@ class Outgoing:
         if self._settled or self._rows or cursor - self._cursor >= least:
             self._record(cursor)
 
+    def save(self) -> None:
+        """Record what there is at once, and leave the cursor where it is: nothing more is told, and not all may have been."""
+        if self._settled or self._rows:
+            self._record(self._cursor)
+
     def _next_cursor(self, folded_seq: int) -> int:
         """The last event up to which everything owed is settled or has a row."""
         first = next(iter(self._uncovered.values()), None)
@@ -121,19 +133,22 @@ class Outgoing:
     def _record(self, cursor: int) -> None:
         """All in one turn, and so in one commit."""
         settled, self._settled = self._settled, []
+        actions, self._actions = self._actions, []
         rows, self._rows = self._rows, {}
         letters, self._letters = self._letters, []
-        self.is_recording = True
+        self._recording_count += 1
         for letter in letters:
             self._debtor.keep(letter, _no_answer)
         record = RecordDeliveries(self._debtor.run_id, settled, cursor, list(rows.values()))
 
         def kept(outcome: Outcome) -> None:
-            self.is_recording = False
+            self._recording_count -= 1
             if isinstance(outcome, Exception):
                 self._on_lost(outcome)
             else:
                 self._cursor = cursor
+                for action, delivery in zip(actions, settled, strict=True):
+                    self._debtor.note(action, delivery.status)
                 self._on_kept()
 
         self._debtor.keep(record, kept)

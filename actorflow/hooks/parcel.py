@@ -194,9 +194,13 @@ def _sealed(params: Any, seals: Sequence[tuple[Place, Sequence[Any]]]) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in cast("Mapping[str, Any]", value).items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+    match value:
+        case Mapping():
+            return {key: _copied(item) for key, item in cast("Mapping[str, Any]", value).items()}
+        case list() | tuple():
+            return [_copied(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def _flat_part(part: str | SecretName) -> Any:

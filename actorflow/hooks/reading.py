@@ -39,7 +39,7 @@ class Reading(Generic[T]):
         self._read = read
         self._then = then
         self._gone = gone
-        self.crashed = crashed
+        self._crashed = crashed
         self.context: Context = copy_context()
 
     async def perform(self) -> None:
@@ -48,3 +48,7 @@ class Reading(Generic[T]):
             self._then(await anyio.to_thread.run_sync(self._read) if self._is_durable else self._read())
         finally:
             self._gone(self)
+
+    def crashed(self, error: Exception) -> None:
+        """A bug of ours was met."""
+        self._crashed(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from threading import Lock
@@ -21,6 +21,9 @@ from actorflow.metrics.snapshot import Family, MetricKind, Snapshot, Tags
 MOST_METRICS: Final = 1_000
 """Metrics that workflows and programs may make up."""
 
+MOST_TASKS_WAITING = 10_000
+"""Of ended runs that are not measured yet, unless it is one run alone."""
+
 _logger = logging.getLogger("actorflow.metrics")
 
 
@@ -32,6 +35,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._ended: deque[RunState] = deque()  #: runs that are not measured yet
         self._counts: defaultdict[type[Event], int] = defaultdict(int)
         self._built_in: dict[str, LiveFamily] = {}
         self._made_up: dict[str, LiveFamily] = {}
@@ -84,6 +88,24 @@ class Metrics:
         for measured in measured_at_end(state):
             self._note(measured)
 
+    def note_ended(self, state: RunState) -> None:
+        """The same later: when somebody looks, or when `measure_ended` is called. The state is to stay as it is."""
+        self._ended.append(state)
+
+    @property
+    def has_many_ended(self) -> bool:
+        """Whether so many tasks of ended runs wait to be measured that it is time for it, for the memory that they take."""
+        return len(self._ended) > 1 and sum(len(state.tasks) for state in self._ended) > MOST_TASKS_WAITING
+
+    def measure_ended(self) -> None:
+        """Measure the runs that have ended; in proportion to their tasks, in whatever thread."""
+        while self._ended:
+            try:
+                state = self._ended.popleft()
+            except IndexError:
+                return  # another thread has it
+            self.note_run(state)
+
     def note_delivery(self, action: str, status: str) -> None:
         """A delivery to an async hook is settled: `delivered`, `failed`, `dead_letter` or `skipped`."""
         self._note(settled(action, "async", status))
@@ -98,6 +120,7 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """All that was measured up to now."""
+        self.measure_ended()
         readings = {name: read() for name, read in self._readings.items()}
         with self._lock:
             families = {name: family.frozen() for name, family in self._built_in.items()}

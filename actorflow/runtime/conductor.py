@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import anyio
+import anyio.to_thread
 from attrs import frozen
 
 from actorflow.actors.restarts import DEFAULT, Restarts
@@ -146,6 +147,8 @@ class Conductor:
                 # in one turn with the first batch, and so in one commit: no crash can leave a run without events
                 live.keep(opening.create, lambda error: self._created(live, error))
             await self._run_supervised(live, opening)
+            if opening.events:
+                self._staff.metrics.note_ended(live.actor.state)
             if not live.owes_hooks:
                 await self._give_up(live)
         except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
@@ -153,20 +156,26 @@ class Conductor:
             if isinstance(failed, FencedError):
                 self._lose_store(failed)
             await live.actor.abandon()
+            await self._staff.hooks.forget(live.run_id)
             await self._give_up(live)
         finally:
             live.end(error)
         if error is None and live.owes_hooks:
-            await self.drain(live)
-            await self._staff.hooks.forget(live.run_id)
-            await self._give_up(live)
-        elif error is not None:
-            await self._staff.hooks.forget(live.run_id)
-        self._staff.metrics.note_run(live.actor.state)
+            await self._see_to_hooks(live)
         del self.live[live.run_id]
         live.is_settled.set()
+        if self._staff.metrics.has_many_ended:
+            await anyio.to_thread.run_sync(self._staff.metrics.measure_ended)
         if error is not None and not isinstance(error, ActorflowError):
             raise error
+
+    async def _see_to_hooks(self, live: LiveRun) -> None:
+        """Drain, and keep what came of it for who asks later: the run may be somebody else's by then."""
+        await self.drain(live)
+        await self._staff.hooks.forget(live.run_id)
+        with suppress(StoreFailed):  # who asks is told
+            live.last_result = await live.read_result()
+        await self._give_up(live)
 
     async def _give_up(self, live: LiveRun) -> None:
         """Let others have the run. One that can't be given up any more goes with its owner."""

@@ -9,7 +9,7 @@ from typing import Self
 from actorflow.core.events import Event
 from actorflow.journal.protocol import Delivery
 from actorflow.runtime.live_run import LiveRun
-from actorflow.runtime.result import RunResult, result_from, result_of
+from actorflow.runtime.result import RunResult
 
 
 class RunHandle:
@@ -31,13 +31,13 @@ class RunHandle:
         """
         await self._live.is_over.wait()
         self._live.refuse_if_failed()
-        return await self._result()
+        return await self._live.read_result()
 
     async def settled(self) -> RunResult:
         """Like `wait`, and then until async hooks have had what they are owed, or their drain time is over."""
         await self._live.is_settled.wait()
         self._live.refuse_if_failed()
-        return await self._result()
+        return await self._live.read_result()
 
     def cancel(self, cause: str = "canceled by its caller") -> None:
         """Ask for the run's end as canceled; once its outcome is decided, this changes nothing."""
@@ -65,13 +65,6 @@ class RunHandle:
         """What has become of the run's async hooks so far, oldest first."""
         live = self._live
         return await live.read(partial(live.journal.deliveries, live.run_id))
-
-    async def _result(self) -> RunResult:
-        live = self._live
-        state = live.actor.state
-        if not live.owes_hooks:
-            return result_of(state, ())
-        return await live.read(lambda: result_from(live.journal, live.journal.find(live.run_id), state))
 
 
 class EventStream:

@@ -27,6 +27,7 @@ from actorflow.runtime.dispatch import Dispatching, Latched, Parent, is_detached
 from actorflow.runtime.environment import run_secrets
 from actorflow.runtime.inbox import wish_of
 from actorflow.runtime.messages import Cancel, GoOn, HookKey, Message, Pause, Signal, StoreLost, Wish
+from actorflow.runtime.result import RunResult, result_from, result_of
 from actorflow.runtime.run_hooks import HookPorts, RunHooks
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.runtime.task_actor import Performers
@@ -64,6 +65,7 @@ class LiveRun:
         self.is_over = Latch(staff.host)  #: ended, paused, or failed with its store
         self.is_settled = Latch(staff.host)  #: over, and owed hooks are drained
         self.error: Exception | None = None
+        self.last_result: RunResult | None = None  #: of a run that is settled and had async hooks
         self.kept_seq = seq
         self.watchers: list[Gate] = []
         self._begins_generation = begins_generation
@@ -231,6 +233,17 @@ class LiveRun:
     async def read(self, read: Callable[[], T]) -> T:
         """Read from the journal without holding the loop up."""
         return await anyio.to_thread.run_sync(read) if self.journal.is_durable else read()
+
+    async def read_result(self) -> RunResult:
+        """The result as it stands, with what the journal says of its hooks.
+
+        Raises:
+            StoreFailed: the journal cannot be read.
+        """
+        state = self.actor.state
+        if self.last_result is not None or not self.owes_hooks:
+            return self.last_result or result_of(state, ())
+        return await self.read(lambda: result_from(self.journal, self.journal.find(self.run_id), state))
 
     async def wait_for_progress(self) -> None:
         """Wait until more is kept, or the run is over."""

@@ -63,6 +63,7 @@ class RunHooks:
             now=ports.clock.now,
             is_new=ports.is_new,
             is_own=ports.is_own,
+            note=ports.staff.metrics.note_delivery,
         )
 
     def follow(self, events: Sequence[Event], seq: int) -> None:

@@ -1,0 +1,137 @@
+"""Deliveries that were given up: what they were about, what was tried, and trying them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+
+from actorflow.cli.execution import Place, in_runtime
+from actorflow.cli.found import found_run
+from actorflow.cli.hook_drain import Drain, delivered, tell_drained, unless_stopped
+from actorflow.cli.hook_runs import hook_name
+from actorflow.cli.layout import as_json, columns, duration, local_time
+from actorflow.cli.report import command_line
+from actorflow.cli.screen import as_line, as_text
+from actorflow.cli.sensitive import shown_params
+from actorflow.cli.settings import Settings
+from actorflow.cli.signals import Interruption
+from actorflow.cli.statuses import Exit
+from actorflow.core.delivery import Try
+from actorflow.core.hook_rendering import shown_inputs
+from actorflow.errors import StoreDamagedError
+from actorflow.hooks.opening import specs_of
+from actorflow.hooks.parcel import Parcel, opened
+from actorflow.journal import Journal
+from actorflow.journal.protocol import DeadLetter, PendingDelivery
+from actorflow.runtime.runtime import Runtime
+from actorflow.spec.model import HookSpec
+
+__all__ = ["GivenUp", "letter_document", "parcel_of", "retry_delivery", "show_delivery"]
+
+
+@frozen
+class GivenUp:
+    """A dead letter of a delivery, with what was kept to try it again."""
+
+    letter: DeadLetter
+    parcel: Parcel
+    params: Any  #: as they are shown
+
+
+def parcel_of(journal: Journal, letter: DeadLetter) -> GivenUp:
+    """Read what a dead letter's delivery was about.
+
+    Raises:
+        StoreDamagedError: nothing was kept of it.
+    """
+    body = journal.dead_letter_body(letter.id)
+    if body is None:
+        raise StoreDamagedError(f"nothing is kept of the delivery {letter.id!r}")
+    found = found_run(journal, journal.find(letter.run_id))
+    row = PendingDelivery(letter.id, letter.task, letter.seq, letter.at, body)
+    spec = specs_of(found.state).get(letter.task, HookSpec())
+    parcel = opened(row, letter.run_id, spec, shown_inputs(found.state))
+    return GivenUp(letter, parcel, shown_params(found.spec, spec, _task(parcel), parcel.context.params))
+
+
+def show_delivery(settings: Settings, given_up: GivenUp) -> int:
+    """Show a dead letter of a delivery: its event, what its action was given, and each try."""
+    letter, parcel = given_up.letter, given_up.parcel
+    context, tries = parcel.context, parcel.tries
+    screen = settings.screen
+    if screen.is_json:
+        screen.document({**letter_document(letter), **_facts(given_up)})
+        return Exit.SUCCESS
+    facts = {
+        "dead letter": letter.id,
+        "run": letter.run_id,
+        "hook": f"{letter.task} ({hook_name(context.spec)})",
+        "event": f"{context.event} of {_task(parcel)}" if context.task is not None else context.event,
+        "since": local_time(letter.at),
+        "tries": str(tries.count),
+    }
+    screen.result("\n".join([*columns(facts.items()), as_line(f"why: {letter.reason}")]))
+    screen.result(f"params: {as_text(as_json(given_up.params, indent=2))}")
+    if tries.recent:
+        head = ("TRY", "AT", "STATUS", "TIME", "ERROR")
+        screen.result("\n".join(["", *columns([head, *map(_try_cells, tries.recent)])]))
+    again = command_line("dead-letters retry", letter.id, settings.store_option)
+    screen.note(f"to try it again: {again}")
+    return Exit.SUCCESS
+
+
+def retry_delivery(settings: Settings, journal: Journal, letter: DeadLetter, place: Place) -> int:
+    """Deliver again what was given up, and what else its run's hooks are owed; 0 if nothing failed and nothing stays."""
+
+    async def work(runtime: Runtime, interruption: Interruption) -> Drain:
+        deliver = partial(runtime.retry_delivery, letter.id)
+        drained = await unless_stopped(partial(delivered, journal, letter.run_id, deliver), interruption)
+        return Drain([drained])
+
+    return in_runtime(settings, place, work, partial(tell_drained, settings))
+
+
+def letter_document(letter: DeadLetter) -> Mapping[str, Any]:
+    """The JSON of a dead letter; of a delivery, `task` is the path of its hook."""
+    return {
+        "id": letter.id,
+        "kind": letter.kind,
+        "run_id": letter.run_id,
+        "task": letter.task,
+        "reason": letter.reason,
+        "at": letter.at,
+    }
+
+
+def _facts(given_up: GivenUp) -> Mapping[str, Any]:
+    context, tries = given_up.parcel.context, given_up.parcel.tries
+    return {
+        "event": context.event,
+        "about": _task(given_up.parcel) or None,
+        "action": context.spec.action,
+        "params": given_up.params,
+        "tries": tries.count,
+        "tried": [
+            {
+                "number": one.number,
+                "at": one.at,
+                "duration_s": one.duration_s,
+                "status": one.status,
+                "error": one.error,
+            }
+            for one in tries.recent
+        ],
+    }
+
+
+def _try_cells(one: Try) -> tuple[str, ...]:
+    status = one.status.replace("_", " ")
+    return (str(one.number), local_time(one.at), status, duration(one.duration_s), one.error)
+
+
+def _task(parcel: Parcel) -> str:
+    task = parcel.context.task
+    return "" if task is None else str(task["id"])

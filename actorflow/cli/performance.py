@@ -1,0 +1,73 @@
+"""Hooks performer without a run: each once, as a run would have it done, but for what only a run can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import frozen
+
+from actorflow.actors.host import current_host
+from actorflow.core.breaker import Allowed, BreakerAsk, BreakerReport
+from actorflow.core.delivery import TryResult
+from actorflow.core.hook_context import HookContext
+from actorflow.core.plan import Plan
+from actorflow.hooks.actions.action import ActionSurroundings, DispatchRefused
+from actorflow.hooks.executor import HookExecutor
+from actorflow.hooks.rates import HookRates
+from actorflow.hooks.registry import REGISTRY
+from actorflow.hooks.room import AsyncioRoom
+from actorflow.metrics.registry import Metrics
+from actorflow.processes import ProcessTrees
+from actorflow.runtime.environment import inherited_environment, run_secrets
+
+__all__ = ["performer"]
+
+
+def performer(plan: Plan) -> Callable[[HookContext], Awaitable[TryResult]]:
+    """What makes one try of a hook of this definition; to be called within the loop that it is used in.
+
+    Circuit breakers are closed, metrics go nowhere, and a run that a hook would start is not started.
+    """
+    host = current_host()
+    around = ActionSurroundings(
+        trees=ProcessTrees(),
+        folder=plan.spec.folder,
+        inherited=inherited_environment(plan.spec),
+        secrets=run_secrets(plan),
+        metrics=Metrics(),
+        dispatch=_start_nothing,
+        functions={},
+    )
+    executor = HookExecutor(
+        host=host,
+        registry=REGISTRY,
+        around=around,
+        rates=HookRates(AsyncioRoom(host)),
+        breakers=_Closed(),
+        now=time.time,
+    )
+
+    async def perform(context: HookContext) -> TryResult:
+        (result,) = await executor.deliver([context])
+        return result
+
+    return perform
+
+
+async def _start_nothing(context: HookContext, target: str, given: Any) -> str:
+    del context, given
+    raise DispatchRefused(f"a test starts no run of {target}", is_depth=True)
+
+
+@frozen
+class _Closed:
+    """Circuit breakers that let everybody through."""
+
+    async def ask(self, question: BreakerAsk) -> Allowed:
+        del question
+        return Allowed(is_probe=False)
+
+    def report(self, told: BreakerReport) -> None:
+        del told
