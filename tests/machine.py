@@ -51,16 +51,20 @@ from actorflow.core.events import (
     RunFinished,
     RunStarted,
 )
-from actorflow.core.plan import plan_of
+from actorflow.core.owed import occasions
+from actorflow.core.plan import Plan, plan_of
 from actorflow.core.recovery import answer
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import Action, next_generation, recovered, settle
 from actorflow.core.transitions import ENDED
 from actorflow.spec.model import WorkflowSpec
+from tests.naive_hooks import hooks_for
 from tests.promises import ENDS, edges_to, expect
 from tests.promises_of_breakers import BreakerPromises
+from tests.promises_of_hooks import check_ends_are_told, check_told
 from tests.promises_of_recovery import read_history
 from tests.scenarios import snapshot
+from tests.scripted import name_of
 
 Judged: TypeAlias = tuple[BreakerAsk | BreakerReport, BreakerAnswer]
 
@@ -173,6 +177,18 @@ class Run:
         expect("a fenced owner writes nothing", self.writers == sorted(self.writers), self.writers)
         unsaved = [] if self.driver is None else self.driver.unsaved
         read_history(self.spec, self.run_id, self.events + unsaved)
+        if self.driver is not None:
+            self.check_told(self.driver.state)
+
+    def check_told(self, state: ToldState) -> None:
+        check_told(state.told)
+        begun_at = state.generation_started_at
+        ended = [
+            task.id
+            for task in state.tasks
+            if task.status in ENDED and task.status != "skipped" and (task.ended_at or 0.0) > begun_at
+        ]
+        check_ends_are_told(state.told, state.generation, ended)
 
 
 @define(eq=False)
@@ -181,12 +197,12 @@ class Driver:
 
     run: Run
     owner: int = field(init=False)
-    state: RunState = field(init=False)
+    state: ToldState = field(init=False)
     unsaved: list[Event] = field(factory=list[Event])
     held: list[Action] = field(factory=list[Action])
     bodies: dict[str, StartAttempt] = field(factory=dict[str, StartAttempt])  #: attempts that owe an outcome
-    hook: RunHook | None = None  #: that owes an outcome
-    unwanted: set[str] = field(factory=set[str])  #: attempts told to end, and an empty name for the hook
+    hooks: dict[str, RunHook] = field(factory=dict[str, RunHook])  #: the same, by `name_of`
+    unwanted: set[str] = field(factory=set[str])  #: attempts and hooks told to end
     asked: set[str] = field(factory=set[str])  #: tasks whose breaker owes an answer to a question
     told: set[str] = field(factory=set[str])  #: the same of an outcome
     answers: deque[Judged] = field(factory=deque[Judged])  #: of breakers, not heard yet
@@ -232,6 +248,7 @@ class Driver:
         unsaved, self.unsaved = self.unsaved, []
         if self.run.append(self.owner, unsaved):
             self.perform_held()
+            self.check_unwanted()
 
     def perform_held(self) -> None:
         held, self.held = self.held, []
@@ -247,11 +264,11 @@ class Driver:
             case RunHook():
                 check_may_act(self, action)
                 self.run.performed.append(action)
-                self.hook = action
+                self.hooks[name_of(action)] = action
             case CancelAttempt(task) if task in self.bodies:
                 self.unwanted.add(task)
-            case CancelHook() if self.hook is not None:
-                self.unwanted.add("")
+            case CancelHook() if name_of(action) in self.hooks:
+                self.unwanted.add(name_of(action))
             case CancelAttempt() | CancelHook():
                 pass  # it has ended
             case AskBreaker(task, question):
@@ -333,18 +350,43 @@ class Driver:
             return AttemptTimedOut(self.now, task, attempt, Failure("timeout", ""))
         return AttemptFailed(self.now, task, attempt, FAILURES[result])
 
-    def end_hook(self, status: Any) -> None:
-        assert self.hook is not None
-        hook, self.hook = self.hook, None
-        if "" in self.unwanted:
-            self.unwanted.discard("")
+    def end_hook(self, number: int, status: Any) -> None:
+        """One of the running hooks ends; one that was told to is canceled."""
+        name = list(self.hooks)[number % len(self.hooks)]
+        hook = self.hooks.pop(name)
+        if name in self.unwanted:
+            self.unwanted.discard(name)
             status = "canceled"
-        self.happen(HookFinished(self.now, hook.event, hook.index, status))
+        self.happen(HookFinished(self.now, hook.event, hook.index, status, subject=hook.subject))
+
+    def check_unwanted(self) -> None:
+        """What prepares a task that may not begin any more is not left to go on."""
+        state = self.state
+        left = [
+            line.subject
+            for index, line in state.task_lines.items()
+            if line.is_running and state.tasks[index].status == "preparing" and state.is_barred(index)
+        ]
+        expect("what may not begin is told to end", self.unwanted.issuperset(left), left)
 
 
-def folded(run: Run) -> RunState:
+class ToldState(RunState):
+    """A state that notes what of the lifecycle its events are: the generation, the event, and whom it is about."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.told: list[tuple[int, str, str]] = []
+
+    def apply(self, event: Event) -> None:
+        super().apply(event)
+        for each in occasions(self, event):
+            subject = each.stage if each.task is None else self.tasks[each.task].id
+            self.told.append((self.generation, each.event, subject or ""))
+
+
+def folded(run: Run) -> ToldState:
     """The state that the journal's events amount to."""
-    state = RunState(plan_of(run.spec))
+    state = ToldState(plan_of(run.spec))
     for event in run.events:
         state.apply(event)
     return state
@@ -354,9 +396,7 @@ def check_may_act(driver: Driver, action: StartAttempt | RunHook) -> None:
     """Nothing is performed unless all that it depends on is committed, itself included; and nothing twice."""
     committed = driver.run.events
     if isinstance(action, RunHook):
-        hooks = [e for e in committed if isinstance(e, HookStarted)]
-        is_committed = bool(hooks) and (hooks[-1].event, hooks[-1].index) == (action.event, action.index)
-        expect("performed only after commit", is_committed, action.delivery_id)
+        check_may_run(driver, action)
         return
     key = (action.task, action.attempt, action.loss)
     starts = [(e.task, e.attempt, e.loss) for e in committed if isinstance(e, AttemptStarted)]
@@ -369,3 +409,23 @@ def check_may_act(driver: Driver, action: StartAttempt | RunHook) -> None:
     generation = sum(isinstance(event, GenerationStarted) for event in committed)
     expected = f"{driver.run.run_id}/{action.task}/{generation}"
     expect("one idempotency key a generation", action.idempotency_key == expected, action.idempotency_key)
+
+
+def check_may_run(driver: Driver, hook: RunHook) -> None:
+    """A hook's start is committed, and what was started once is performed once, under an id of its generation."""
+    place, told = (hook.event, hook.index, hook.subject), hook.context.delivery_id
+    committed = driver.run.events
+    begun = max(at for at, event in enumerate(committed) if isinstance(event, GenerationStarted))
+    starts = [
+        event
+        for event in committed[begun:]
+        if isinstance(event, HookStarted) and (event.event, event.index, event.subject) == place
+    ]
+    before = [each for each in driver.run.performed if isinstance(each, RunHook)]
+    times = sum(each.context.delivery_id == told for each in before)
+    expect("performed only after commit", bool(starts), told)
+    expect("performed once", times < len(starts), told)
+    generation = sum(isinstance(event, GenerationStarted) for event in committed)
+    path, _ = hooks_for(driver.run.spec, hook.event, hook.subject)[hook.index]
+    parts = [driver.run.run_id, str(generation), *filter(None, [hook.subject]), path]
+    expect("one delivery id a generation", told == "/".join(parts), told)

@@ -30,9 +30,11 @@ from actorflow.core.events import (
     SignalReceived,
     TaskCanceled,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
 from actorflow.spec.model import TaskSpec, WorkflowSpec
+from tests.naive_hooks import is_refusal, places
 
 SUCCESSES = (AttemptSucceeded, FallbackValueUsed)
 ENDS = (*SUCCESSES, AttemptCanceled, TaskFailed, TaskCanceled, TaskSkipped)
@@ -70,7 +72,9 @@ class OrderPromises:
         self.handlers = {t.id for t in spec.tasks if t.on_failure_of or t.on_end_of or t.id in to_handlers}
         self.handled = {source for source, _, on in self.leads if on == "failure"}
         self.handled.update(need for task in spec.tasks for need in task.on_failure_of)
+        self.waited_for = {task.id for task in spec.tasks if places(spec, "task_finished", task.id)}
         self.ends: dict[str, Event] = {}
+        self.outcomes: dict[str, Event] = {}  #: of tasks whose hooks are not done
         self.running: set[str] = set()
         self.succeeded: set[str] = set()
         self.signals: set[str] = set()
@@ -82,6 +86,7 @@ class OrderPromises:
         self.left = {name for name, end in self.ends.items() if retried and is_left(end, retried)}
         if self.generation > 1:
             self.ends = {name: end for name, end in self.ends.items() if is_kept(end, retried)}
+        self.outcomes = {}
         self.hooks = Counter[tuple[str, int]]()
         self.is_canceled = self.is_closed = self.is_aborted = self.is_pausing = False
         self.has_failed = any(isinstance(e, TaskFailed) and e.effect == "fatal" for e in self.ends.values())
@@ -118,18 +123,29 @@ class OrderPromises:
             case HookStarted():
                 self.check_hook_start(event)
             case HookFinished():
-                self.hooks[event.event, event.index] += 1
-                self.is_closed |= event.event == "pre_workflow" and event.status != "ok"
+                self.check_hook_end(event)
             case RunEnding():
                 self.check_ending(event)
             case RunFinished():
                 self.check_hooks_at_end()
             case _:
                 pass
-        if isinstance(event, ENDS):
-            self.ends[event.task] = event
-            if isinstance(event, SUCCESSES):
-                self.succeeded.add(event.task)
+        if isinstance(event, TaskFinished):
+            self.end(event.task, self.outcomes[event.task])
+        elif isinstance(event, ENDS):
+            is_end = isinstance(event, TaskSkipped) or event.task not in self.waited_for
+            if is_end or event.task in self.outcomes:
+                self.end(event.task, event)
+            else:
+                self.outcomes[event.task] = event
+
+    def end(self, name: str, outcome: Event) -> None:
+        """A task is over, its hooks included."""
+        expect("a task ends once", name not in self.ends, outcome)
+        self.outcomes.pop(name, None)
+        self.ends[name] = outcome
+        if isinstance(outcome, SUCCESSES):
+            self.succeeded.add(name)
 
     def check_start(self, event: AttemptStarted, task: TaskSpec) -> None:
         name = task.id
@@ -202,11 +218,28 @@ class OrderPromises:
 
     def check_hook_start(self, event: HookStarted) -> None:
         expect("nothing starts while pausing", not self.is_pausing, event)
-        if event.event == "pre_workflow":
-            expect("nothing starts after a cancel", not self.is_canceled, event)
-            expect("nothing starts after an abort", not self.is_closed, event)
-        else:
-            expect("the last hooks run after the outcome", self.outcome is not None, event)
+        match event.event:
+            case "pre_workflow":
+                expect("nothing starts after a cancel", not self.is_canceled, event)
+                expect("nothing starts after an abort", not self.is_closed, event)
+            case "task_started":
+                expect("nothing starts after a cancel", not self.is_canceled, event)
+                expect("nothing starts after an abort", not self.is_barred(event.subject), event)
+                is_ready = self.is_ready(self.tasks[event.subject])
+                expect("nothing starts before its edges are satisfied", is_ready, event)
+            case "task_finished":
+                expect("hooks on an end run after the outcome", event.subject in self.outcomes, event)
+            case "on_stage_complete":
+                is_complete = all(name in self.ends for name in self.stages[event.subject].tasks)
+                expect("hooks on a stage run when it is complete", is_complete, event)
+            case "on_error" | "post_workflow":
+                expect("the last hooks run after the outcome", self.outcome is not None, event)
+
+    def check_hook_end(self, event: HookFinished) -> None:
+        self.hooks[event.event, event.index] += 1
+        if is_refusal(self.spec, event):
+            self.is_closed |= event.event in ("pre_workflow", "on_stage_complete")
+            self.has_failed |= event.event == "on_stage_complete"
 
     def check_ending(self, event: RunEnding) -> None:
         self.outcome = event.outcome
@@ -222,13 +255,9 @@ class OrderPromises:
         expect("the outcome is that of the tasks", event.outcome == expected, event)
 
     def check_hooks_at_end(self) -> None:
-        hooks = self.spec.hooks
-        for event, lines, times in (
-            ("on_error", hooks.of("on_error"), int(self.outcome == "failed")),
-            ("post_workflow", hooks.of("post_workflow"), 1),
-        ):
-            counts = [self.hooks[event, index] for index in range(len(lines))]
-            expect(f"{event} runs as often as it must", counts == [times] * len(lines), counts)
+        for event, times in (("on_error", int(self.outcome == "failed")), ("post_workflow", 1)):
+            counts = [self.hooks[place] for place in places(self.spec, event)]
+            expect(f"{event} runs as often as it must", counts == [times] * len(counts), counts)
 
 
 def edges_to(task: TaskSpec) -> list[tuple[str, str]]:

@@ -38,9 +38,11 @@ from actorflow.core.events import (
     SleepStarted,
     TaskDeadlinePassed,
     TaskFailed,
+    TaskFinished,
 )
 from actorflow.spec.model import RetrySpec, TaskSpec, WorkflowSpec
 from tests.promises import ENDS, OrderPromises, expect
+from tests.promises_of_hooks import HookPromises
 
 SLACK = 1e-6
 """Of seconds since 1970 as floats."""
@@ -71,6 +73,7 @@ class Tried:
     must_fall_back: bool = False
     holds_probe: bool = False
     untold: int = 0  #: outcomes that its breaker has not answered
+    fatal: Failure | None = None
     to_bury: Failure | None = None
 
 
@@ -157,6 +160,11 @@ class RecoveryPromises:
                     self.wake(event.key, event.at)
             case TaskFailed():
                 self.check_failure(event, task, tried)
+                tried.fatal = event.failure if event.effect == "fatal" else None
+                if task.id not in self.order.waited_for or task.id in self.order.outcomes:
+                    self.owe_letter(tried)
+            case TaskFinished():
+                self.owe_letter(tried)
             case DeadLettered():
                 self.check_letter(event, tried)
             case _:
@@ -333,13 +341,16 @@ class RecoveryPromises:
         if event.failure.type == "lost":
             is_due = tried.losses == task.on_error.max_losses + 1 or not task.idempotent
             expect("a task may be lost five times", is_due, event)
-        elif event.failure.type != "expression" and not self.order.is_ended_early:
+        elif event.failure.type not in ("expression", "hook_failed") and not self.order.is_ended_early:
             expect("one verdict for each failure", tried.is_undecided, event)
             self.check_used_up(event, task, tried)
             self.check_every_agent_had_its_turn(event, task, tried)
             expect("a fallback value is used", not task.on_error.has_fallback_value, event)
-        if effect == "fatal" and not self.order.is_canceled:
-            tried.to_bury = event.failure
+
+    def owe_letter(self, tried: Tried) -> None:
+        """A task that failed for good is at its end."""
+        if not self.order.is_canceled:
+            tried.to_bury = tried.fatal
 
     def check_letter(self, event: DeadLettered, tried: Tried) -> None:
         expect("a fatal failure has one dead letter", event.failure == tried.to_bury, event)
@@ -398,7 +409,9 @@ def read_history(spec: WorkflowSpec, run_id: str, history: list[Event]) -> None:
     """
     order = OrderPromises(spec)
     recovery = RecoveryPromises(spec, run_id, order)
+    hooks = HookPromises(spec, order)
     for event in history:
         recovery.check(event)
+        hooks.check(event)
         order.check(event)
     recovery.check_end_of_step(history[-1].at)

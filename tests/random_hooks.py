@@ -16,7 +16,7 @@ AROUND: Final = ("pre_workflow", "on_error", "post_workflow", "on_stage_complete
 NEVER_FAILS: Final = ("on_error", "post_workflow")
 NEVER_WAITED_FOR: Final = ("task_retrying", "task_skipped", "workflow_finished", "dead_lettered")
 SETS: Final[Sequence[dict[str, Any]]] = [
-    {"set": {"n": 1}},
+    *[{"set": {"n": 1}}] * 3,
     {"set": {"n": "{{ vars.n + 1 }}"}},
     {"set": {"m": "{{ tasks.t0.output }}"}},
 ]
@@ -62,7 +62,9 @@ def _hook(draw: Random, event: str) -> HookSpec:
     may_fail = is_blocking and event not in NEVER_FAILS
     whens = ["true", "false", "vars.n == 1"]
     if event in OF_TASKS:
-        whens += ["task.status == 'success'", "task.attempt > 1", "output > 0"]
+        whens += ["task.status == 'success'", "task.attempt > 1"]
+    if event == "task_finished":
+        whens += ["output > 0"]
     action, params = "log", None
     if draw.random() < 0.3:
         action, params = "transform", draw.choice([*SETS, *(OUTPUTS if event == "task_finished" else ())])

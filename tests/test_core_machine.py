@@ -88,10 +88,10 @@ class RunMachine(RuleBasedStateMachine):
             driver.commit()
 
     @precondition(lambda self: self.drivers(has_hook))
-    @rule(number=NUMBERS, status=st.sampled_from(["ok", "ok", "ok", "failed", "timed_out"]))
-    def a_hook_ends(self, number: int, status: str) -> None:
-        driver = self.a_driver(number, has_hook)
-        driver.end_hook(status)
+    @rule(run=NUMBERS, number=NUMBERS, status=st.sampled_from(["ok", "ok", "ok", "failed", "timed_out"]))
+    def a_hook_ends(self, run: int, number: int, status: str) -> None:
+        driver = self.a_driver(run, has_hook)
+        driver.end_hook(number, status)
         driver.commit()
 
     @rule(share=st.sampled_from([0.5, 1.0, 1.0, 1.0, 1.5]))
@@ -227,8 +227,8 @@ def go_on(driver: Driver) -> bool:
     """Let the next thing happen to a run; False if it can only wait."""
     if driver.answers:
         driver.hear_breaker()
-    elif driver.hook is not None:
-        driver.end_hook("ok")
+    elif driver.hooks:
+        driver.end_hook(0, "ok")
     elif driver.bodies:
         result = "fails" if len(driver.run.events) % 3 else "succeeds"
         driver.happen(driver.outcome(len(driver.bodies), result))
@@ -254,7 +254,7 @@ def has_answers(driver: Driver) -> bool:
 
 
 def has_hook(driver: Driver) -> bool:
-    return driver.hook is not None
+    return bool(driver.hooks)
 
 
 def has_letters(driver: Driver) -> bool:

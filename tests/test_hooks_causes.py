@@ -15,7 +15,13 @@ from ruamel.yaml import YAML
 from actorflow import AgentCall, RunHandle, RunResult, Runtime, WorkflowSpec, load_dict
 from actorflow.core.events import BlockingHookEvent
 from actorflow.core.hook_context import HookContext
-from actorflow.errors import ActorflowError
+from actorflow.errors import (
+    ActorflowError,
+    BadInputError,
+    BindError,
+    MissingVariablesError,
+    UnboundAgentsError,
+)
 from actorflow.hooks import HookRegistry
 from actorflow.spec.model import HookEvent
 
@@ -52,7 +58,10 @@ class Case:
     workflow_finished: Sequence[str] = ()
     post_workflow: Sequence[str] = ()
     besides: Sequence[str] = ()
-    listens_behind: Sequence[str] = ("on_error", "post_workflow")  #: where blocking hooks are told behind those of the case
+    listens_behind: Sequence[str] = (
+        "on_error",
+        "post_workflow",
+    )  #: where blocking hooks are told behind those of the case
     waited_for: Mapping[str, Sequence[str]] = field(
         factory=dict[str, Any]
     )  #: what blocking hooks are told, where it is not the same: they are cut off by what fails before them
@@ -66,7 +75,7 @@ class Case:
     @property
     def blocks(self) -> Counter[str]:
         """All that blocking hooks are told."""
-        told = {name: count for name, count in self.fires.items() if name.split(" ")[0] in _BLOCKING}
+        told = {name: count for name, count in self.fires.items() if name.split(" ")[0] in BLOCKING}
         for event, names in self.waited_for.items():
             told = {name: count for name, count in told.items() if name.split(" ")[0] != event}
             told.update(Counter(f"{event} {name}" for name in names))
@@ -79,7 +88,7 @@ class Case:
             for event in get_args(HookEvent)
         }
         if is_waited_for:
-            for event in _BLOCKING:
+            for event in BLOCKING:
                 place = len(hooks[event]) if event in self.listens_behind else 0
                 hooks[event].insert(place, LISTENER)
         whole: dict[str, Any] = {
@@ -96,7 +105,7 @@ class Case:
         return load_dict(whole, trust="own", actions=registry.contracts)
 
 
-_BLOCKING = frozenset(get_args(BlockingHookEvent))
+BLOCKING = frozenset(get_args(BlockingHookEvent))
 
 LISTENER = {
     "command": 'echo "$ACTORFLOW_EVENT|${ACTORFLOW_TASK-}|$ACTORFLOW_STATUS|$ERROR" >> "$TOLD"',
@@ -170,9 +179,7 @@ class Stage:
     results: list[RunResult] = field(factory=list[RunResult])
 
     async def enter(self) -> None:
-        self.rt = Runtime(
-            store=self.store, agents=self.agents, hooks=self.listener.registry, grace_s=0.0
-        )
+        self.rt = Runtime(store=self.store, agents=self.agents, hooks=self.listener.registry, grace_s=0.0)
         self.listener.listen(self.rt)
         await self.rt.__aenter__()
 
@@ -182,7 +189,14 @@ class Stage:
 
     @property
     def agents(self) -> dict[str, Any]:
-        return {"fine": _fine, "broken": _broken, "mended": _mended, "shaky": _shaky, "stuck": _stuck, "slow": self._slow}
+        return {
+            "fine": _fine,
+            "broken": _broken,
+            "mended": _mended,
+            "shaky": _shaky,
+            "stuck": _stuck,
+            "slow": self._slow,
+        }
 
     async def _slow(self, call: AgentCall) -> str:
         """Take until it is let go, or its second start."""
@@ -275,3 +289,46 @@ async def test_a_cause_fires_exactly_what_the_table_says(case, store, is_waited_
     result = stage.results[-1]
     assert (result.hooks.failed, result.hooks.pending) == (case.failed_hooks, 0)
     assert (result.had_errors and result.status == "success") == case.had_errors
+
+
+NEVER_A_RUN: Mapping[str, tuple[type[ActorflowError], Mapping[str, Any], Mapping[str, Any]]] = {
+    "an input that is missing": (
+        BadInputError,
+        {"inputs": {"order": {"required": True}}, "tasks": {"a": {"agent": "fine"}}},
+        {},
+    ),
+    "an input of another type": (
+        BadInputError,
+        {"inputs": {"order": {"type": "integer"}}, "tasks": {"a": {"agent": "fine"}}},
+        {"order": "seven"},
+    ),
+    "an agent that nothing runs": (UnboundAgentsError, {"tasks": {"a": {"agent": "nobody"}}}, {}),
+    "a module that is not there": (BindError, {"tasks": {"a": {"python": "no_such_module:work"}}}, {}),
+    "a function that is not there": (BindError, {"tasks": {"a": {"python": "json:no_such_function"}}}, {}),
+    "a secret that is missing": (
+        MissingVariablesError,
+        {"tasks": {"a": {"agent": "fine", "with": {"key": "${ACTORFLOW_TESTS_NO_SUCH_VARIABLE}"}}}},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize(("error", "definition", "inputs"), NEVER_A_RUN.values(), ids=NEVER_A_RUN.keys())
+async def test_what_is_found_before_a_run_exists_fires_nothing(
+    error, definition, inputs, store, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TOLD", str(tmp_path / "told"))
+    listener = Listener()
+    stage = Stage("memory:" if store == "memory" else f"sqlite:///{tmp_path}/s.db", listener)
+    hooks = {event: [{"type": "note", "mode": "async"}] for event in get_args(HookEvent)}
+    hooks |= {event: [*hooks[event], LISTENER] for event in BLOCKING}
+    spec = load_dict(
+        {"name": "w", "hooks": hooks, **definition}, trust="own", actions=listener.registry.contracts
+    )
+    await stage.enter()
+    with pytest.raises(error):
+        await stage.rt.start(spec, inputs=inputs, run_id=RUN_ID)
+    assert await stage.rt.list() == []
+    await stage.rt.__aexit__(None, None, None)
+    assert (listener.notes, listener.calls, (tmp_path / "told").exists()) == ([], [], False)

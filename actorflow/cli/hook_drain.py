@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from attrs import field, frozen
@@ -163,8 +163,8 @@ def _settled(journal: Journal, found: Found, new: Sequence[Delivery]) -> tuple[H
 
 
 def _lines(drained: Drained) -> list[str]:
-    counts = Counter(each.status for each in drained.settled)
-    told = [f"{count} {_WORDS.get(status, status)}" for status, count in counts.items()]
+    counts = Counter("delivered" if each.status == "ok" else each.how for each in drained.settled)
+    told = [f"{count} {how}" for how, count in counts.items()]
     stays = (
         [f"{len(drained.pending)} stay" if len(drained.pending) != 1 else "1 stays"]
         if drained.pending
@@ -177,9 +177,6 @@ def _lines(drained: Drained) -> list[str]:
     ]
     head = as_line(f"{drained.run_id}  {', '.join([*told, *stays]) or 'nothing was owed'}")
     return [head, *failed, *pending_lines(drained.pending, indent="  ")]
-
-
-_WORDS: Final = {"ok": "delivered", "dead_letter": "given up"}
 
 
 def _document(drained: Drained) -> dict[str, Any]:

@@ -31,12 +31,11 @@ def hooks_lines(hooks: Sequence[HookRun], pending: Sequence[HookRun], *, indent:
 
 def hook_lines(hook: HookRun, *, indent: str) -> list[str]:
     """A line for the hook, and below it what it printed."""
-    how = hook.status.replace("_", " ")
     why = f": {hook.why}" if hook.why else ""
     seconds = duration_s(hook)
     took = "" if seconds is None else f", {duration(seconds)}"
     tries = f", {hook.tries} tries" if hook.tries > 1 else ""
-    lines = [as_line(f"{indent}{hook.place} {how}{took}{tries}{why} ({hook.name})")]
+    lines = [as_line(f"{indent}{hook.place} {hook.how}{took}{tries}{why} ({hook.name})")]
     for stream in _STREAMS:
         lines += _stream_lines(stream, hook, indent + "  ")
     return lines

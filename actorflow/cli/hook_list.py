@@ -44,12 +44,11 @@ def list_hooks(settings: Settings, run: str) -> int:
 
 def _cells(hook: HookRun) -> tuple[str, ...]:
     named = hook.path if hook.name == hook.path else f"{hook.path} ({hook.name})"
-    status = hook.status.replace("_", " ")
     return (
         hook.event,
         hook.task or hook.stage or "-",
         named,
-        status,
+        hook.how,
         str(hook.tries),
         local_time(hook.at),
         hook.why,

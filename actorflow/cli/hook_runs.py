@@ -25,6 +25,7 @@ PENDING: Final = "pending"
 FAILURES: Final = frozenset({"failed", "timed_out", "canceled", "dead_letter"})
 """The statuses of hooks that did not do what they should."""
 
+_WORDS: Final = {"dead_letter": "given up"}
 _LONGEST_NAME: Final = 60
 
 
@@ -54,12 +55,17 @@ class HookRun:
         return self.path if is_said else f"{self.path} of {self.task}"
 
     @property
+    def how(self) -> str:
+        """How it ended, in words."""
+        return _WORDS.get(self.status, self.status.replace("_", " "))
+
+    @property
     def why(self) -> str:
         """Why it did not do what it should, or has not done it yet; empty if it has."""
         if self.status in ("ok", NOT_ENDED):
             return ""
         said = self.record.get("summary") or self.record.get("reason")
-        return str(said or self.status.replace("_", " "))
+        return str(said or self.how)
 
 
 def failed_hooks(runs: Iterable[HookRun], generation: int) -> tuple[HookRun, ...]:

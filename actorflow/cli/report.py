@@ -91,8 +91,7 @@ def _failed_hook_lines(account: Account) -> list[str]:
     if not (hooks.failed or hooks.pending or hooks.dead_letters):
         return []
     failed = [
-        as_line(f"  hook {hook.place} {hook.status.replace('_', ' ')}: {hook.why} ({hook.name})")
-        for hook in account.failed_hooks
+        as_line(f"  hook {hook.place} {hook.how}: {hook.why} ({hook.name})") for hook in account.failed_hooks
     ]
     hidden = len(failed) - _FAILURES_SHOWN
     notes = [f"  … {counted(hidden, 'more failed hook')} before"] if hidden > 0 else []

@@ -75,19 +75,15 @@ def shown_params(spec: WorkflowSpec, hook: HookSpec, task: str, params: Any) -> 
     tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
     if not (tasks or inputs) or not isinstance(params, Mapping):
         return _without_places(params)
-    own = _OF_EVENT if not task or task in tasks else frozenset[str]()
+    is_own = not task or task in tasks
 
     def shown(source: Any, value: Any) -> Any:
         if isinstance(source, Mapping) and isinstance(value, Mapping):
             sources, given = cast("Mapping[str, Any]", source), cast("Mapping[str, Any]", value)
             return {name: shown(sources.get(name), each) for name, each in given.items()}
-        return HIDDEN if _tells(source, tasks, inputs, own) else _without_places(value)
+        return HIDDEN if _tells(source, tasks, inputs, is_own=is_own) else _without_places(value)
 
     return shown(_sources(hook), params)
-
-
-_OF_EVENT = frozenset({"output", "error", "task", "vars"})
-"""Names that hold what the task of an event gave or said; of a run, what any of them did."""
 
 
 def _sources(hook: HookSpec) -> Mapping[str, Any]:
@@ -103,10 +99,26 @@ def _sources(hook: HookSpec) -> Mapping[str, Any]:
     }
 
 
-def _tells(source: Any, tasks: frozenset[str], inputs: frozenset[str], own: frozenset[str]) -> bool:
-    """Whether a param may show what is sensitive; what a transform has set may come of anything."""
-    paths = compile_template(source, secrets=True).paths
-    return any(path[0] in own | {"vars"} or _is_sensitive(path, tasks, inputs) for path in paths)
+def _tells(source: Any, tasks: frozenset[str], inputs: frozenset[str], *, is_own: bool) -> bool:
+    """Whether a param may show what is sensitive.
+
+    What a task was given may come of any input, and what a transform has set of anything.
+
+    Args:
+        source: the param's template.
+        tasks: that are sensitive.
+        inputs: that are.
+        is_own: whether the event is about such a task, or about the run.
+    """
+    for path in compile_template(source, secrets=True).paths:
+        name, of = path[0], path[1] if len(path) > 1 else ""
+        if name == "vars" or (name == "task" and of in ("", "input")):
+            return True
+        if is_own and (name in ("output", "error") or (name == "task" and of == "error")):
+            return True
+        if _is_sensitive(path, tasks, inputs):
+            return True
+    return False
 
 
 def _without_places(value: Any) -> Any:

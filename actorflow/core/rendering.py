@@ -7,7 +7,7 @@ because the next one would see the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
@@ -28,7 +28,7 @@ from actorflow.core.json_values import checked_json
 from actorflow.core.plan import RunnerTemplates, TaskTemplates
 from actorflow.core.recovery import effect_of
 from actorflow.core.task_state import error_of
-from actorflow.core.transitions import ENDED
+from actorflow.core.transitions import ENDED, SHOWN
 from actorflow.errors import ExpressionError
 from actorflow.expression import Sealed, Template
 
@@ -329,15 +329,12 @@ def _ended_context(state: RunState, index: int, now: float) -> dict[str, Any]:
     return context
 
 
-_SHOWN: Final[Mapping[str, str]] = {"deciding": "running", "preparing": "pending"}
-
-
 def _itself(task: TaskState, now: float) -> dict[str, Any]:
     failure = task.failure
-    status = _SHOWN.get(task.status, task.status)
+    status = SHOWN.get(task.status, task.status)
     if task.status == "finishing" and task.outcome is not None:
         status = task.outcome
-    is_begun = task.loss or status in ENDED or status == "running"
+    is_begun = task.loss or status in ENDED or (status == "running" and task.status != "preparing")
     return {
         "id": task.id,
         "type": "basic",

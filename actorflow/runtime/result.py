@@ -12,6 +12,7 @@ from actorflow.core.events import Failure
 from actorflow.core.owed import owes_hooks
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState
+from actorflow.core.transitions import SHOWN
 from actorflow.errors import RunFailedError
 from actorflow.hooks.unsettled import unsettled_count
 from actorflow.journal.protocol import Delivery, Journal, RunRow
@@ -122,7 +123,7 @@ def status_of(state: RunState) -> RunStatus:
 def _task_result(task: TaskState) -> TaskResult:
     shows_error = task.failure is not None and task.status != "success"
     return TaskResult(
-        status="running" if task.status == "deciding" else task.status,
+        status=SHOWN.get(task.status, task.status),
         reason=task.reason,
         attempts=task.attempt,
         losses=task.losses,
