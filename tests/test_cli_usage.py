@@ -195,7 +195,7 @@ def test_a_missing_word_is_told_in_one_sentence(capsys: pytest.CaptureFixture[st
     assert "Missing argument 'RUN|last'; try 'actorflow show --help'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["dead-letters", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["dead-letters", "--help"], ["hooks", "--help"]])
 def test_no_command_is_described_in_half_a_sentence(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(words) == 0
     assert "..." not in capsys.readouterr().out.partition("Commands:")[2]

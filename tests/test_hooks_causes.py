@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import anyio
 import pytest
@@ -58,13 +58,10 @@ class Case:
     workflow_finished: Sequence[str] = ()
     post_workflow: Sequence[str] = ()
     besides: Sequence[str] = ()
-    listens_behind: Sequence[str] = (
-        "on_error",
-        "post_workflow",
-    )  #: where blocking hooks are told behind those of the case
-    waited_for: Mapping[str, Sequence[str]] = field(
-        factory=dict[str, Any]
-    )  #: what blocking hooks are told, where it is not the same: they are cut off by what fails before them
+    #: what blocking hooks are told by event, where it is not the same
+    waited_for: Mapping[str, Sequence[str]] = field(factory=dict[str, Any])
+    #: where they stand behind hooks of the case
+    listens_behind: Sequence[str] = ("on_error", "post_workflow")
 
     @property
     def fires(self) -> Counter[str]:
@@ -126,8 +123,7 @@ def _name_of(event: str, task: str, status: str, error: str) -> str:
     """What is told, as the table has it."""
     told = {
         "task_finished": [task, status, error if status == "failed" else ""],
-        "on_stage_complete": [status],
-        **dict.fromkeys(TABLE[1:], [status]),
+        **{name: [status] for name in ("on_stage_complete", *TABLE[1:])},
     }.get(event, [task])
     return " ".join([event, *filter(None, told)])
 
@@ -178,14 +174,14 @@ class Stage:
     seq: int = 0
     results: list[RunResult] = field(factory=list[RunResult])
 
-    async def enter(self) -> None:
+    async def __aenter__(self) -> Self:
         self.rt = Runtime(store=self.store, agents=self.agents, hooks=self.listener.registry, grace_s=0.0)
         self.listener.listen(self.rt)
         await self.rt.__aenter__()
+        return self
 
-    async def leave(self) -> None:
-        await self.rt.__aexit__(None, None, None)
-        await self.enter()
+    async def __aexit__(self, *raised: object) -> None:
+        await self.rt.__aexit__(*raised)
 
     @property
     def agents(self) -> dict[str, Any]:
@@ -209,9 +205,9 @@ class Stage:
         for step in steps:
             await self.do(*step.split(" "))
 
-    async def do(self, what: str, *about: str) -> None:
-        match what, *about:
-            case "until", event, *task:
+    async def do(self, *step: str) -> None:
+        match step:
+            case ["until", event, *task]:
                 await self.until(event, *task)
             case ["cancel"]:
                 self.handle.cancel()
@@ -219,7 +215,8 @@ class Stage:
                 await self.handle.pause(grace_s=30.0 if gently else 0.0)
                 await self.handle.settled()
             case ["leave"]:
-                await self.leave()
+                await self.rt.__aexit__(None, None, None)
+                await self.__aenter__()
             case ["resume"]:
                 self.handle = await self.rt.start_resumed(RUN_ID)
             case ["retry", task]:
@@ -228,10 +225,13 @@ class Stage:
                 self.is_let_go.set()
             case ["signal"]:
                 await self.rt.signal(RUN_ID, "go", {"n": 1})
-            case _:
+            case ["end"]:
                 self.results.append(await self.handle.settled())
+            case _:
+                raise AssertionError(f"there is no step {' '.join(step)!r}")
 
     async def until(self, event: str, task: str | None = None) -> None:
+        """Wait for an event that was not there when this was last asked."""
         async for seq, each in self.handle.events(self.seq):
             self.seq = seq
             if type(each).__name__ == event and (task is None or getattr(each, "task", "") == task):
@@ -263,24 +263,26 @@ async def _stuck(call: AgentCall) -> None:
     await anyio.sleep_forever()
 
 
+def _url(folder: Path, *, is_durable: bool) -> str:
+    return f"sqlite:///{folder}/s.db" if is_durable else "memory:"
+
+
 def _from_file(path: Path) -> Counter[str]:
     lines = path.read_text().splitlines() if path.exists() else ()
     return Counter(_name_of(*line.split("|")) for line in lines)
 
 
-@pytest.mark.parametrize("is_waited_for", [False, True], ids=["async", "blocking"])
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize(
+    ("store", "is_waited_for"), [("memory", False), ("sqlite", True)], ids=["async", "blocking"]
+)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.cause.replace(" ", "-"))
 async def test_a_cause_fires_exactly_what_the_table_says(case, store, is_waited_for, tmp_path, monkeypatch):
-    if store == "memory" and case.is_durable:
-        return
     monkeypatch.setenv("TOLD", str(tmp_path / "told"))
     listener = Listener()
-    stage = Stage("memory:" if store == "memory" else f"sqlite:///{tmp_path}/s.db", listener)
-    await stage.enter()
-    await stage.play(case.spec(listener.registry, is_waited_for=is_waited_for), case.steps)
-    deliveries = await stage.handle.deliveries()
-    await stage.rt.__aexit__(None, None, None)
+    spec = case.spec(listener.registry, is_waited_for=is_waited_for)
+    async with Stage(_url(tmp_path, is_durable=store == "sqlite" or case.is_durable), listener) as stage:
+        await stage.play(spec, case.steps)
+        deliveries = await stage.handle.deliveries()
     assert Counter(listener.notes) == case.fires
     assert Counter(listener.calls) == case.fires
     assert {delivery.status for delivery in deliveries} == {"delivered"}
@@ -307,7 +309,16 @@ NEVER_A_RUN: Mapping[str, tuple[type[ActorflowError], Mapping[str, Any], Mapping
     "a function that is not there": (BindError, {"tasks": {"a": {"python": "json:no_such_function"}}}, {}),
     "a secret that is missing": (
         MissingVariablesError,
-        {"tasks": {"a": {"agent": "fine", "with": {"key": "${ACTORFLOW_TESTS_NO_SUCH_VARIABLE}"}}}},
+        {
+            "tasks": {
+                "a": {
+                    "agent": "fine",
+                    "hooks": {
+                        "task_finished": [{"command": "true", "env": {"KEY": "${ACTORFLOW_TESTS_NONE}"}}]
+                    },
+                }
+            }
+        },
         {},
     ),
 }
@@ -320,15 +331,13 @@ async def test_what_is_found_before_a_run_exists_fires_nothing(
 ):
     monkeypatch.setenv("TOLD", str(tmp_path / "told"))
     listener = Listener()
-    stage = Stage("memory:" if store == "memory" else f"sqlite:///{tmp_path}/s.db", listener)
     hooks = {event: [{"type": "note", "mode": "async"}] for event in get_args(HookEvent)}
     hooks |= {event: [*hooks[event], LISTENER] for event in BLOCKING}
     spec = load_dict(
         {"name": "w", "hooks": hooks, **definition}, trust="own", actions=listener.registry.contracts
     )
-    await stage.enter()
-    with pytest.raises(error):
-        await stage.rt.start(spec, inputs=inputs, run_id=RUN_ID)
-    assert await stage.rt.list() == []
-    await stage.rt.__aexit__(None, None, None)
+    async with Stage(_url(tmp_path, is_durable=store == "sqlite"), listener) as stage:
+        with pytest.raises(error):
+            await stage.rt.start(spec, inputs=inputs, run_id=RUN_ID)
+        assert await stage.rt.list() == []
     assert (listener.notes, listener.calls, (tmp_path / "told").exists()) == ([], [], False)

@@ -190,7 +190,7 @@ journal.commit([Append("r", 3, step(0)), save("r", 4)])
 
 # Stores of earlier schemas
 
-OLD = {"0.1-spine": 1, "0.2-format": 2}
+OLD = {"0.1-spine": 1, "0.2-format": 2, "0.3-recovery": 3}
 
 
 @pytest.fixture(params=OLD)
@@ -216,7 +216,7 @@ def test_a_store_of_an_older_schema_gets_what_it_lacks_and_keeps_what_it_has(old
     write_history(journal)
     ok(journal, save("run-a", 14), KeepDefinition("k", "d1", BODY), KeepDeadLetter(letter("run-a", "t")))
     assert journal.checkpoint("run-a").seq == 14
-    assert journal.dead_letters() == [letter("run-a", "t")]
+    assert letter("run-a", "t") in journal.dead_letters()
     said = contents(journal)
     journal.close()
     assert version(old) == SCHEMA_VERSION

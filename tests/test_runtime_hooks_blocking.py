@@ -347,7 +347,7 @@ class TestTransforms:
         assert read_again.tasks == result.tasks
         assert told.status == "delivered"
 
-    async def test_a_task_that_does_not_allow_it_keeps_its_output(self, store: str):
+    async def test_one_that_sets_variables_alone_leaves_the_output_as_it_is(self, store: str):
         transform = {"type": "transform", "mode": "blocking", "params": {"set": {"n": "1"}}}
         async with Runtime(store=store, agents=AGENTS) as rt:
             result = await rt.run(

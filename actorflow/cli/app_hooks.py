@@ -19,7 +19,7 @@ def add_hook_commands(app: click.Group) -> None:
 @click.group(no_args_is_help=False)
 @for_every_command
 def hooks() -> None:
-    """See what hooks can be on and do, what they did, and deliver what they are owed."""
+    """See what hooks do, and deliver what they are owed."""
 
 
 @hooks.command()
@@ -67,9 +67,9 @@ def list_(settings: Settings, *, run: str) -> int:
 @agents_option
 @click.pass_obj
 def drain(settings: Settings, *, run: str | None, timeout: float, agents: dict[str, str]) -> int:
-    """Deliver what a run's hooks are owed, or those of all runs that nobody has.
+    """Deliver what hooks of a run are owed, or of all runs.
 
-    No task runs. Status 1 if anything failed, was given up, or stays.
+    All are those that nobody has. No task runs. Status 1 if anything failed, was given up, or stays.
     """
     from actorflow.cli.hook_drain import DrainRequest, drain_hooks
 
@@ -116,9 +116,9 @@ def test(
     outputs: tuple[str, ...],
     is_for_real: bool,
 ) -> int:
-    """Show what each hook of an event would do, with sample data; with --run, have them do it.
+    """Show what the hooks of an event would do, with sample data.
 
-    No task runs, nothing is kept, and what hooks start as runs is not started.
+    With --run, they do it. No task runs, nothing is kept, and what hooks start as runs is not started.
     """
     from actorflow.cli.hook_trial import TrialRequest, try_hooks
 

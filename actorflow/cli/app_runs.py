@@ -160,7 +160,10 @@ def show_letter(settings: Settings, *, letter: str) -> int:
 def retry_letter(
     settings: Settings, *, letter: str, agents: dict[str, str], backend: str | None, grace: float | None
 ) -> int:
-    """Resume the run for this task and what is below it, or deliver again what was given up."""
+    """Try what was given up again.
+
+    For a task its run is resumed, for it and what is below it. Of a delivery, only the hook acts; no task runs.
+    """
     from actorflow.cli.dead_letters import retry_letter
     from actorflow.cli.found import Means
 

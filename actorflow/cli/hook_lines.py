@@ -78,7 +78,8 @@ def duration_s(hook: HookRun) -> float | None:
     """How long its last try took, if that is known."""
     tries: Sequence[Mapping[str, Any]] = hook.record.get("tries", ())
     last = tries[-1] if tries else hook.record
-    return hook.record.get("duration_s", last.get("duration_s"))
+    seconds: float | None = hook.record.get("duration_s", last.get("duration_s"))
+    return seconds
 
 
 def _has_to_tell(hook: HookRun) -> bool:

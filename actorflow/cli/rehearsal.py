@@ -91,7 +91,7 @@ def _after_failure(event_of: Callable[[Script], Event]) -> Callable[[Script], No
 
 def _breaker_closed(script: Script) -> None:
     _finished(script)
-    script.tell_of(BreakerClosed(script.now, script.task, _breaker_key(script)))
+    script.tell_of(BreakerClosed(script.now, script.task, script.breaker_key))
 
 
 def _buried(script: Script) -> None:
@@ -119,12 +119,6 @@ def _next_agent(script: Script) -> str:
     return agents[1] if len(agents) > 1 else "another_agent"
 
 
-def _breaker_key(script: Script) -> str:
-    breaker = script.state.plan.tasks[script.target].on_error.breaker
-    agent = script.state.plan.agents_of[script.target][0]
-    return agent if breaker is None else breaker.key or agent
-
-
 _SCENES: Final[Mapping[HookEvent, Callable[[Script], None]]] = {
     "workflow_paused": _paused,
     "workflow_resumed": _resumed,
@@ -140,7 +134,7 @@ _SCENES: Final[Mapping[HookEvent, Callable[[Script], None]]] = {
         lambda s: RetriesExhausted(s.now, s.task, s.state.plan.agents_of[s.target][0], 1)
     ),
     "budget_exhausted": _after_failure(lambda s: BudgetExhausted(s.now, s.task)),
-    "breaker_opened": _after_failure(lambda s: BreakerOpened(s.now, s.task, _breaker_key(s), s.now + 30.0)),
+    "breaker_opened": _after_failure(lambda s: BreakerOpened(s.now, s.task, s.breaker_key, s.now + 30.0)),
     "breaker_closed": _breaker_closed,
     "dead_lettered": _buried,
     "on_stage_complete": Script.end_tasks,

@@ -19,6 +19,7 @@ from actorflow.core.events import (
     AttemptFailed,
     AttemptStarted,
     AttemptSucceeded,
+    BreakerAllowed,
     CancelRequested,
     Event,
     Failure,
@@ -99,6 +100,11 @@ class Script:
         """The id of the task that it is about."""
         return self._plan.tasks[self.target].id
 
+    @property
+    def breaker_key(self) -> str:
+        """That of the circuit breaker before its agent, if it has one."""
+        return self.state.breakers.key(self.target)
+
     # What happens
 
     def begin(self) -> None:
@@ -163,6 +169,9 @@ class Script:
         if self._plan.hooks.blocking("task_started", task):
             self._walk_head(new_line(self.state, task))  # by that the state has a line of its own
             self.walk(self.state.task_lines.get(index, NO_HOOKS))
+        question = self.state.breakers.question(RUN_ID, index) if self._plan.has_breakers else None
+        if question is not None:
+            self.tell(BreakerAllowed(self.now, task, question.key, is_probe=False))
         self.tell(AttemptStarted(self.now, task, 1, 0, self._agent(index)))
 
     def fail(self, index: int) -> None:

@@ -117,7 +117,7 @@ def _task_commands(state: RunState, now: float) -> list[Command]:
     if state.task_lines:
         due.extend(hooks_of_tasks(state, now, state.free_slots - _hooks_in(due)))
     if not state.is_pausing and (state.closing is None or state.spares_handlers):
-        due.extend(_starts(state, now, state.free_slots - _hooks_in(due)))
+        due.extend(_starts(state, now, state.free_slots - (_hooks_in(due) if due else 0)))
     if due or state.frontier.open_count or state.stage_lines:
         return due
     return [Record(run_ending(state, _outcome(state), now))]

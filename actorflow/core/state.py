@@ -195,9 +195,10 @@ class RunState:
         """A task has come to its end."""
         task = self.tasks[index]
         task.status = status
-        task.outcome = None
-        self.task_lines.pop(index, None)
         task.ended_at = at
+        if self.task_lines:
+            task.outcome = None
+            self.task_lines.pop(index, None)
         self._let_go(index, at)
         if self.plan.is_read[index]:
             self.known[task.id] = known_of(task)
@@ -208,7 +209,8 @@ class RunState:
     def _let_go(self, index: int, at: float) -> None:
         """A task makes no attempt any more: its slot is free, and so is a probe that it was allowed."""
         self.running.pop(index, None)
-        self.frontier.to_skip.pop(index, None)
+        if self.frontier.to_skip:
+            self.frontier.to_skip.pop(index, None)
         if self.plan.has_breakers:
             self.breakers.drop(self.run_id, index, at)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from threading import Lock
 from typing import Final
@@ -24,6 +25,9 @@ MOST_METRICS: Final = 1_000
 MOST_TASKS_WAITING = 10_000
 """Of ended runs that are not measured yet, unless it is one run alone."""
 
+COMMITS_WAITING = 512
+"""Commits that are not measured yet: the writing thread has better things to do."""
+
 _logger = logging.getLogger("actorflow.metrics")
 
 
@@ -36,6 +40,8 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = Lock()
         self._ended: deque[RunState] = deque()  #: runs that are not measured yet
+        self._ended_tasks_count = 0  #: of those
+        self._commits: deque[float] = deque()  #: seconds of each that is not measured yet
         self._counts: defaultdict[type[Event], int] = defaultdict(int)
         self._built_in: dict[str, LiveFamily] = {}
         self._made_up: dict[str, LiveFamily] = {}
@@ -91,20 +97,19 @@ class Metrics:
     def note_ended(self, state: RunState) -> None:
         """The same later: when somebody looks, or when `measure_ended` is called. The state is to stay as it is."""
         self._ended.append(state)
+        self._ended_tasks_count += len(state.tasks)
 
     @property
     def has_many_ended(self) -> bool:
         """Whether so many tasks of ended runs wait to be measured that it is time for it, for the memory that they take."""
-        return len(self._ended) > 1 and sum(len(state.tasks) for state in self._ended) > MOST_TASKS_WAITING
+        return len(self._ended) > 1 and self._ended_tasks_count > MOST_TASKS_WAITING
 
     def measure_ended(self) -> None:
         """Measure the runs that have ended; in proportion to their tasks, in whatever thread."""
-        while self._ended:
-            try:
-                state = self._ended.popleft()
-            except IndexError:
-                return  # another thread has it
-            self.note_run(state)
+        self._ended_tasks_count = 0
+        with suppress(IndexError):  # there are none left, or another thread has the last
+            while True:
+                self.note_run(self._ended.popleft())
 
     def note_delivery(self, action: str, status: str) -> None:
         """A delivery to an async hook is settled: `delivered`, `failed`, `dead_letter` or `skipped`."""
@@ -112,7 +117,16 @@ class Metrics:
 
     def note_commit(self, seconds: float) -> None:
         """The store has committed something, and took so long."""
-        self._note(Measured("actorflow_commit_seconds", (), (seconds,)))
+        self._commits.append(seconds)
+        if len(self._commits) >= COMMITS_WAITING:
+            self._measure_commits()
+
+    def _measure_commits(self) -> None:
+        times: list[float] = []
+        with suppress(IndexError):  # there are none left
+            while True:
+                times.append(self._commits.popleft())
+        self._note(Measured("actorflow_commit_seconds", (), times))
 
     def watch(self, name: str, read: Callable[[], float]) -> None:
         """Have a built-in gauge read whenever somebody looks, in whatever thread that is."""
@@ -121,6 +135,7 @@ class Metrics:
     def snapshot(self) -> Snapshot:
         """All that was measured up to now."""
         self.measure_ended()
+        self._measure_commits()
         readings = {name: read() for name, read in self._readings.items()}
         with self._lock:
             families = {name: family.frozen() for name, family in self._built_in.items()}

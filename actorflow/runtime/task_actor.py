@@ -7,7 +7,7 @@ from contextvars import Context
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from actorflow.actors.alarm import Alarm, Appointment
 from actorflow.actors.host import Host
@@ -20,6 +20,7 @@ from actorflow.core.commands import StartAttempt, Text
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
+from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
 from actorflow.secrecy.run_secrets import NOTHING_OPENED, Opened, RunSecrets
 from actorflow.secrecy.source import SecretUnreadable
 
@@ -65,6 +66,15 @@ class TaskSurroundings:
     grace_s: float = 10.0  #: what a Python body has to end in, after its timeout or cancel
     queued_count: int = 0  #: attempts that wait for a runner
     is_waiting_for_begun: bool = False  #: the WorkflowActor wants to be told when there are none
+    has_secrets: bool = field(init=False)  #: asked once: few definitions have any
+
+    def __attrs_post_init__(self) -> None:
+        self.has_secrets = self.secrets.has_any
+
+    @property
+    def hiding(self) -> Hiding:
+        """What takes the run's secrets out of what is told."""
+        return self.secrets.hiding if self.has_secrets else NOTHING_HIDDEN
 
 
 class TaskActor:
@@ -142,7 +152,7 @@ class TaskActor:
             if is_cancelled and self._end_cause is None:
                 raise  # the whole runtime is going
             now = around.clock.now()
-            failure = failure_of(error, around.secrets.hiding)
+            failure = failure_of(error, around.hiding)
             self._finish(AttemptFailed(now, command.task, command.attempt, failure))
             if is_cancelled:
                 raise
@@ -264,7 +274,7 @@ class TaskActor:
             self._options(),
             opened.env,
             opened.argv,
-            around.secrets.hiding,
+            around.hiding,
         )
 
     def _description(self) -> str:
@@ -286,8 +296,8 @@ class TaskActor:
         if isinstance(output, Recorded):
             output, record = output.output, dict(output.record)
         output = plain(output)
-        hiding = self._with.secrets.hiding
-        if hiding.is_needed:
+        if self._with.has_secrets:
+            hiding = self._with.hiding
             output, record = hiding.data(output), hiding.data(record)
         if self._may_fail_softly():
             failure = soft_failure(output, record, quotes=not command.spec.sensitive)
