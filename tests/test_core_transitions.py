@@ -16,6 +16,7 @@ from actorflow.core.events import (
     AttemptStarted,
     AttemptSucceeded,
     AttemptTimedOut,
+    BlockingHookEvent,
     BreakerAllowed,
     BreakerClosed,
     BreakerCounted,
@@ -46,6 +47,7 @@ from actorflow.core.events import (
     TaskCanceled,
     TaskDeadlinePassed,
     TaskFailed,
+    TaskFinished,
     TaskSkipped,
 )
 from actorflow.core.plan import plan_of
@@ -60,7 +62,9 @@ from tests.test_core_naive import ComparedRun, accidents, histories
 AT = st.floats(1000.0, 1100.0)
 TASK = st.sampled_from([*(f"t{i}" for i in range(5)), "nobody"])
 NUMBER = st.integers(0, 4)
-HOOK = st.sampled_from(["pre_workflow", "on_error", "post_workflow"])
+HOOK = st.sampled_from(get_args(BlockingHookEvent))
+SUBJECT = st.sampled_from(["", "t0", "t1", "t2", "s0", "nothing"])
+RECORD = st.sampled_from([{}, {"vars": {"n": 1}}, {"vars": {}, "output": 1}])
 OUTCOME = st.sampled_from(["success", "failed", "canceled"])
 FAILURE = st.just(BROKEN)
 KEY = st.sampled_from(["main", "second", "shared"])
@@ -94,9 +98,10 @@ ANY_EVENT = st.one_of(
     st.builds(
         StageCompleted, AT, st.sampled_from(["s0", "s1", "nothing"]), st.sampled_from(["success", "failed"])
     ),
-    st.builds(HookStarted, AT, HOOK, NUMBER),
-    st.builds(HookFinished, AT, HOOK, NUMBER, st.sampled_from(["ok", "failed"])),
-    st.builds(HookLost, AT, HOOK, NUMBER),
+    st.builds(TaskFinished, AT, TASK, st.sampled_from(["success", "failed", "canceled"])),
+    st.builds(HookStarted, AT, HOOK, NUMBER, SUBJECT),
+    st.builds(HookFinished, AT, HOOK, NUMBER, st.sampled_from(["ok", "failed"]), RECORD, SUBJECT),
+    st.builds(HookLost, AT, HOOK, NUMBER, SUBJECT),
     st.builds(PauseRequested, AT, st.just("")),
     st.builds(Resumed, AT),
     st.builds(CancelRequested, AT, st.just("")),

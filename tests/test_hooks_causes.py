@@ -309,16 +309,7 @@ NEVER_A_RUN: Mapping[str, tuple[type[ActorflowError], Mapping[str, Any], Mapping
     "a function that is not there": (BindError, {"tasks": {"a": {"python": "json:no_such_function"}}}, {}),
     "a secret that is missing": (
         MissingVariablesError,
-        {
-            "tasks": {
-                "a": {
-                    "agent": "fine",
-                    "hooks": {
-                        "task_finished": [{"command": "true", "env": {"KEY": "${ACTORFLOW_TESTS_NONE}"}}]
-                    },
-                }
-            }
-        },
+        {"tasks": {"a": {"command": "true", "env": {"KEY": "${ACTORFLOW_TESTS_NONE}"}}}},
         {},
     ),
 }
