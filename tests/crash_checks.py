@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from crash_records import Body, Ledger, Recorded, all_recorded, ledger, recorded
 from crash_workflows import RUN_ID
 
-from actorflow.core.breaker import Breaker
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -25,7 +23,6 @@ from actorflow.core.events import (
     BudgetExhausted,
     DeadLettered,
     DefinitionChanged,
-    Event,
     FallbackValueUsed,
     GenerationStarted,
     HookFinished,
@@ -36,127 +33,14 @@ from actorflow.core.events import (
     RunEnding,
     RunFinished,
     SleepStarted,
-    StageCompleted,
     TaskFailed,
 )
-from actorflow.errors import RunNotFoundError
-from actorflow.journal import DeadLetter, Delivery, open_journal
-from actorflow.spec import WorkflowSpec
-from actorflow.spec.definition import from_json
 from actorflow.spec.model import HookLists
-
-Body = tuple[str, int, int]
-"""One start of a body: idempotency key, attempt, loss; of a hook: delivery id, 0, 0."""
 
 CLOCKS_DIFFER_S = 0.005
 """The clock of a run follows the loop's, that of its store the wall's."""
 
 _ATTEMPT_ENDS = (AttemptSucceeded, AttemptFailed, AttemptTimedOut, AttemptCanceled, AttemptLost)
-
-
-@frozen
-class Recorded:
-    """What a store holds of the run."""
-
-    spec: WorkflowSpec
-    events: list[tuple[int, Event]] = field(factory=list)
-    deliveries: list[Delivery] = field(factory=list)
-    letters: list[DeadLetter] = field(factory=list)
-    breakers: dict[str, Breaker] = field(factory=dict)  #: by key
-
-    @property
-    def with_generations(self) -> Iterator[tuple[int, int, Event]]:
-        """Generation, number and event of each."""
-        generation = 0
-        for seq, event in self.events:
-            if isinstance(event, GenerationStarted):
-                generation = event.generation
-            yield generation, seq, event
-
-    @property
-    def attempts(self) -> Counter[Body]:
-        """The bodies that attempts may have started."""
-        return Counter(
-            (_key(event.task, generation), event.attempt, event.loss)
-            for generation, _, event in self.with_generations
-            if isinstance(event, AttemptStarted)
-        )
-
-    @property
-    def successes(self) -> list[Body]:
-        """The bodies whose success is recorded."""
-        losses: dict[str, int] = {}
-        found: list[Body] = []
-        for generation, _, event in self.with_generations:
-            if isinstance(event, AttemptStarted):
-                losses[event.task] = event.loss
-            elif isinstance(event, AttemptSucceeded):
-                found.append((_key(event.task, generation), event.attempt, losses[event.task]))
-        return found
-
-    @property
-    def hook_starts(self) -> Counter[Body]:
-        """How often each blocking hook may have started."""
-        return Counter(
-            _hook_body(event, generation)
-            for generation, _, event in self.with_generations
-            if isinstance(event, HookStarted)
-        )
-
-    @property
-    def owed(self) -> list[str]:
-        """The ids of all deliveries that the events owe."""
-        return [
-            f"{RUN_ID}/{seq}/on_stage_complete[{index}]"
-            for seq, event in self.events
-            if isinstance(event, StageCompleted)
-            for index in range(len(self.spec.hooks.of("on_stage_complete")))
-        ]
-
-    def of(self, kind: type[Event]) -> list[Event]:
-        """The events of one class."""
-        return [event for _, event in self.events if isinstance(event, kind)]
-
-
-def recorded(folder: Path) -> Recorded:
-    """Read the store of a dead process from a copy, so that the next one finds it as it was left."""
-    copy = folder / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir()
-    for name in ("state.db", "state.db-wal", "state.db.mark"):
-        if (folder / name).exists():
-            shutil.copy(folder / name, copy)
-    journal = open_journal(f"sqlite:///{copy}/state.db")
-    try:
-        row = journal.find(RUN_ID)
-        spec = from_json(journal.definition(row.definition))
-        events = list(journal.events(RUN_ID))
-        keys = dict.fromkeys(event.key for _, event in events if isinstance(event, BreakerAllowed))
-        breakers = {key: journal.breaker(key) for key in keys}
-        letters = [letter for letter in journal.dead_letters() if letter.run_id == RUN_ID]
-        return Recorded(spec, events, journal.deliveries(RUN_ID), letters, breakers)
-    except RunNotFoundError:
-        return Recorded(WorkflowSpec(name="none"))
-    finally:
-        journal.close()
-
-
-@frozen
-class Ledger:
-    """What the bodies have written."""
-
-    starts: Counter[Body]
-    ends: Counter[Body]
-
-
-def ledger(folder: Path) -> Ledger:
-    """Read the ledger."""
-    starts, ends = Counter[Body](), Counter[Body]()
-    path = folder / "ledger"
-    for line in path.read_text().splitlines() if path.exists() else ():
-        what, key, attempt, loss = line.split(" ")
-        (starts if what == "start" else ends)[key, int(attempt), int(loss)] += 1
-    return Ledger(starts, ends)
 
 
 def check_journal(run: Recorded) -> None:
@@ -169,9 +53,7 @@ def check_journal(run: Recorded) -> None:
     check_letters(run)
     check_hooks(run)
     check_ends(run)
-    ids = [delivery.delivery_id for delivery in run.deliveries]
-    assert len(set(ids)) == len(ids), "a delivery is recorded once"
-    assert set(ids) <= set(run.owed), "only what is owed is delivered"
+    check_deliveries(run)
 
 
 def check_sequence(run: Recorded) -> None:
@@ -291,25 +173,38 @@ def check_letters(run: Recorded) -> None:
             assert event.task in fatal
             assert event.task not in letters, f"{event.task} became a dead letter twice"
             letters[event.task] = event.letter
-    assert {letter.task: letter.id for letter in run.letters} == letters
+    assert {letter.task: letter.id for letter in run.letters if letter.kind == "task"} == letters
 
 
 def check_hooks(run: Recorded) -> None:
-    """Each blocking hook starts, and ends once or is lost; within a generation it ends at most once."""
-    running: Body | None = None
+    """Each blocking hook starts, and ends once or is lost; of one subject, one at a time; within a generation each ends once."""
+    running: dict[str, Body] = {}
     ended: set[Body] = set()
     for generation, _, event in run.with_generations:
         if isinstance(event, HookStarted):
-            assert running is None
-            running = _hook_body(event, generation)
-            assert running not in ended, f"{running} started after its end"
+            assert event.subject not in running
+            running[event.subject] = run.hook_body(event, generation)
+            assert running[event.subject] not in ended, f"{running[event.subject]} started after its end"
         elif isinstance(event, HookFinished | HookLost):
-            assert running == _hook_body(event, generation)
+            body = run.hook_body(event, generation)
+            assert running.pop(event.subject) == body
             if isinstance(event, HookFinished):
-                ended.add(running)
-            running = None
+                ended.add(body)
         elif isinstance(event, RunFinished):
-            assert running is None
+            assert not running
+
+
+def check_deliveries(run: Recorded) -> None:
+    """What is owed is settled once, or pending, or still to be read from the events behind the cursor; nothing else is."""
+    settled = [delivery.delivery_id for delivery in run.deliveries]
+    pending = [row.delivery_id for row in run.pending]
+    assert len(set(settled)) == len(settled), "a delivery is recorded once"
+    assert not set(settled) & set(pending), "what is settled is not pending"
+    assert {*settled, *pending} <= set(run.owed), "only what is owed is delivered"
+    behind = {id_ for id_ in run.owed if int(id_.split("/")[1]) <= run.cursor}
+    assert behind <= {*settled, *pending}, "nothing that is owed is forgotten"
+    dead = {delivery.delivery_id for delivery in run.deliveries if delivery.status == "dead_letter"}
+    assert {letter.id for letter in run.letters if letter.kind == "delivery"} == dead
 
 
 def check_ends(run: Recorded) -> None:
@@ -323,7 +218,7 @@ def check_ends(run: Recorded) -> None:
         is_over = isinstance(event, RunFinished) or (is_over and isinstance(event, DefinitionChanged))
         if isinstance(event, GenerationStarted):
             finished = []
-        elif isinstance(event, HookFinished):
+        elif isinstance(event, HookFinished) and not event.subject:
             finished.append(f"{event.event}[{event.index}]")
         elif isinstance(event, RunEnding):
             outcome = event.outcome
@@ -340,17 +235,27 @@ def _due_hooks(hooks: HookLists, outcome: str) -> list[str]:
         if outcome == "failed"
         else ["pre_workflow", "post_workflow"]
     )
-    return [f"{event}[{index}]" for event in due for index in range(len(hooks.of(event)))]
+    return [
+        f"{event}[{index}]"
+        for event in due
+        for index, hook in enumerate(hooks.of(event))
+        if hook.mode == "blocking"
+    ]
 
 
-def check_ledger(run: Recorded, written: Ledger) -> None:
+def check_ledger(runs: Sequence[Recorded], written: Ledger) -> None:
     """No body started that was not committed before, and none more often than it was; a success ran to its end, once."""
-    deliveries = Counter[Body]((delivery_id, 0, 0) for delivery_id in run.owed)
-    started = run.attempts + run.hook_starts
+    deliveries = {delivery_id for run in runs for delivery_id in run.owed}
+    started = sum((run.attempts + run.hook_starts for run in runs), Counter[Body]())
     for body, count in written.starts.items():
-        assert count <= started[body] or body in deliveries, (
+        assert count <= started[body] or body[0] in deliveries, (
             f"{body} ran {count} times, committed {started[body]}"
         )
+    for run in runs:
+        _check_attempts_in_ledger(run, written)
+
+
+def _check_attempts_in_ledger(run: Recorded, written: Ledger) -> None:
     for body in run.successes:
         assert (written.starts[body], written.ends[body]) == (1, 1), f"{body} succeeded"
     losses = Counter((event.task, event.attempt) for event in run.of(AttemptLost))
@@ -369,26 +274,36 @@ def _by_attempt(starts: Counter[Body], run: Recorded) -> Counter[tuple[str, int]
 
 def check_crashed(folder: Path) -> tuple[Recorded, Ledger]:
     """Check what a killed process has left, and return it."""
-    run = recorded(folder)
-    check_journal(run)
-    written = ledger(folder)
-    check_ledger(run, written)
-    return run, written
+    return _checked(folder)
+
+
+def _checked(folder: Path) -> tuple[Recorded, Ledger]:
+    runs, written = all_recorded(folder), ledger(folder)
+    for run in runs:
+        check_journal(run)
+    check_ledger(runs, written)
+    return recorded(folder), written
 
 
 def check_ended(folder: Path, before: tuple[Recorded, Ledger] | None = None) -> Recorded:
     """Check what the process that came to the end has left; with what there was before it, if one was killed."""
-    run = recorded(folder)
-    check_journal(run)
+    run, written = _checked(folder)
     assert isinstance(run.events[-1][1], RunFinished)
-    written = ledger(folder)
-    check_ledger(run, written)
-    assert [delivery.delivery_id for delivery in run.deliveries] == run.owed, "all is delivered, in order"
-    for delivery_id in run.owed:
-        assert written.starts[delivery_id, 0, 0] >= 1
+    check_delivered(run)
     if before is not None:
         check_nothing_is_repeated(before, run, written)
     return run
+
+
+def check_delivered(run: Recorded) -> None:
+    """All that a run owes is settled, and to each hook in the order of the events."""
+    open_ = set(run.owed) - {delivery.delivery_id for delivery in run.deliveries}
+    assert not open_, f"{open_} are not settled"
+    for path, hook in {
+        path: hook for event in run.spec.hooks.lists for path, hook in run.listed(event)
+    }.items():
+        seqs = [delivery.seq for delivery in run.deliveries if delivery.hook == path]
+        assert not hook.ordered or seqs == sorted(seqs), f"{path} is delivered in order"
 
 
 def check_nothing_is_repeated(before: tuple[Recorded, Ledger], run: Recorded, written: Ledger) -> None:
@@ -402,16 +317,8 @@ def check_nothing_is_repeated(before: tuple[Recorded, Ledger], run: Recorded, wr
         assert written.starts[key, attempt, loss] == old_ledger.starts[key, attempt, loss] == 1
     for generation, _, event in old.with_generations:
         if isinstance(event, HookFinished):
-            body = _hook_body(event, generation)
+            body = run.hook_body(event, generation)
             assert written.starts[body] == old_ledger.starts[body], f"{body} ran again"
     for delivery in old.deliveries:
         body = (delivery.delivery_id, 0, 0)
         assert written.starts[body] == old_ledger.starts[body], f"{body} was delivered again"
-
-
-def _key(task: str, generation: int) -> str:
-    return f"{RUN_ID}/{task}/{generation}"
-
-
-def _hook_body(event: HookStarted | HookFinished | HookLost, generation: int) -> Body:
-    return f"{RUN_ID}/{generation}/{event.event}[{event.index}]", 0, 0

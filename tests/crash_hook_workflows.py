@@ -1,13 +1,13 @@
-"""The workflow that is killed with all kinds of hooks: waited for and not, that fail, give up, and start a run."""
+"""The workflows whose hooks are killed: waited for and not, on the run, on stages and on tasks; that fail, give up, start a run."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from attrs import frozen
-from crash_workflows import RUN_ID, append, deadly_hooks, hook
+from crash_workflows import append, deadly_hooks, hook
 
+from actorflow import WorkflowSpec, load_dict
 from actorflow.core.hook_context import HookContext
 from actorflow.hooks import HookRegistry
 
@@ -22,6 +22,81 @@ class NoParams:
 
 @REGISTRY.hook_action("hopeless", params=NoParams)
 async def hopeless(context: HookContext, params: NoParams) -> None:
-    """Never succeed; the ledger has the number of the try where it has the attempt of a task."""
+    """Never succeed; where the ledger has the attempt of a task, it has the number of the try."""
     append(f"start {context.delivery_id} {context.number} 0\n")
-    raise ConnectionError("nobody there")
+    raise ConnectionError("nobody is there")
+
+
+def _waited_for(body: str = "") -> dict[str, Any]:
+    return {"command": hook(body), "mode": "blocking"}
+
+
+def _told(body: str = "", **more: Any) -> dict[str, Any]:
+    return {"command": hook(body), "mode": "async", **more}
+
+
+_HOPELESS = {
+    "type": "hopeless",
+    "ordered": False,
+    "retry": {"max_attempts": 3, "delay": "4ms", "backoff": "constant", "jitter": "none"},
+}
+
+_STEPS = [{"stage": "build", "tasks": ["first"]}, {"stage": "test", "tasks": ["second"]}]
+
+HOOKED: dict[str, Any] = {
+    "name": "hooked",
+    "tasks": {
+        "first": {
+            "agent": "work",
+            "with": {"n": 1},
+            "hooks": {
+                "task_finished": [
+                    {"type": "dispatch_task", "params": {"task_id": "child", "input": {"n": "{{ output }}"}}}
+                ]
+            },
+        },
+        "second": {"agent": "mended"},
+        "child": {"agent": "threaded", "with": {"n": "{{ input.n }}"}},
+    },
+    "workflows": {
+        "main": {
+            "hooks": {
+                "pre_workflow": [hook(), _told()],
+                "task_started": [_waited_for()],
+                "task_finished": [
+                    _waited_for(),
+                    _told(),
+                    _told("exit 3", ordered=False),
+                    _HOPELESS,
+                    {"type": "log", "params": {"message": "{{ task.id }} {{ task.status }}"}},
+                ],
+                "on_stage_complete": [_waited_for(), _told()],
+                "on_error": [hook()],
+                "post_workflow": [hook(), _told(when="workflow.status == 'success'")],
+                "workflow_finished": [_told()],
+            },
+            "steps": _STEPS,
+        }
+    },
+}
+"""Two stages, of which the second fails, and succeeds in the next generation; a run that a hook starts."""
+
+DEADLY_LISTS: dict[str, Any] = {
+    "name": "deadly-lists",
+    "tasks": {"first": {"agent": "work", "with": {"n": 1}}, "second": {"agent": "work", "with": {"n": 2}}},
+    "workflows": {
+        "main": {
+            "hooks": {
+                event: [{"command": command, "mode": "blocking"} for command in deadly_hooks(2)]
+                for event in ("task_started", "task_finished", "on_stage_complete")
+            },
+            "steps": _STEPS,
+        }
+    },
+}
+"""Two stages, any of whose blocking hooks can be told to kill its runner."""
+
+HOOKED_SPECS: dict[str, WorkflowSpec] = {
+    definition["name"]: load_dict(definition, trust="own", actions=REGISTRY.contracts)
+    for definition in (HOOKED, DEADLY_LISTS)
+}

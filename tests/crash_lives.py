@@ -20,16 +20,20 @@ from typing import Any, Literal
 import anyio
 import trio  # noqa: F401 - imported for the fork server: every second life runs on it
 from attrs import asdict, frozen
-from crash_workflows import AGENTS, RUN_ID, SPECS
+from crash_hook_workflows import HOOKED_SPECS, REGISTRY
+from crash_workflows import AGENTS, RUN_ID
+from crash_workflows import SPECS as PLAIN_SPECS
 
 from actorflow import RunNotFoundError, RunResult, Runtime, load
 from actorflow.errors import FencedError
-from actorflow.journal.protocol import Append, Outcome, Write
+from actorflow.journal.protocol import Append, Outcome, RecordDeliveries, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.runtime import checkpoints
 from actorflow.survivors import COOKIE_VARIABLE
 
 BACKENDS = ("asyncio", "trio")
+
+SPECS = PLAIN_SPECS | HOOKED_SPECS
 
 FENCED = "fenced"
 
@@ -43,7 +47,7 @@ class Death:
 
     moment: Literal["before", "after"]
     commit: int = 0  #: from 1
-    keeps: str = ""  #: the name of the class of an event or a write
+    keeps: str = ""  #: the name of the class of an event or a write, or of what becomes of a delivery
     nth: int = 1  #: which of the commits that keep such a thing
 
     def arm(self, commits: Commits) -> None:
@@ -104,8 +108,15 @@ class Commits:
 
 
 def _names(write: Write) -> list[str]:
-    events = [type(event).__name__ for event in write.events] if isinstance(write, Append) else []
-    return [type(write).__name__, *events]
+    parts: Sequence[object] = ()
+    match write:
+        case Append():
+            parts = write.events
+        case RecordDeliveries():
+            parts = (*write.deliveries, *write.pending)
+        case _:
+            pass
+    return [type(each).__name__ for each in (write, *parts)]
 
 
 @frozen
@@ -162,7 +173,7 @@ def live(channel: Connection, life: Life) -> None:
 
 
 async def _live(channel: Connection, life: Life) -> tuple[dict[str, Any], bool]:
-    async with Runtime(store=life.store, agents=AGENTS) as rt:
+    async with Runtime(store=life.store, agents=AGENTS, hooks=REGISTRY) as rt:
         was_found = True
         try:
             accept = None if life.accept is None else SPECS[life.accept]
@@ -304,6 +315,12 @@ def live_through(life: Life) -> Report | None:
     """Live a life to its end; None if it ended by the death that it was given."""
     report: Report | None = start(live, life).report()
     return report
+
+
+def all_through(lives: Sequence[Life]) -> list[Report | None]:
+    """The same for several at a time."""
+    processes = [start(live, life) for life in lives]
+    return [process.report() for process in processes]
 
 
 _context = multiprocessing.get_context("forkserver")

@@ -18,8 +18,12 @@ RUN_ID = "r"
 
 
 def note(what: str, call: AgentCall) -> None:
+    """Append a line about an attempt to the ledger."""
+    append(f"{what} {call.idempotency_key} {call.attempt} {call.loss}\n")
+
+
+def append(line: str) -> None:
     """Append a line to the ledger."""
-    line = f"{what} {call.idempotency_key} {call.attempt} {call.loss}\n"
     ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(ledger, line.encode())

@@ -127,6 +127,42 @@ def test_a_signal_while_hooks_are_drained_ends_them_and_not_the_outcome(shell: S
     assert json.loads(shell.run("resume", "r", "--json").stdout)["hooks"]["delivered"] == 1
 
 
+def test_a_signal_while_drain_waits_leaves_what_is_not_delivered(shell: Shell, backend: str):
+    file = shell.write(
+        "w.yaml",
+        f"hooks: {{task_finished: [{{command: '{WAITS}', mode: async}}]}}\ntasks: {{t: {{command: 'true'}}}}\n",
+    )
+    process = shell.start("run", file, "--backend", backend, "--run-id", "r")
+    shell.wait_for("began")
+    process.kill()
+    process.communicate()
+    (owed,) = json.loads(shell.run("hooks", "list", "r", "--json").stdout)["hooks"]
+    assert (owed["status"], owed["task"], owed["why"]) == ("pending", "t", "not tried yet")
+    (shell.folder / "began").unlink()
+    drain = shell.start("hooks", "drain", "r", "--timeout", "1m")
+    shell.wait_for("began")
+    drain.send_signal(signal.SIGINT)
+    _, err = drain.communicate(timeout=PATIENCE_S)
+    assert (drain.returncode, err) == (2, "interrupted; what is not delivered stays\n")
+    assert survivors(shell) == []
+    (shell.folder / "go").touch()
+    assert shell.run("hooks", "drain").stdout == "r  1 delivered\n"
+    assert shell.show("r")["status"] == "success"
+
+
+def test_a_signal_while_hooks_are_tested_ends_what_runs(shell: Shell):
+    file = shell.write(
+        "w.yaml",
+        f"hooks: {{task_finished: [{{command: '{WAITS}', mode: async}}]}}\ntasks: {{t: {{command: 'true'}}}}\n",
+    )
+    process = shell.start("hooks", "test", file, "task_finished", "--run")
+    shell.wait_for("began")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (2, "", "interrupted; what ran was ended\n")
+    assert survivors(shell) == []
+
+
 def test_a_thread_that_nobody_can_end_does_not_keep_the_process(shell: Shell, backend: str):
     shell.write(
         "stuck.py",

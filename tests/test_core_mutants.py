@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.mutants import MUTANTS
+from tests.mutants_of_hooks import MUTANTS_OF_HOOKS
 from tests.mutants_of_recovery import MUTANTS_OF_RECOVERY
 from tests.promises import BrokenPromise
 
-ALL_MUTANTS = {**MUTANTS, **MUTANTS_OF_RECOVERY}
+ALL_MUTANTS = {**MUTANTS, **MUTANTS_OF_RECOVERY, **MUTANTS_OF_HOOKS}
 
 BOUNDED = settings(
     max_examples=500,

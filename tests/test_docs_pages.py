@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,9 @@ def test_the_commands_of_the_page_print_what_it_shows(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTORFLOW_STORE", str(tmp_path / "runs.db"))
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    shutil.copytree(
+        ROOT / "examples", tmp_path / "examples"
+    )  # commands of a file run in its folder, and may write there
     sessions = _sessions()
     assert len(sessions) > 5
     for command, shown in sessions:

@@ -29,6 +29,7 @@ DESIGN = Path(__file__).parent.parent / "docs" / "design.md"
 def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said between actors, a line each."""
     lines: list[str] = []
+    waiting: list[str] = []  #: who is about to tell the journal something, if it is not the WorkflowActor
 
     def say(who: str, whom: str, what: str) -> None:
         lines.append(f"{who:<15} → {whom:<15} {what}")
@@ -66,7 +67,10 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 told = ", ".join(f"{each.hook} {each.status}" for each in write.deliveries)
                 say("RunDeliveries", "JournalActor", f"RecordDeliveries {told}")
             case _:
-                say("WorkflowActor", "JournalActor", type(write).__name__)
+                say(waiting.pop() if waiting else "WorkflowActor", "JournalActor", type(write).__name__)
+
+    def to_journal_and_wait(_: object) -> None:
+        waiting.append("Conductor")
 
     def to_supervisor(failed, _) -> None:
         say("WorkflowActor", "TaskSupervisor", f"Decide {failed.task} #{failed.attempt}")
@@ -77,20 +81,21 @@ def trace(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         )
 
     def to_hook(hook: BlockingHook) -> None:
-        say("WorkflowActor", "HookActor", f"BlockingHook {hook.context.event}")
+        say("WorkflowActor", "HookActor", f"BlockingHook {hook._given.event}")
 
     def to_deliveries(first_seq: int, events: Sequence[Event]) -> None:
         say("WorkflowActor", "RunDeliveries", f"note {first_seq} to {first_seq + len(events) - 1}")
 
     def to_executor(batch: Sequence[HookContext]) -> None:
         who = "BlockingHook" if batch[0].spec.mode == "blocking" else "HookLine"
-        say(who, "HookExecutor", f"deliver {batch[0].path} of event {batch[0].event}")
+        say(who, "HookExecutor", f"deliver {batch[0].path}")
 
     spy(WorkflowActor, "tell", to_workflow)
     spy(RunDeliveries, "note", to_deliveries)
     spy(HookActor, "start", to_hook)
     spy(HookExecutor, "deliver", to_executor)
     spy(JournalActor, "tell", to_journal)
+    spy(JournalActor, "keep", to_journal_and_wait)
     spy(TaskSupervisor, "decide", to_supervisor)
     spy(TaskActor, "start", to_task)
     return lines

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from attrs import frozen
 
-from actorflow import BadInputError, HookContext, Runtime, SpecError
+from actorflow import BadInputError, BindError, HookContext, Runtime, SpecError
 from actorflow.core.events import RunStarted
 from tests.hooked_runs import AGENTS, ECHO, Words, kept, registry_with, sqlite, workflow
 
@@ -180,7 +180,7 @@ class TestFunctions:
             rt.on("task_finished", name="tell")(tell)
             with pytest.raises(BadInputError, match="has another function 'tell' already"):
                 rt.on("task_finished", name="tell")(other)
-            with pytest.raises(BadInputError, match="no event 'task_finish'.*task_finished"):
+            with pytest.raises(BadInputError, match=r"no event 'task_finish'.*task_finished"):
                 rt.on("task_finish")
             with pytest.raises(TypeError, match="async def"):
                 rt.on("task_finished")(lambda context: None)
@@ -232,21 +232,21 @@ class TestFunctions:
         async def tell(context: HookContext) -> None:
             told.append((context.delivery_id, context.number))
 
-        async with Runtime(store=store, agents=AGENTS, drain_timeout_s=0.0) as rt:
+        async with Runtime(store=store, agents=AGENTS) as rt:
             rt.on("task_finished", name="tell")(stuck)
             await rt.start(workflow(CHAIN), run_id="r")
             await is_reached.wait()
+            rt.stop_draining()
         async with Runtime(store=store, agents=AGENTS) as rt:
             without = await rt.resume("r")
             without = await rt.drain_hooks("r")
-        _, waiting = kept(store, "r")
         async with Runtime(store=store, agents=AGENTS) as rt:
             rt.on("task_finished", name="tell")(tell)
             with_it = await rt.drain_hooks("r")
 
         assert (without.status, without.hooks.pending, without.hooks.dead_letters) == ("success", 2, 0)
-        assert [delivery_id for delivery_id, _ in told] == waiting
-        assert len(told) == 2
+        path = "code.task_finished[tell]"
+        assert [delivery_id for delivery_id, _ in told] == [f"r/4/{path}", f"r/6/{path}"]
         assert (with_it.hooks.delivered, with_it.hooks.pending) == (2, 0)
 
 
@@ -288,23 +288,37 @@ class TestActions:
         for said in ("team", "'txt'", "'text'", "fone", "phone"):
             assert said in text, text
 
-    async def test_a_process_without_the_action_keeps_what_it_is_owed_and_its_own_runs_tell_of_a_dead_letter(
-        self, tmp_path: Path
-    ):
+    async def test_a_run_whose_actions_are_not_there_is_refused_before_it_exists(self, store: str):
+        async def act(context: HookContext, params: Words) -> None: ...
+
+        registry = registry_with(act)
+        spec = workflow(None, {"task_finished": [{"type": "act"}]}, actions=registry.contracts)
+        async with Runtime(store=store, agents=AGENTS) as rt:
+            with pytest.raises(BindError, match="no hook action 'act'"):
+                await rt.start(spec)
+            assert await rt.list() == []
+
+    async def test_a_later_process_without_the_action_keeps_what_it_is_owed(self, tmp_path: Path):
         told: list[str] = []
+        is_down = True
 
         async def act(context: HookContext, params: Words) -> None:
+            if is_down:
+                raise ConnectionError("no route")
             told.append(context.delivery_id)
 
         registry, store = registry_with(act), sqlite(tmp_path)
-        hook = {"type": "act", "retry": {"max_attempts": 2, "delay": "1h"}}
-        spec = workflow(None, {"task_finished": [hook]}, actions=registry.contracts)
-        async with Runtime(store=store, agents=AGENTS) as rt:
-            own = await (await rt.start(spec, run_id="own")).settled()
-            (letter,) = await rt.dead_letters()
+        spec = workflow(None, {"task_finished": [{"type": "act"}]}, actions=registry.contracts)
         async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
-            again = await rt.retry_delivery(letter.id)
-        assert (own.hooks.dead_letters, own.status) == (1, "success")
-        assert "no action 'act'" in letter.reason
-        assert (again.hooks.delivered, again.hooks.dead_letters) == (1, 0)
-        assert told == [letter.id]
+            await (await rt.start(spec, run_id="own")).settled()
+            (letter,) = await rt.dead_letters()
+        is_down = False
+        async with Runtime(store=store, agents=AGENTS) as rt:
+            without = await rt.retry_delivery(letter.id)
+        _, waiting = kept(store, "own")
+        async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
+            with_it = await rt.drain_hooks("own")
+
+        assert letter.reason == "ConnectionError: no route"
+        assert (without.hooks.pending, without.hooks.dead_letters, waiting) == (1, 0, [letter.id])
+        assert (with_it.hooks.delivered, with_it.hooks.pending, told) == (1, 0, [letter.id])

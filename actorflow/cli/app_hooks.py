@@ -120,7 +120,8 @@ def test(
 
     With --run, they do it. No task runs, nothing is kept, and what hooks start as runs is not started.
     """
-    from actorflow.cli.hook_trial import TrialRequest, try_hooks
+    from actorflow.cli.hook_trial import try_hooks
+    from actorflow.cli.samples import TrialRequest
 
     request = TrialRequest(
         file=file,

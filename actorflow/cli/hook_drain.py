@@ -59,6 +59,7 @@ class Drain:
 
     drained: Sequence[Drained]
     errors: Mapping[str, ActorflowError] = field(factory=dict[str, ActorflowError])  #: by run
+    is_stopped: bool = False  #: a signal came before all of it was done
 
 
 def drain_hooks(settings: Settings, request: DrainRequest) -> int:
@@ -84,8 +85,11 @@ def tell_drained(settings: Settings, drain: Drain) -> int:
             screen.result("\n".join(_lines(drained)))
         for run_id, fault in faults.items():
             screen.error(as_line(f"{run_id}: {fault.code} {fault.message}"))
-        if not drain.drained and not faults:
+        if not drain.drained and not faults and not drain.is_stopped:
             screen.note("nothing is owed to any hook by a run that nobody has")
+    if drain.is_stopped:
+        screen.note("interrupted; what is not delivered stays")
+        return Exit.STOPPED
     statuses = [Exit.SUCCESS if each.is_clean else Exit.FAILED for each in drain.drained]
     return max([*statuses, *map(status_of, drain.errors.values())], default=Exit.SUCCESS)
 
@@ -142,7 +146,10 @@ async def _drain(
                 errors[row.run_id] = error
         return Drain(drained, errors)
 
-    return await unless_stopped(deliver, interruption)
+    try:
+        return await unless_stopped(deliver, interruption)
+    except Interrupted:
+        return Drain(drained, errors, is_stopped=True)
 
 
 def _drained(journal: Journal, before: Sequence[Delivery], run_id: str) -> Drained:

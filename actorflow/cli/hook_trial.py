@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, cast, get_args
+from functools import partial
+from typing import Any, cast
 
-import click
 from attrs import evolve, frozen
 
 from actorflow.cli.execution import Place, in_runtime
+from actorflow.cli.faults import complain
 from actorflow.cli.files import load_workflow
-from actorflow.cli.hook_catalogue import NOT_YET
 from actorflow.cli.hook_drain import unless_stopped
 from actorflow.cli.hook_lines import hook_lines
 from actorflow.cli.hook_runs import HookRun, hook_name
 from actorflow.cli.layout import as_json, columns, counted
 from actorflow.cli.performance import performer
 from actorflow.cli.rehearsal import Rehearsal, rehearse
+from actorflow.cli.samples import TrialRequest, sample_of
 from actorflow.cli.screen import as_line
 from actorflow.cli.script import Fired, Sample
 from actorflow.cli.sensitive import shown_params
 from actorflow.cli.settings import Settings
-from actorflow.cli.signals import Interruption
+from actorflow.cli.signals import Interrupted, Interruption
 from actorflow.cli.statuses import Exit
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_config import OF_RUNS
 from actorflow.core.hook_context import HookContext
 from actorflow.core.plan import Plan, plan_of
-from actorflow.expression.names import did_you_mean
 from actorflow.hooks.registry import REGISTRY
 from actorflow.hooks.switches import HookSwitches
 from actorflow.runtime.environment import run_secrets
-from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.runtime import Runtime
 from actorflow.secrecy.source import SecretUnreadable
 from actorflow.spec.entries import chosen
-from actorflow.spec.model import HookEvent, InputSpec, InputType, WorkflowSpec
-
-
-@frozen(kw_only=True)
-class TrialRequest:
-    """What `hooks test` was told."""
-
-    file: str
-    event: str
-    workflow: str | None
-    task: str | None
-    status: Literal["success", "failed", "canceled"] | None
-    inputs: Mapping[str, str]
-    outputs: Sequence[str]  #: JSON, of the task that it is about unless one is named before a `=`
-    is_for_real: bool
 
 
 @frozen
@@ -94,112 +76,27 @@ def try_hooks(settings: Settings, request: TrialRequest) -> int:
     """
     spec = chosen(load_workflow(request.file).spec, request.workflow)
     plan = plan_of(spec)
-    sample = _sample(plan, request)
+    sample = sample_of(plan, request)
     rehearsal = rehearse(plan, sample)
     verdicts = [_judged(plan, sample, fired) for fired in rehearsal.fired]
-    if request.is_for_real and any(each.acts for each in verdicts):
+    if not request.is_for_real or not any(each.acts for each in verdicts):
+        return _tell(settings, sample, rehearsal, verdicts)
 
-        async def work(_: Runtime, interruption: Interruption) -> list[Verdict]:
-            return await _perform(plan, verdicts, interruption)
-
-        return in_runtime(
-            settings, Place(store="memory:"), work, lambda done: _tell(settings, sample, rehearsal, done)
-        )
-    return _tell(settings, sample, rehearsal, verdicts)
-
-
-# What is made up
-
-
-def _sample(plan: Plan, request: TrialRequest) -> Sample:
-    event = _event(request.event)
-    is_failure = event in ("on_error", "dead_lettered")
-    if is_failure and request.status not in (None, "failed"):
-        raise _usage(f"--status {request.status}: {event} comes of a failure alone")
-    task = _task(plan, event, request.task)
-    payload, outputs = _outputs(task, request.outputs)
-    return Sample(
-        event=event,
-        task=task,
-        status="failed" if is_failure else request.status or "success",
-        inputs=sample_inputs(plan.spec, request.inputs),
-        outputs=outputs,
-        payload=payload,
-        now=time.time(),
-    )
-
-
-def _event(word: str) -> HookEvent:
-    events = get_args(HookEvent)
-    if word not in events:
-        hint = did_you_mean(word, events) or "; `actorflow hooks events` lists them"
-        raise _usage(f"there is no event {word!r}{hint}")
-    if word in NOT_YET:
-        raise _usage(f"nothing in this version fires {word}")
-    return cast("HookEvent", word)
-
-
-def _task(plan: Plan, event: HookEvent, word: str | None) -> str:
-    if word is not None:
-        if word not in plan.index:
-            raise _usage(f"--task {word}: the workflow has no such task{did_you_mean(word, plan.index)}")
-        return word
-    if plan.order:
-        return plan.tasks[plan.order[0]].id
-    if event in OF_RUNS or event == "signal_received":
-        return ""
-    raise _usage(f"{event} happens to tasks, and the workflow has none")
-
-
-def _outputs(task: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    """What a signal carries, and what tasks gave."""
-    payload: Any = None
-    outputs: dict[str, Any] = {}
-    for word in words:
-        named = _OF_TASK.fullmatch(word)
-        name, text = (named[1], named[2]) if named else (task, word)
+    async def work(_: Runtime, interruption: Interruption) -> Sequence[Verdict] | None:
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise _usage(f"--output {word}: no JSON: {error}; a text stands in double quotes") from error
-        outputs[name] = value
-        payload = payload if named else value
-    return payload, outputs
+            return await unless_stopped(partial(_perform, plan, verdicts), interruption)
+        except Interrupted:
+            return None
 
+    def conclude(done: Sequence[Verdict] | None) -> int:
+        if done is not None:
+            return _tell(settings, sample, rehearsal, done)
+        if settings.screen.is_json:
+            return complain(settings.screen, InterruptedError())
+        settings.screen.error("interrupted; what ran was ended")
+        return Exit.STOPPED
 
-_OF_TASK: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
-
-
-def sample_inputs(spec: WorkflowSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs that are given, checked, and something for each that must be and is not.
-
-    Raises:
-        BadInputError: one is not what is declared.
-    """
-    made_up = {
-        name: _made_up(declared)
-        for name, declared in (spec.inputs or {}).items()
-        if declared.required and not declared.has_default and name not in given
-    }
-    return checked_inputs(spec, {**made_up, **given})
-
-
-def _made_up(declared: InputSpec) -> Any:
-    return declared.enum[0] if declared.enum else _OF_TYPE[declared.type]
-
-
-_OF_TYPE: Final[Mapping[InputType, Any]] = {
-    "string": "sample",
-    "number": 1.5,
-    "integer": 1,
-    "boolean": True,
-    "object": {},
-    "array": [],
-}
-
-
-def _usage(message: str) -> click.UsageError:
-    return click.UsageError(message, click.get_current_context())
+    return in_runtime(settings, Place(store="memory:"), work, conclude)
 
 
 # What would be done
@@ -208,7 +105,7 @@ def _usage(message: str) -> click.UsageError:
 def _judged(plan: Plan, sample: Sample, fired: Fired) -> Verdict:
     spec, context = fired.entry.spec, fired.context
     skip = HookSwitches.from_environment(os.environ).skip_reason(spec, fired.entry.path)
-    if skip:
+    if skip and not fired.fault:  # what cannot be rendered fails wherever it is switched off
         return Verdict(evolve(fired, skip=fired.skip or skip))
     if context is None:
         return Verdict(fired)
@@ -229,18 +126,10 @@ def _hindrance(plan: Plan, fired: Fired) -> str:
     return ""
 
 
-async def _perform(plan: Plan, verdicts: Sequence[Verdict], interruption: Interruption) -> list[Verdict]:
-    """Perform those that act, one after the other, once each.
-
-    Raises:
-        Interrupted: a signal came; what ran was ended.
-    """
+async def _perform(plan: Plan, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+    """Perform those that act, one after the other, once each."""
     perform_once = performer(plan)
-
-    async def perform() -> list[Verdict]:
-        return [await _performed(perform_once, each) for each in verdicts]
-
-    return await unless_stopped(perform, interruption)
+    return [await _performed(perform_once, each) for each in verdicts]
 
 
 async def _performed(

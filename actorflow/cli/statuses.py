@@ -38,7 +38,9 @@ class Exit(IntEnum):
     """The statuses that this program ends with."""
 
     SUCCESS = 0
-    FAILED = 1  #: the run failed, or had ended before it could be asked anything
+    FAILED = (
+        1  #: the run failed, or had ended before it could be asked anything; or hooks are amiss that matter
+    )
     STOPPED = 2  #: the run was canceled or paused
     USAGE = 64
     BAD_FILE = 65

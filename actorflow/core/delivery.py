@@ -52,7 +52,7 @@ class Try:
     @property
     def counts(self) -> bool:
         """Whether it uses one of the attempts that the hook has."""
-        return self.status != "circuit_open"
+        return self.status not in ("circuit_open", "refused")
 
 
 @frozen

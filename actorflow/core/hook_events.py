@@ -40,6 +40,8 @@ def _hook_started(state: RunState, event: HookStarted) -> None:
     if state.is_pausing or (state.phase == "setup" and state.closing):
         raise IllegalTransitionError("the run", "closing", "HookStarted")
     line = _line(state, event)
+    if event.event == "task_started" and state.is_barred(state.plan.index[event.subject]):
+        raise IllegalTransitionError(f"task {event.subject!r}", "not to begin any more", "HookStarted")
     line.start(event.event, event.index)
     if event.subject:
         _enter(state, event, line)

@@ -1,27 +1,33 @@
-"""One try of a few deliveries: a turn of the runner pool."""
+"""Tries of a line's deliveries, one batch after the other while they are done at once: a turn of the runner pool."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from time import perf_counter
+from typing import Final
 
-from actorflow.core.delivery import TryResult
 from actorflow.hooks.debtor import Debtor
-from actorflow.hooks.line import HookLine
+from actorflow.hooks.line import HookLine, Tried
 from actorflow.hooks.parcel import Parcel
 
 __all__ = ["Errand"]
 
 
+SLICE_S: Final = 0.001
+"""An errand that has taken so long does not go on with another batch: others wait for the loop."""
+
+
 class Errand:
-    """Has the executor make a try of each delivery of a batch.
+    """Has the executor make a try of each delivery of a batch, and then of the next one's.
 
     Args:
         line: that they are of.
-        batch: the deliveries.
+        batch: the first deliveries.
         debtor: their run.
-        took: told at its end, with `results`, unless it is cancelled.
-        crashed: told what the executor, or `took`, has raised.
+        take: told how each try ended, and whether the errand may go on; says with which batch it does. An empty one is
+            its end. It is not told of a batch in which the errand was cancelled.
+        crashed: told what the executor, or `take`, has raised.
         gone: told at the end, whichever it is.
     """
 
@@ -31,29 +37,34 @@ class Errand:
         batch: Sequence[Parcel],
         debtor: Debtor,
         *,
-        took: Callable[[Errand], None],
+        take: Callable[[HookLine, Tried, bool], Sequence[Parcel]],
         crashed: Callable[[Exception], None],
         gone: Callable[[Errand], None],
     ) -> None:
-        self.line = line
-        self.batch = batch
-        self.results: Sequence[TryResult] = ()
-        self.began_at = 0.0  #: in epoch seconds
-        self._crashed = crashed
-        self.context: Context = debtor.context.copy()
+        self._line = line
+        self._batch = batch
         self._debtor = debtor
-        self._took = took
+        self._take = take
+        self._crashed = crashed
         self._gone = gone
+        self.context: Context = debtor.context.copy()
 
     async def perform(self) -> None:
         """Make the tries."""
-        self.began_at = self._debtor.now()
+        ends_at = perf_counter() + SLICE_S
         try:
-            self.results = await self._debtor.executor.deliver([parcel.for_next_try for parcel in self.batch])
-            self._took(self)
+            batch = self._batch
+            while batch:
+                tried = await self._tried(batch)
+                batch = self._take(self._line, tried, perf_counter() < ends_at)
         finally:
             self._gone(self)
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours was met."""
         self._crashed(error)
+
+    async def _tried(self, batch: Sequence[Parcel]) -> Tried:
+        began_at = self._debtor.now()
+        results = await self._debtor.executor.deliver([parcel.for_next_try for parcel in batch])
+        return Tried(batch, results, began_at)

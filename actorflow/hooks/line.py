@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from attrs import evolve
+from attrs import frozen
 
 from actorflow.core.delivery import Again, Held, Settled, TryResult, next_step, too_old
 from actorflow.core.owed import OwedDelivery
@@ -24,7 +24,7 @@ from actorflow.hooks.outgoing import Outgoing
 from actorflow.hooks.parcel import Parcel
 from actorflow.spec.model import HookSpec
 
-__all__ = ["HookLine", "LineOffice"]
+__all__ = ["HookLine", "LineOffice", "Tried"]
 
 MOST_AT_ONCE: Final = 16
 """Errands of a line whose order does not matter. The others have one."""
@@ -36,6 +36,15 @@ TOLERANCE_S: Final = 0.001
 """What is left of a wait that is over: clocks are floats."""
 
 
+@frozen(eq=False)
+class Tried:
+    """A try that was made of each delivery of a batch."""
+
+    batch: Sequence[Parcel]
+    results: Sequence[TryResult]  #: in the order of the batch
+    began_at: float  #: in epoch seconds
+
+
 class LineOffice(Protocol):
     """What the lines of a run share."""
 
@@ -44,7 +53,10 @@ class LineOffice(Protocol):
     is_draining: bool  #: whether somebody waits: then nothing waits for company
 
     def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
-        """Have a try of each made; `line.took` is told, but where the office is closed."""
+        """Have a try of each made; `line.took` is told, but where the office is closed.
+
+        The errand may go on with `line.next_batch()`.
+        """
         ...
 
     def read_back(self, line: HookLine, after: int) -> None:
@@ -98,6 +110,7 @@ class HookLine:
         self._refusal = refusal
         self._is_reading = False
         self._lingers_until: float | None = None
+        self._most_errands = 1 if spec.ordered else MOST_AT_ONCE
         self._batch_max = _batch_max(spec, is_batchable=office.debtor.executor.is_batchable(spec))
 
     @property
@@ -163,28 +176,34 @@ class HookLine:
 
     def pump(self) -> None:
         """Have tried what is due; read back what there is room for; say when to come again."""
-        now = self._office.debtor.now() + TOLERANCE_S
-        most = 1 if self.spec.ordered else MOST_AT_ONCE
-        while self._errand_count < most and (batch := self._next_batch(now)):
-            self._errand_count += 1
-            self._at_work.update(parcel.id for parcel in batch)
-            self._lingers_until = None
+        while batch := self.next_batch():
             self._office.send(self, batch)
         if self._spilled_count and len(self._window) <= WINDOW // 4 and not self._is_reading:
             self._is_reading = True
             self._office.read_back(self, self._read_seq)
-        if self._errand_count < most:
+        if self._errand_count < self._most_errands:
             at = self._next_look()
             if at is not None:
                 self._office.look_at(self, at)
 
-    def took(self, batch: Sequence[Parcel], results: Sequence[TryResult], began_at: float) -> None:
-        """A try was made of each of a batch; results in its order."""
+    def next_batch(self) -> Sequence[Parcel]:
+        """What is to be tried now, which counts as at work until `took` is told of it; empty if there is nothing."""
+        if self._errand_count >= self._most_errands:
+            return ()
+        batch = self._due_batch(self._office.debtor.now() + TOLERANCE_S)
+        if batch:
+            self._errand_count += 1
+            self._at_work.update(parcel.id for parcel in batch)
+            self._lingers_until = None
+        return batch
+
+    def took(self, tried: Tried) -> None:
+        """A try was made of each of a batch."""
         self._errand_count -= 1
-        self._at_work.difference_update(parcel.id for parcel in batch)
         now = self._office.debtor.now()
-        for parcel, result in zip(batch, results, strict=True):
-            self._conclude(parcel.tried(result, began_at, now), result, now)
+        for parcel, result in zip(tried.batch, tried.results, strict=True):
+            self._at_work.discard(parcel.id)
+            self._conclude(parcel.tried(result, tried.began_at, now), result, now)
 
     @property
     def spilled_count(self) -> int:
@@ -212,7 +231,7 @@ class HookLine:
             return Settled("skipped", skip)
         return Settled("delivered") if self.spec.action == "transform" else None
 
-    def _next_batch(self, now: float) -> Sequence[Parcel]:
+    def _due_batch(self, now: float) -> Sequence[Parcel]:
         ready: list[Parcel] = []
         for parcel in list(self._window.values()):
             if parcel.id in self._at_work:
@@ -259,9 +278,9 @@ class HookLine:
             case Settled() as settled:
                 self._settle(parcel, settled, result.record)
             case Again(at):
-                self._wait(evolve(parcel, due_at=at))
+                self._wait(parcel.due_again(at))
             case Held(reason):
-                self._wait(evolve(parcel, reason=reason))
+                self._wait(parcel.held(reason))
 
     def _wait(self, parcel: Parcel) -> None:
         self._window[parcel.id] = parcel

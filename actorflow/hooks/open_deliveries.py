@@ -19,7 +19,7 @@ from actorflow.core.owed import OwedDelivery
 from actorflow.hooks.debtor import Debtor
 from actorflow.hooks.errand import Errand
 from actorflow.hooks.intake import Intake, read_on
-from actorflow.hooks.line import HookLine
+from actorflow.hooks.line import HookLine, Tried
 from actorflow.hooks.opening import Opened, specs_of
 from actorflow.hooks.outgoing import Outgoing
 from actorflow.hooks.parcel import Parcel, opened
@@ -32,8 +32,11 @@ __all__ = ["Desk", "OpenDeliveries", "Owner"]
 ROWS_AT_A_TIME: Final = 64
 """Pending deliveries of a hook that are read back together."""
 
-RECORD_S: Final = 0.01
-"""So long what has come of deliveries waits for more of it: their commits are not to hold up those of tasks."""
+RECORD_S: Final = 0.05
+"""So long what has come of deliveries waits for more of it: their commits are not to hold up those of tasks.
+
+What is lost with the process within that time is tried again by the next one, under the same ids.
+"""
 
 _Turn: TypeAlias = Errand | Reading[Any]
 
@@ -148,7 +151,7 @@ class OpenDeliveries:
     def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
         """Make a try of each."""
         self._submit(
-            Errand(line, batch, self.debtor, took=self._take, crashed=self._crash, gone=self._forget)
+            Errand(line, batch, self.debtor, take=self._take, crashed=self._crash, gone=self._forget)
         )
 
     def read_back(self, line: HookLine, after: int) -> None:
@@ -256,7 +259,7 @@ class OpenDeliveries:
     def _record(self) -> None:
         """Record what there is if it is time to; if not, say when it will be."""
         is_last = self.is_draining and self._is_still
-        if is_last or self._is_record_due or self.outgoing.is_full:
+        if is_last or self._is_record_due or self._starved or self.outgoing.is_worth_it:
             self._is_record_due = False
             self.outgoing.flush(self._intake.seq, is_last=is_last)
         elif not self._is_record_awaited:
@@ -268,10 +271,15 @@ class OpenDeliveries:
         self._is_record_due = True
         self._owner.wake()
 
-    def _take(self, errand: Errand) -> None:
-        if not self._is_closed:
-            errand.line.took(errand.batch, errand.results, errand.began_at)
-            self.look_at_once(errand.line)
+    def _take(self, line: HookLine, tried: Tried, may_go_on: bool) -> Sequence[Parcel]:
+        """Take what came of an errand; the batch with which it goes on, without a way over all the others."""
+        if self._is_closed:
+            return ()
+        line.took(tried)
+        batch = line.next_batch() if may_go_on and not self.outgoing.is_full else ()
+        if not batch:
+            self.look_at_once(line)
+        return batch
 
     def _note_kept(self) -> None:
         self._touched.update(self._starved)

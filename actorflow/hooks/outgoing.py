@@ -22,6 +22,9 @@ __all__ = ["Outgoing"]
 FULL: Final = 1_024
 """With so many to record, no more are taken on until some are kept."""
 
+WORTH_IT: Final = 256
+"""With so many to record, a commit is worth its price."""
+
 LAG: Final = 1_024
 """Events that the cursor may stay behind: then what it waits for gets rows, so that it can go on."""
 
@@ -67,6 +70,11 @@ class Outgoing:
     def is_recording(self) -> bool:
         """Whether a record is under way."""
         return self._recording_count > 0
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether there is so much to record that it need not wait for more."""
+        return len(self._settled) + len(self._rows) >= WORTH_IT
 
     @property
     def is_full(self) -> bool:

@@ -63,9 +63,18 @@ class Parcel:
             duration_s=round(max(0.0, ended_at - began_at), 6),
             status=result.status,
             error=result.error,
-            record=_brief(result.record),
+            record=_brief(result.record) if result.record else result.record,
         )
-        return evolve(self, tries=self.tries.followed_by(one, has_acted=result.has_acted))
+        tries = self.tries.followed_by(one, has_acted=result.has_acted)
+        return Parcel(self.context, self.seq, self.terms, self.due_at, tries)
+
+    def due_again(self, at: float) -> Parcel:
+        """With its next try at a time."""
+        return Parcel(self.context, self.seq, self.terms, at, self.tries)
+
+    def held(self, reason: str) -> Parcel:
+        """As one of which nothing more comes here."""
+        return Parcel(self.context, self.seq, self.terms, self.due_at, self.tries, reason)
 
 
 def delivery_of(parcel: Parcel, settled: Settled, facts: Mapping[str, Any]) -> Delivery:

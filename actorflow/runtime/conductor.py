@@ -109,8 +109,9 @@ class Conductor:
 
     async def drain(self, live: LiveRun) -> None:
         """Give the run's async hooks their time to have what they are owed, and what they have started its to end."""
-        with self._time_to_drain():
+        with self.time_to_drain():
             await self._staff.hooks.drain(live.debtor)
+            await live.has_children.wait()
             for child in live.children:  # may grow while it is read
                 await child.is_settled.wait()
 
@@ -118,13 +119,15 @@ class Conductor:
         """Wait until all runs here have settled: those that hooks have started for as long as there is to drain."""
         while (run := next((run for run in self.live.values() if not run.is_detached), None)) is not None:
             await run.is_settled.wait()
-        with self._time_to_drain():
+        with self.time_to_drain():
             while self.live:
                 await next(iter(self.live.values())).is_settled.wait()
 
     @contextmanager
-    def _time_to_drain(self) -> Generator[None]:
-        with anyio.move_on_after(self._drain_timeout_s) as scope:
+    def time_to_drain(self, timeout_s: float | None = None) -> Generator[None]:
+        """Leave what goes on after so many seconds, or as many as there are to drain, or when nobody waits any more."""
+        allowed_s = self._drain_timeout_s
+        with anyio.move_on_after(allowed_s if timeout_s is None else timeout_s) as scope:
             self._drains.add(scope)
             try:
                 yield

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 from attrs import frozen
 
 from actorflow.core.owed import owes_hooks
-from actorflow.errors import ActorflowError, DeadLetterNotFoundError
+from actorflow.core.plan import Plan
+from actorflow.errors import ActorflowError, DeadLetterNotFoundError, RunOwnedElsewhereError
 from actorflow.hooks.parcel import renewed
 from actorflow.journal.protocol import (
     DeadLetter,
@@ -22,8 +25,12 @@ from actorflow.journal.protocol import (
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.dispatch import Latched, Parent
 from actorflow.runtime.environment import run_secrets
-from actorflow.runtime.open_runtime import OpenRuntime
 from actorflow.runtime.run_hooks import HookPorts, RunHooks
+
+if TYPE_CHECKING:
+    from actorflow.runtime.open_runtime import OpenRuntime
+
+_logger = logging.getLogger("actorflow.runtime")
 
 
 @frozen
@@ -44,7 +51,7 @@ class Drains:
             elif live.is_over.is_set:
                 await live.is_settled.wait()
             else:
-                with anyio.move_on_after(timeout_s):
+                with self.open_.conductor.time_to_drain(timeout_s):
                     await self.open_.staff.hooks.drain(live.debtor)
                 return
 
@@ -56,6 +63,32 @@ class Drains:
                 await live.is_settled.wait()
             elif await self.open_.hold(letter.run_id, partial(self._deliver_again, letter, timeout_s)):
                 return
+
+    async def take_up_children(self, run_id: str, plan: Plan, children: list[Latched]) -> None:
+        """Go on with the runs that hooks of a run have started, and that nobody has: what has ended is drained.
+
+        Args:
+            run_id: of the run.
+            plan: its own.
+            children: those that go on here are added to these.
+        """
+        journal = self.open_.staff.store.journal
+        if not plan.hooks.dispatches or not journal.is_durable:
+            return
+        told = await anyio.to_thread.run_sync(journal.deliveries, run_id)
+        for child_id in dict.fromkeys(str(each.record["run_id"]) for each in told if "run_id" in each.record):
+            try:
+                child = await self.open_.go_on(child_id)
+                if child is None:
+                    await self.drain(child_id, None)
+                else:
+                    children.append(child)
+            except RunOwnedElsewhereError:
+                pass  # somebody goes on with it
+            except ActorflowError as error:
+                _logger.warning(
+                    "run %s, which a hook of %s has started, cannot go on: %s", child_id, run_id, error
+                )
 
     async def _deliver_again(self, letter: DeadLetter, timeout_s: float | None, row: RunRow) -> None:
         journal = self.open_.staff.store.journal
@@ -75,6 +108,7 @@ class Drains:
         open_ = self.open_
         state = (await open_.read(row)).state
         children: list[Latched] = []
+        await self.take_up_children(row.run_id, state.plan, children)
         ports = HookPorts(
             run_id=row.run_id,
             plan=state.plan,
@@ -92,7 +126,7 @@ class Drains:
             return
         hooks = RunHooks(ports)
         try:
-            with anyio.move_on_after(timeout_s):
+            with self.open_.conductor.time_to_drain(timeout_s):
                 await open_.staff.hooks.drain(hooks.debtor)
                 for child in children:  # may grow while it is read
                     await child.is_settled.wait()

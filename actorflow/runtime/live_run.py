@@ -64,6 +64,9 @@ class LiveRun:
         self.is_kept = Latch(staff.host)  #: its first batch is in the journal, or can't be
         self.is_over = Latch(staff.host)  #: ended, paused, or failed with its store
         self.is_settled = Latch(staff.host)  #: over, and owed hooks are drained
+        self.has_children = Latch(staff.host)  #: those that were left with it are taken up, or cannot be
+        if not seq:
+            self.has_children.set()
         self.error: Exception | None = None
         self.last_result: RunResult | None = None  #: of a run that is settled and had async hooks
         self.kept_seq = seq

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +18,6 @@ from actorflow.core.plan import plan_of
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.core.step import next_generation, recovered
 from actorflow.errors import (
-    ActorflowError,
     BindError,
     DeadLetterNotFoundError,
     MissingVariablesError,
@@ -36,6 +34,7 @@ from actorflow.runtime.checkpoints import ReadRun, read_run
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.conductor import Conductor, Opening
 from actorflow.runtime.dispatch import PARENT, DispatchedSpecs, Parent, dispatched_id, parent_flag
+from actorflow.runtime.drains import Drains
 from actorflow.runtime.environment import read_environment
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.live_run import LiveRun
@@ -47,8 +46,6 @@ from actorflow.spec.definition import spec_definition
 from actorflow.spec.model import WorkflowSpec
 
 T = TypeVar("T")
-
-_logger = logging.getLogger("actorflow.runtime")
 
 NOBODY: Final = Performers({}, {}, {}, {})
 """For runs in which no attempt will start."""
@@ -158,22 +155,6 @@ class OpenRuntime:
             return await self.resume(run_id) or self.conductor.live.get(run_id)
         except RunOwnedElsewhereError:
             return None
-
-    async def go_on_with_children(self, parent: LiveRun) -> None:
-        """Take up the runs that hooks of a run have started, and that were left with it."""
-        if not parent.plan.hooks.dispatches or not parent.journal.is_durable:
-            return
-        told = await parent.read(lambda: parent.journal.deliveries(parent.run_id))
-        for run_id in dict.fromkeys(str(each.record["run_id"]) for each in told if "run_id" in each.record):
-            try:
-                child = await self.go_on(run_id)
-            except ActorflowError as error:
-                _logger.warning(
-                    "run %s, which a hook of %s has started, cannot go on: %s", run_id, parent.run_id, error
-                )
-            else:
-                if child is not None:
-                    parent.children.append(child)
 
     async def bind_new(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Bound:
         """Bind a definition for a new run; see `Binder.bind_new`."""
@@ -289,10 +270,17 @@ class OpenRuntime:
                 with anyio.CancelScope(shield=True):
                     await live.is_kept.wait()
             live.refuse_if_failed()
-            self.staff.spawn(self.go_on_with_children, live)
+            self.staff.spawn(self._take_up_children, live)
             return live
 
         return await self._run(take_up, undo)
+
+    async def _take_up_children(self, parent: LiveRun) -> None:
+        """Go on with what hooks of a run have started, and that was left with it."""
+        try:
+            await Drains(self).take_up_children(parent.run_id, parent.plan, parent.children)
+        finally:
+            parent.has_children.set()
 
     async def _run(self, do: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[None]]) -> T:
         errand = Errand(self.staff.host, do, undo)

@@ -109,7 +109,17 @@ def result_from(journal: Journal, row: RunRow, state: RunState) -> RunResult:
     """The result of a run, with what its journal says of its hooks; blocks."""
     if not owes_hooks(state):
         return result_of(state, ())
-    return result_of(state, journal.deliveries(row.run_id), unsettled_count(journal, row, state.plan))
+    settled = _settled_for_good(journal, row.run_id)
+    return result_of(state, settled, unsettled_count(journal, row, state.plan))
+
+
+def _settled_for_good(journal: Journal, run_id: str) -> Sequence[Delivery]:
+    """Without dead letters that an operator is having tried again."""
+    settled = journal.deliveries(run_id)
+    if not any(each.status == "dead_letter" for each in settled):
+        return settled
+    pending = {each.delivery_id for each in journal.pending(run_id)}
+    return [each for each in settled if each.delivery_id not in pending]
 
 
 def status_of(state: RunState) -> RunStatus:

@@ -412,7 +412,7 @@ class Runtime:
         """
         letters = [each for each in await self.dead_letters() if each.kind == "delivery"]
         letter = chosen_letter(letters, letter_id)
-        await self._drains.retry(letter, self._drain_timeout_s if timeout_s is None else timeout_s)
+        await self._drains.retry(letter, timeout_s)
         return await self.get(letter.run_id)
 
     async def drain_hooks(self, run_id: str, *, timeout_s: float | None = None) -> RunResult:
@@ -431,7 +431,7 @@ class Runtime:
             RunNotFoundError: no run, or several, have that id or beginning.
             RunOwnedElsewhereError: another process runs it.
         """
-        await self._drains.drain(run_id, self._drain_timeout_s if timeout_s is None else timeout_s)
+        await self._drains.drain(run_id, timeout_s)
         return await self.get(run_id)
 
     async def purge_dead_letters(self, ids: Sequence[str]) -> int:

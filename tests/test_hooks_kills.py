@@ -1,0 +1,196 @@
+"""A process is killed with hooks of all kinds under way: the next one brings each to its end, under its id, and repeats none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import pytest
+from attrs import evolve, frozen
+from crash_checks import check_crashed, check_ended
+from crash_lives import BACKENDS, Death, Life, Report, all_through, live_through
+from crash_records import Ledger, Recorded, all_recorded, ledger
+from crash_workflows import RUN_ID
+
+from actorflow.core.events import HookFinished, RunFinished
+from actorflow.hooks.unsettled import pending_documents
+
+HOOKED = Life(Path(), "hooked", generations=2)
+
+COMMANDS = (
+    "pre_workflow[1]",
+    "task_finished[1]",
+    "task_finished[2]",
+    "on_stage_complete[1]",
+    "workflow_finished[0]",
+)
+"""The async hooks that write a line for each start."""
+
+HOPELESS = "task_finished[3]"
+"""The one that is given up at its third try, and writes a line for each."""
+
+TRIES = range(4)
+"""Their numbers: 0 where a line does not have them."""
+
+DISPATCH = "tasks.first.task_finished[0]"
+
+
+@frozen
+class Ended:
+    """How a run has ended whose processes were killed."""
+
+    run: Recorded
+    written: Ledger
+    children: Sequence[Recorded]
+
+    @property
+    def settled(self) -> Counter[tuple[str, str]]:
+        """How deliveries have ended, by hook."""
+        return Counter((delivery.hook, delivery.status) for delivery in self.run.deliveries)
+
+    @property
+    def waited_for(self) -> Counter[tuple[str, str]]:
+        """How blocking hooks have ended."""
+        return Counter(
+            (self.run.hook_body(event, generation)[0], event.status)
+            for generation, _, event in self.run.with_generations
+            if isinstance(event, HookFinished)
+        )
+
+
+def ended(folder: Path, left: tuple[Recorded, Ledger] | None = None, kills: int = 0) -> Ended:
+    """Check how a run has ended after so many kills, of which the last left something behind."""
+    end = Ended(
+        check_ended(folder, left),
+        ledger(folder),
+        [run for run in all_recorded(folder) if run.run_id != RUN_ID],
+    )
+    check_tries(end, kills)
+    check_children(end)
+    if left is not None:
+        check_nothing_recorded_is_tried_again(left, end)
+    return end
+
+
+def check_tries(end: Ended, kills: int) -> None:
+    """A try is repeated only where a kill may have come between it and its record; and the record counts no less than there were."""
+    for delivery in end.run.deliveries:
+        if delivery.hook in COMMANDS:
+            assert 1 <= end.written.starts[delivery.delivery_id, 0, 0] <= 1 + kills
+        elif delivery.hook == HOPELESS:
+            assert [each["number"] for each in delivery.record["tries"]] == [1, 2, 3]
+            for number in TRIES[1:]:
+                assert 1 <= end.written.starts[delivery.delivery_id, number, 0] <= 1 + kills
+
+
+def check_children(end: Ended) -> None:
+    """Each delivery to `dispatch_task` has one run, which says by whom it was started, and has ended."""
+    asked = [delivery for delivery in end.run.deliveries if delivery.hook == DISPATCH]
+    assert [delivery.record["run_id"] for delivery in asked] == [child.run_id for child in end.children]
+    for delivery, child in zip(asked, end.children, strict=True):
+        assert child.events[0][1].flags["parent"]["delivery_id"] == delivery.delivery_id
+        assert [event.outcome for event in child.of(RunFinished)] == ["success"]
+        assert len(child.successes) == 1
+
+
+def check_nothing_recorded_is_tried_again(left: tuple[Recorded, Ledger], end: Ended) -> None:
+    """Of what was settled before the kill nothing is tried any more, and of what was pending no try that its row had."""
+    run, written = left
+    recorded = {delivery.delivery_id: TRIES for delivery in run.deliveries}
+    recorded |= {row["delivery_id"]: range(row["try_count"] + 1) for row in pending_documents(run.pending)}
+    for delivery_id, numbers in recorded.items():
+        for number in numbers:
+            body = (delivery_id, number, 0)
+            assert end.written.starts[body] == written.starts[body], f"{body} was tried again"
+
+
+@frozen
+class Undisturbed:
+    """How the workflow ends when nobody is killed."""
+
+    report: Report
+    end: Ended
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    reports: list[Report] = []
+    for backend in BACKENDS:
+        folder = tmp_path_factory.mktemp("hooked")
+        report = live_through(evolve(HOOKED, folder=folder, backend=backend))
+        assert report is not None
+        reports.append(report)
+    assert reports[0].facts == reports[1].facts
+    return Undisturbed(max(reports, key=lambda report: report.commit_count), ended(folder))
+
+
+def test_undisturbed_deliveries_end_in_every_way(undisturbed):
+    assert undisturbed.end.settled == Counter(
+        {
+            ("pre_workflow[1]", "delivered"): 2,
+            ("tasks.first.task_finished[0]", "delivered"): 1,
+            ("task_finished[1]", "delivered"): 3,
+            ("task_finished[2]", "failed"): 3,
+            ("task_finished[3]", "dead_letter"): 3,
+            ("task_finished[4]", "delivered"): 3,
+            ("on_stage_complete[1]", "delivered"): 3,
+            ("post_workflow[1]", "skipped"): 1,
+            ("post_workflow[1]", "delivered"): 1,
+            ("workflow_finished[0]", "delivered"): 2,
+        }
+    )
+    assert len(undisturbed.end.children) == 1
+
+
+def check_like(undisturbed: Undisturbed, report: Report, end: Ended) -> None:
+    """It has ended as if nobody had been killed."""
+    assert report.facts == undisturbed.report.facts
+    assert end.settled == undisturbed.end.settled
+    assert end.waited_for == undisturbed.end.waited_for
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_at_any_commit_leaves_nothing_undelivered_and_repeats_nothing(moment, undisturbed, tmp_path):
+    killed_on: Counter[str] = Counter()
+    for number in range(1, undisturbed.report.commit_count + 1, 2):
+        lives = [
+            evolve(
+                HOOKED,
+                folder=_folder(tmp_path, each),
+                backend=BACKENDS[each // 2 % 2],
+                death=Death(moment, each),
+            )
+            for each in (number, number + 1)
+        ]
+        killed = [life for life, report in zip(lives, all_through(lives), strict=True) if report is None]
+        left = [check_crashed(life.folder) for life in killed]
+        heirs = [evolve(life, death=None) for life in killed]
+        for life, remains, report in zip(heirs, left, all_through(heirs), strict=True):
+            check_like(undisturbed, report, ended(life.folder, remains, kills=1))
+            killed_on[life.backend] += 1
+    assert all(killed_on[backend] > 5 for backend in BACKENDS)
+
+
+def test_a_kill_of_the_resume_repeats_nothing_either(undisturbed, tmp_path):
+    for first, moment in product((3, 10, 17, 24), ("before", "after")):
+        lives = [
+            evolve(HOOKED, folder=_folder(tmp_path, f"{first}-{moment}-{second}"), backend=backend)
+            for second, backend in zip((1, 3), BACKENDS, strict=True)
+        ]
+        deaths = [Death(moment, first), Death("after" if moment == "before" else "before", first % 4 + 1)]
+        kills = Counter[Path]()
+        for death in deaths:
+            mortal = [evolve(life, death=death) for life in lives]
+            for life, report in zip(mortal, all_through(mortal), strict=True):
+                kills[life.folder] += report is None
+        left = [check_crashed(life.folder) for life in lives]
+        for life, remains, report in zip(lives, left, all_through(lives), strict=True):
+            check_like(undisturbed, report, ended(life.folder, remains, kills[life.folder]))
+
+
+def _folder(parent: Path, name: object) -> Path:
+    folder = parent / str(name)
+    folder.mkdir()
+    return folder
