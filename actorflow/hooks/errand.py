@@ -66,5 +66,6 @@ class Errand:
 
     async def _tried(self, batch: Sequence[Parcel]) -> Tried:
         began_at = self._debtor.now()
+        self._line.note_begun(began_at)
         results = await self._debtor.executor.deliver([parcel.for_next_try for parcel in batch])
         return Tried(batch, results, began_at)

@@ -32,6 +32,9 @@ MOST_AT_ONCE: Final = 16
 BATCH_MAX: Final = 64
 """Deliveries that an action takes together where its hook does not say."""
 
+PROMPT_S: Final = 0.001
+"""A try that has begun so lately may be over at once."""
+
 TOLERANCE_S: Final = 0.001
 """What is left of a wait that is over: clocks are floats."""
 
@@ -104,6 +107,7 @@ class HookLine:
         self._window: dict[str, Parcel] = {}
         self._at_work: set[str] = set()
         self._errand_count = 0
+        self._begun_at: float | None = None  #: when the last try began; None: it waits for a runner
         self._spilled_count = spilled_count
         self._read_seq = 0  #: of the last delivery that has come into the window
         self._failures = failures
@@ -136,6 +140,20 @@ class HookLine:
         return all(parcel.reason for parcel in self._window.values()) and not (
             self._spilled_count and has_room
         )
+
+    def is_prompt_until(self, now: float) -> float | None:
+        """Whether it has a lot to do and is at it, so that nothing more need be brought and go to the journal; till when.
+
+        Args:
+            now: in epoch seconds.
+
+        Returns:
+            When it is to be asked again at the latest, in epoch seconds; None if it does not wait to be rid of some.
+        """
+        if self._spilled_count or not self._errand_count or len(self._window) < WINDOW // 2:
+            return None
+        until = (now if self._begun_at is None else self._begun_at) + PROMPT_S
+        return until if now < until else None
 
     def admit(self, owed: OwedDelivery) -> None:
         """Take a delivery on, behind all that it has."""
@@ -193,9 +211,14 @@ class HookLine:
         batch = self._due_batch(self._office.debtor.now() + TOLERANCE_S)
         if batch:
             self._errand_count += 1
+            self._begun_at = None
             self._at_work.update(parcel.id for parcel in batch)
             self._lingers_until = None
         return batch
+
+    def note_begun(self, at: float) -> None:
+        """A try has begun, at a time in epoch seconds."""
+        self._begun_at = at
 
     def took(self, tried: Tried) -> None:
         """A try was made of each of a batch."""

@@ -89,6 +89,7 @@ class OpenDeliveries:
         self._starved: dict[HookLine, None] = {}  #: to be looked at when what is being recorded is kept
         self._looks: dict[HookLine, Appointment] = {}
         self._turns: set[_Turn] = set()
+        self._is_fold_put_off = False
         self._is_reading_events = False
         self._is_record_awaited = False
         self._is_record_due = False
@@ -98,7 +99,9 @@ class OpenDeliveries:
     @property
     def has_more(self) -> bool:
         """Whether there is something to do at once."""
-        return not self.outgoing.is_full and (bool(self._touched) or self._intake.has_more)
+        if self.outgoing.is_full:
+            return False
+        return bool(self._touched) or (self._intake.has_more and not self._is_fold_put_off)
 
     @property
     def is_idle(self) -> bool:
@@ -229,11 +232,22 @@ class OpenDeliveries:
                 return
 
     def _fold(self, until: float) -> None:
-        if self.outgoing.is_full:
+        self._is_fold_put_off = self._intake.has_more and self._has_prompt_line()
+        if self.outgoing.is_full or self._is_fold_put_off:
             return
         for owed in self._intake.fold(until):
             if self._intake.seq > self._known_to or owed.context.delivery_id not in self._known:
                 self._admit(owed)
+
+    def _has_prompt_line(self) -> bool:
+        """Whether a line has enough to do, and will have less in a moment: it says so, or is asked again."""
+        now = self.debtor.now()
+        for line in self._lines.values():
+            until = line.is_prompt_until(now)
+            if until is not None:
+                self.look_at(line, until)
+                return True
+        return False
 
     def _admit(self, owed: OwedDelivery) -> None:
         line = self._lines.get(owed.entry.path)
