@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crash_records import Body, Ledger, Recorded, all_recorded, ledger, recorded
-from crash_workflows import RUN_ID
 
 from actorflow.core.events import (
     AttemptCanceled,
@@ -137,7 +136,7 @@ def check_breakers(run: Recorded) -> None:
                     started[task] = allowed.pop(task)
             case AttemptFailed(_, task, attempt) | AttemptTimedOut(_, task, attempt) if task in guarded:
                 uncounted[task] = started[task].key
-                failed.add(f"{RUN_ID}/{task}/{attempt}")
+                failed.add(f"{run.run_id}/{task}/{attempt}")
             case AttemptSucceeded(_, task) if task in guarded and started[task].is_probe:
                 uncounted[task] = started[task].key
             case (
@@ -169,7 +168,7 @@ def check_letters(run: Recorded) -> None:
         elif isinstance(event, TaskFailed) and event.effect == "fatal":
             fatal.add(event.task)
         elif isinstance(event, DeadLettered):
-            assert event.letter == f"{RUN_ID}/{generation}/{event.task}"
+            assert event.letter == f"{run.run_id}/{generation}/{event.task}"
             assert event.task in fatal
             assert event.task not in letters, f"{event.task} became a dead letter twice"
             letters[event.task] = event.letter

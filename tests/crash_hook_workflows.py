@@ -96,7 +96,32 @@ DEADLY_LISTS: dict[str, Any] = {
 }
 """Two stages, any of whose blocking hooks can be told to kill its runner."""
 
+
+def _dispatching(target: str, *more: dict[str, Any]) -> dict[str, Any]:
+    dispatch = {"type": "dispatch_task", "params": {"task_id": target, "input": {"n": 1}}}
+    return {"task_finished": [dispatch, _waited_for(), *more]}
+
+
+ORPHANED: dict[str, Any] = {
+    "name": "orphaned",
+    "tasks": {
+        "first": {"agent": "work", "with": {"n": 1}, "hooks": _dispatching("child")},
+        "child": {"agent": "held"},
+    },
+}
+"""A run whose hook starts one that waits for a file `go`."""
+
+FAMILY: dict[str, Any] = {
+    "name": "family",
+    "tasks": {
+        "first": {"agent": "work", "with": {"n": 1}, "hooks": _dispatching("child")},
+        "child": {"agent": "work", "hooks": _dispatching("grandchild", _told())},
+        "grandchild": {"agent": "held"},
+    },
+}
+"""The same, one generation of runs further down."""
+
 HOOKED_SPECS: dict[str, WorkflowSpec] = {
     definition["name"]: load_dict(definition, trust="own", actions=REGISTRY.contracts)
-    for definition in (HOOKED, DEADLY_LISTS)
+    for definition in (HOOKED, DEADLY_LISTS, ORPHANED, FAMILY)
 }

@@ -127,12 +127,12 @@ def hook(body: str = "") -> str:
     return command(body, line=_HOOK)
 
 
-_KILL_ONCE = """if rm "$FOLDER/kill-$ACTORFLOW_EVENT-$WORKFLOW_STAGE-{index}" 2> /dev/null
+_KILL_ONCE = """if rm "$FOLDER/kill-$ACTORFLOW_EVENT-${{ACTORFLOW_TASK:-$WORKFLOW_STAGE}}-{index}" 2> /dev/null
 then kill -9 "$RUNNER_PID"; sleep 0.02; fi"""
 
 
 def deadly_hooks(count: int) -> list[str]:
-    """Hooks, each of which kills its runner where a file `kill-EVENT-STAGE-INDEX` says so, and goes on as an orphan."""
+    """Hooks, each of which kills its runner where a file `kill-EVENT-SUBJECT-INDEX` says so, and goes on as an orphan."""
     return [hook(_KILL_ONCE.format(index=index)) for index in range(count)]
 
 

@@ -100,7 +100,7 @@ class Pager:
     Args:
         answer: what a try comes to.
         is_batchable: whether it takes several deliveries at once.
-        takes_s: how long each call takes.
+        takes_s: how long a call takes, by the first of its deliveries.
         gate: what it waits for, for those that `is_stuck` names.
     """
 
@@ -109,7 +109,7 @@ class Pager:
         answer: Answer = ok,
         *,
         is_batchable: bool = False,
-        takes_s: float = 0.0,
+        takes_s: Callable[[HookContext], float] = lambda _: 0.0,
         is_stuck: Callable[[HookContext], bool] = lambda _: False,
     ) -> None:
         self._answer = answer
@@ -132,7 +132,7 @@ class Pager:
         try:
             if any(map(self._is_stuck, batch)):
                 await anyio.sleep_forever()
-            await anyio.sleep(self._takes_s)
+            await anyio.sleep(self._takes_s(batch[0]))
         finally:
             self.at_work_count -= 1
         return [self._answer(context) for context in batch]
@@ -150,9 +150,17 @@ class Pager:
 class Life:
     """A process that has the run, with its deliveries."""
 
-    def __init__(self, run: Run, actor: HookActor, debtor: Debtor, killed: anyio.Event) -> None:
+    def __init__(
+        self,
+        run: Run,
+        actor: HookActor,
+        debtor: Debtor,
+        killed: anyio.Event,
+        records: Sequence[RecordDeliveries],
+    ) -> None:
         self._killed = killed
         self.run = run
+        self.records = records  #: all that was recorded of its deliveries
         self.actor = actor
         self.debtor = debtor
 
@@ -249,7 +257,7 @@ class Run:
                 is_new=is_new,
                 is_own=is_own,
             )
-            life = Life(self, actor, debtor, keeper.killed)
+            life = Life(self, actor, debtor, keeper.killed, keeper.records)
             if is_new:
                 life.deliveries.note(1, self.beginning)
             try:
@@ -290,6 +298,7 @@ class Keeper:
         self._left = commits
         self._is_last_kept = is_last_kept
         self.killed = anyio.Event()
+        self.records: list[RecordDeliveries] = []
         self._told: list[tuple[Write, Callable[[Outcome], None]]] = []
 
     def keep(self, write: Write, reply: Callable[[Outcome], None]) -> None:
@@ -308,7 +317,8 @@ class Keeper:
             return
         if self._left is not None:
             self._left -= 1
-        assert sum(isinstance(write, RecordDeliveries) for write, _ in told) == 1
+        (record,) = (write for write, _ in told if isinstance(write, RecordDeliveries))
+        self.records.append(record)
         outcomes = self._journal.commit([write for write, _ in told])
         for (_, reply), outcome in zip(told, outcomes, strict=True):
             reply(outcome)

@@ -101,10 +101,12 @@ FAILING: Mapping[str, HookErrors] = {"pre_workflow": "fail"}
 
 
 @st.composite
-def workflows(draw: st.DrawFn, max_tasks: int = 8, *, is_guarded: bool = False) -> WorkflowSpec:
+def workflows(
+    draw: st.DrawFn, max_tasks: int = 8, *, is_guarded: bool = False, is_hooked: bool = False
+) -> WorkflowSpec:
     """Any small workflow that could be loaded: a random graph in random file order, with all that the core decides.
 
-    Breakers, deadlines and a retry budget are drawn where it `is_guarded`. A third has hooks around its tasks and stages.
+    Breakers, deadlines and a retry budget are drawn where it `is_guarded`, hooks of all kinds where it `is_hooked`.
     """
     ids = [f"t{i}" for i in range(draw(st.integers(1, max_tasks)))]
     tasks = [draw(tasks_between(name, ids[:i], ids[i + 1 :])) for i, name in enumerate(ids)]
@@ -118,8 +120,7 @@ def workflows(draw: st.DrawFn, max_tasks: int = 8, *, is_guarded: bool = False) 
         retry_budget=draw(st.sampled_from([None, None, 0, 1, 2])) if is_guarded else None,
         deadline=draw(st.sampled_from([None, None, None, 2.5, 8.0])) if is_guarded else None,
     )
-    seed = draw(st.one_of(st.none(), st.none(), st.integers(0, 2**32)))
-    return spec if seed is None else with_random_hooks(Random(seed), spec)
+    return with_random_hooks(Random(draw(st.integers(0, 2**32))), spec) if is_hooked else spec
 
 
 @st.composite

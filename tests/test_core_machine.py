@@ -1,7 +1,7 @@
 """Machines that do to runs whatever can happen to them, in any order, and hold them to the promises.
 
-One draws any workflow, and has one run of it; the other draws small ones that fail, wait and time out all the time, and
-has two runs of each, which share their circuit breakers.
+One draws any workflow, and has one run of it; one draws workflows with hooks all around; the third draws small ones that
+fail, wait and time out all the time, and has two runs of each, which share their circuit breakers.
 """
 
 from __future__ import annotations
@@ -285,6 +285,14 @@ class AnyMachine(RunMachine):
         self.begin(spec, runs=1)
 
 
+class HookMachine(RunMachine):
+    """One run of a workflow that waits for hooks around its tasks and stages, and may have breakers and deadlines."""
+
+    @initialize(spec=st.one_of(workflows(4, is_hooked=True), workflows(3, is_guarded=True, is_hooked=True)))
+    def start(self, spec: WorkflowSpec) -> None:
+        self.begin(spec, runs=1)
+
+
 class RecoveryMachine(RunMachine):
     """Two runs of a small workflow that has breakers, deadlines and a budget."""
 
@@ -306,6 +314,8 @@ class GivenMachine(RunMachine):
 
 
 AnyMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+HookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 RecoveryMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestAnyRunKeepsThePromises = AnyMachine.TestCase
+TestRunsThatWaitForHooksKeepThePromises = HookMachine.TestCase
 TestRunsThatFailAndWaitKeepThePromises = RecoveryMachine.TestCase

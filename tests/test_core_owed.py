@@ -15,7 +15,6 @@ from actorflow.core.events import CancelRequested, PauseRequested, Resumed
 from actorflow.core.owed import OwedDelivery, functions_of, owed_by, owed_paths, owes_hooks
 from actorflow.core.plan import plan_of
 from actorflow.core.state import RunState
-from actorflow.core.step import recovered
 from actorflow.spec import load_dict
 from actorflow.spec.model import HookSpec, InputSpec, Transition, WorkflowSpec
 from tests.random_hooks import with_async_hooks
@@ -65,6 +64,7 @@ def pause_and_go_on(run: ScriptedRun) -> None:
 def crash_at_each_event(run: ScriptedRun) -> None:
     while run.state.phase != "ended":
         run.crash()
+        run.now = max(run.now, run.state.next_due_at() or 0.0)
         run.happen(*[run.outcome(name) for name in list(run.running)])
 
 
@@ -129,7 +129,7 @@ CAUSES = [
     ),
     Cause(
         "canceled by the user",
-        ["task_skipped b canceled", "task_finished a canceled", *CANCELED],
+        ["task_skipped b skipped", "task_finished a canceled", *CANCELED],
         observed(task("a"), task("b", "a"), events=SKIPS),
         accident=cancel,
     ),
@@ -183,7 +183,6 @@ CAUSES = [
         {"a": [BROKEN]},
     ),
 ]
-CAUSES[10] = evolve(CAUSES[10], told=["task_skipped b skipped", *CAUSES[10].told[1:]])
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=str)
@@ -217,10 +216,11 @@ MERGED: dict[str, Any] = {
     "name": "w",
     "defaults": {"hooks": {"task_finished": [{"type": "log", "params": {"message": "d"}}]}},
     "hooks": {
-        "task_finished": [{"use": ["audit"]}, {"type": "log", "params": {"message": "w"}}],
+        "use": ["audit"],
+        "task_finished": [{"type": "log", "params": {"message": "w"}}],
         "workflow_finished": [{"type": "log", "params": {"message": "end"}}],
     },
-    "hook_sets": {"audit": [{"type": "log", "params": {"message": "s"}}]},
+    "hook_sets": {"audit": {"task_finished": [{"type": "log", "params": {"message": "s"}}]}},
     "tasks": {
         "a": {"agent": "x"},
         "b": {
@@ -234,7 +234,7 @@ MERGED: dict[str, Any] = {
         },
     },
 }
-AROUND = ["task_finished[0] s", "task_finished[1] w", "defaults.task_finished[0] d"]
+AROUND = ["task_finished[0] w", "task_finished[1] s", "defaults.task_finished[0] d"]
 WHOSE = {
     "a": AROUND,
     "b": ["tasks.b.on_complete b is done", "tasks.b.task_finished[0] b", *AROUND],
@@ -372,4 +372,3 @@ def test_each_task_starts_and_ends_once_a_generation_whatever_happens(seed: int)
             if each.context.task is not None and each.context.event in ("task_started", "task_finished"):
                 told.append((state.generation, each.context.event, each.entry.path, each.context.task["id"]))
     assert len(set(told)) == len(told)
-    assert recovered(state, run.now)

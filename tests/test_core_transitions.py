@@ -114,7 +114,11 @@ ANY_EVENT = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(workflows(max_tasks=4, is_guarded=True), histories, st.lists(ANY_EVENT, min_size=5, max_size=15))
+@given(
+    workflows(max_tasks=4, is_guarded=True, is_hooked=True),
+    histories,
+    st.lists(ANY_EVENT, min_size=5, max_size=15),
+)
 def test_an_event_that_does_not_fit_is_refused_and_changes_nothing(
     spec: WorkflowSpec, history: bytes, events: list[Event]
 ) -> None:
@@ -131,7 +135,7 @@ def test_an_event_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 @settings(max_examples=60, deadline=None)
-@given(workflows(max_tasks=4, is_guarded=True), st.lists(ANY_EVENT, min_size=5, max_size=40))
+@given(workflows(max_tasks=4, is_guarded=True, is_hooked=True), st.lists(ANY_EVENT, min_size=5, max_size=40))
 def test_nonsense_is_refused_in_order_too(spec: WorkflowSpec, events: list[Event]) -> None:
     state = folded(spec, ScriptedRun(spec).journal)
     for event in events:

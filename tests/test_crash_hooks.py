@@ -57,14 +57,21 @@ def test_a_delivery_that_dies_with_its_runner_is_tried_again_under_the_same_id_a
     left = check_crashed(tmp_path)
     report = live_through(Life(tmp_path, "deadly-deliveries", backend))
     assert report.facts == undisturbed["deadly-deliveries"]
-    assert report.facts["hooks"] == {"delivered": 4, "failed": 0, "pending": 0, "dead_letters": 0}
+    assert report.facts["hooks"] == {
+        "delivered": 4,
+        "failed": 0,
+        "pending": 0,
+        "dead_letters": 0,
+        "skipped": 0,
+    }
     run = check_ended(tmp_path, left)
     starts = ledger(tmp_path).starts
     for event_seq, event in run.events:
         if isinstance(event, StageCompleted):
             for i in range(2):
                 body = (f"{RUN_ID}/{event_seq}/on_stage_complete[{i}]", 0, 0)
-                assert starts[body] == (2 if (event.stage, i) == (stage, index) else 1)
+                # another may have been under way as well, or its end on the way into the journal
+                assert starts[body] in ((2,) if (event.stage, i) == (stage, index) else (1, 2))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -84,13 +91,18 @@ def test_a_kill_between_the_end_of_a_stage_and_its_deliveries_loses_none(nth, ba
     assert [starts[delivery, 0, 0] for delivery in owed] == [1, 1]
 
 
-@pytest.mark.parametrize(("nth", "moment", "backend"), _in_turn(range(1, 5), ["before", "after"]))
-def test_a_delivery_is_repeated_only_until_it_is_recorded(nth, moment, backend, undisturbed, tmp_path):
-    death = Death(moment, keeps="RecordDeliveries", nth=nth)
+@pytest.mark.parametrize(("moment", "backend"), list(product(["before", "after"], BACKENDS)))
+def test_a_delivery_is_repeated_only_until_it_is_recorded(moment, backend, undisturbed, tmp_path):
+    death = Death(moment, keeps="Delivery")
     assert live_through(Life(tmp_path, "deadly-deliveries", backend, death)) is None
     left = check_crashed(tmp_path)
     assert (
         live_through(Life(tmp_path, "deadly-deliveries", backend)).facts == undisturbed["deadly-deliveries"]
     )
     run = check_ended(tmp_path, left)
-    assert ledger(tmp_path).starts[run.owed[nth - 1], 0, 0] == (2 if moment == "before" else 1)
+    starts = {delivery: ledger(tmp_path).starts[delivery, 0, 0] for delivery in run.owed}
+    recorded = {delivery.delivery_id for delivery in left[0].deliveries}
+    assert bool(recorded) == (moment == "after")
+    assert all(starts[delivery] == 1 for delivery in recorded)
+    assert set(starts.values()) <= {1, 2}
+    assert moment == "after" or 2 in starts.values()

@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
-from actorflow import Runtime, StatePersistence, WorkflowStatus
-from actorflow.core.events import BreakerAllowed, BreakerClosed, SignalReceived
+from actorflow import HookContext, Runtime, StatePersistence, WorkflowStatus
+from actorflow.core.events import BreakerAllowed, BreakerClosed, HookFinished, HookLost, SignalReceived
+from actorflow.hooks import HookRegistry
 from actorflow.journal import open_journal
 
 pytestmark = pytest.mark.anyio
@@ -16,10 +18,18 @@ pytestmark = pytest.mark.anyio
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.db"))
 OF_FORMAT_2 = [path for path in GOLDEN if path.stem >= "0.2"]
 OF_FORMAT_3 = [path for path in GOLDEN if path.stem >= "0.3"]
+OF_FORMAT_4 = [path for path in GOLDEN if path.stem >= "0.4"]
 
 
 def test_there_is_a_golden_store_of_each_format():
-    assert [path.stem for path in GOLDEN] == ["0.1-spine", "0.2-format", "0.3-recovery"]
+    assert [path.stem for path in GOLDEN] == ["0.1-spine", "0.2-format", "0.3-recovery", "0.4-hooks"]
+
+
+@frozen
+class Text:
+    """The params of actions of golden stores."""
+
+    text: str = ""
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
@@ -35,6 +45,24 @@ def store_2(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(params=OF_FORMAT_3, ids=lambda path: path.stem)
 def store_3(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return copy_of(request.param, tmp_path)
+
+
+@pytest.fixture(params=OF_FORMAT_4, ids=lambda path: path.stem)
+def store_4(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return copy_of(request.param, tmp_path)
+
+
+class Posts:
+    """The actions that hooks of golden stores name, of which one notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.registry = HookRegistry()
+        self.registry.hook_action("post", params=Text)(self.post)
+        self.registry.hook_action("hold", params=Text)(self.post)
+
+    async def post(self, context: HookContext, params: Text) -> None:
+        self.told.append((params.text, context.number))
 
 
 def copy_of(golden: Path, folder: Path) -> str:
@@ -105,9 +133,9 @@ async def test_a_run_with_a_checkpoint_goes_on_from_the_middle_of_a_sleep(store_
 
 async def test_a_dead_letter_is_listed_and_tried_again(store_3: str):
     async with Runtime(store=store_3, agents={"y": "echo"}) as rt:
-        letters = [letter.id for letter in await rt.dead_letters()]
+        letters = [letter.id for letter in await rt.dead_letters() if letter.kind == "task"]
         retried = await (await rt.start_retried("lettered/1/charge")).wait()
-        left = [letter.id for letter in await rt.dead_letters()]
+        left = [letter.id for letter in await rt.dead_letters() if letter.kind == "task"]
     assert sorted(letters) == ["failed/1/c", "lettered/1/charge", "lettered/1/other"]
     assert sorted(left) == ["failed/1/c", "lettered/1/other"]
     assert {name: task.status for name, task in retried.tasks.items()} == {
@@ -133,3 +161,51 @@ async def test_a_run_before_an_open_breaker_waits_as_before_and_hears_what_it_wa
     assert [event.signal_id for event in events if isinstance(event, SignalReceived)] == ["s-1", "s-2"]
     assert [event.is_probe for event in events if isinstance(event, BreakerAllowed)] == [False, False, True]
     assert sum(isinstance(event, BreakerClosed) for event in events) == 1
+
+
+async def test_what_its_hooks_have_come_to_is_shown(store_4: str):
+    async with Runtime(store=store_4) as rt:
+        result = await rt.get("hooked")
+        (letter,) = [each for each in await rt.dead_letters() if each.kind == "delivery"]
+        (child,) = [row for row in await rt.list() if row.workflow == "golden hooks/note"]
+        dispatched = await rt.get(child.run_id)
+    assert (result.status, result.tasks["a"].output) == ("success", {"n": 5})
+    counts = result.hooks
+    assert (counts.delivered, counts.failed, counts.pending, counts.dead_letters, counts.skipped) == (
+        4,
+        0,
+        1,
+        1,
+        1,
+    )
+    assert (letter.run_id, letter.task) == ("hooked", "tasks.a.task_finished[3]")
+    assert letter.reason == "ConnectionError: no route for a of 8 9"
+    assert (child.summary.status, dispatched.tasks["note"].output["input"]) == ("success", {"n": 5})
+
+
+async def test_what_waits_for_its_next_try_and_what_was_given_up_is_delivered_as_it_was(store_4: str):
+    posts = Posts()
+    async with Runtime(store=store_4, hooks=posts.registry) as rt:
+        drained = await rt.drain_hooks("hooked")
+        (letter,) = [each for each in await rt.dead_letters() if each.kind == "delivery"]
+        retried = await rt.retry_delivery(letter.id)
+        runs = [row for row in await rt.list() if row.workflow == "golden hooks/note"]
+    assert (drained.hooks.delivered, drained.hooks.pending, drained.hooks.dead_letters) == (5, 0, 1)
+    assert (retried.hooks.delivered, retried.hooks.pending, retried.hooks.dead_letters) == (6, 0, 0)
+    assert posts.told == [("a of 8 9", 2), ("a of 8 9", 2)]
+    assert len(runs) == 1
+
+
+async def test_tasks_that_waited_for_hooks_go_on_with_those_that_were_cut_off(store_4: str):
+    posts = Posts()
+    async with Runtime(store=store_4, hooks=posts.registry) as rt:
+        before = await rt.get("finishing")
+        handle = await rt.start_resumed("finishing")
+        result = await handle.wait()
+        events = [event async for _, event in handle.events()]
+    ended = [(event.subject, event.index) for event in events if isinstance(event, HookFinished)]
+    assert (before.status, before.tasks["c"].status) == ("paused", "pending")
+    assert (result.status, {task.attempts for task in result.tasks.values()}) == ("success", {1})
+    assert sorted(posts.told) == [("a", 1), ("b", 1)]
+    assert sorted(ended) == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
+    assert sum(isinstance(event, HookLost) for event in events) == 2

@@ -293,6 +293,8 @@ async def test_a_cause_fires_exactly_what_the_table_says(case, store, is_waited_
     assert (result.had_errors and result.status == "success") == case.had_errors
 
 
+_WANTS_A_SECRET = {"command": "true", "env": {"KEY": "${ACTORFLOW_TESTS_NONE}"}}
+
 NEVER_A_RUN: Mapping[str, tuple[type[ActorflowError], Mapping[str, Any], Mapping[str, Any]]] = {
     "an input that is missing": (
         BadInputError,
@@ -309,7 +311,12 @@ NEVER_A_RUN: Mapping[str, tuple[type[ActorflowError], Mapping[str, Any], Mapping
     "a function that is not there": (BindError, {"tasks": {"a": {"python": "json:no_such_function"}}}, {}),
     "a secret that is missing": (
         MissingVariablesError,
-        {"tasks": {"a": {"command": "true", "env": {"KEY": "${ACTORFLOW_TESTS_NONE}"}}}},
+        {"tasks": {"a": _WANTS_A_SECRET}},
+        {},
+    ),
+    "a secret of a hook that is missing": (
+        MissingVariablesError,
+        {"tasks": {"a": {"agent": "fine", "hooks": {"task_finished": [_WANTS_A_SECRET]}}}},
         {},
     ),
 }

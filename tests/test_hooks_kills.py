@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+import apsw
 import pytest
 from attrs import evolve, frozen
 from crash_checks import check_crashed, check_ended
-from crash_lives import BACKENDS, Death, Life, Report, all_through, live_through
+from crash_lives import BACKENDS, Death, Life, Report, all_through, live, live_through, start, wait_until
 from crash_records import Ledger, Recorded, all_recorded, ledger
 from crash_workflows import RUN_ID
 
-from actorflow.core.events import HookFinished, RunFinished
+from actorflow.core.events import AttemptLost, HookFinished, HookLost, RunFinished
 from actorflow.hooks.unsettled import pending_documents
 
 HOOKED = Life(Path(), "hooked", generations=2)
@@ -188,6 +189,113 @@ def test_a_kill_of_the_resume_repeats_nothing_either(undisturbed, tmp_path):
         left = [check_crashed(life.folder) for life in lives]
         for life, remains, report in zip(lives, left, all_through(lives), strict=True):
             check_like(undisturbed, report, ended(life.folder, remains, kills[life.folder]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("keeps", ["GenerationStarted", "TaskFinished", "StageCompleted"])
+def test_a_kill_between_an_event_and_what_it_owes_loses_none_of_it(keeps, backend, undisturbed, tmp_path):
+    life = evolve(HOOKED, folder=tmp_path, backend=backend)
+    assert live_through(evolve(life, death=Death("after", keeps=keeps))) is None
+    left = check_crashed(tmp_path)
+    last = max(seq for seq, event in left[0].events if type(event).__name__ == keeps)
+    owed = {delivery_id for delivery_id in left[0].owed if delivery_id.startswith(f"{RUN_ID}/{last}/")}
+    assert owed
+    assert not [body for body in left[1].starts if body[0] in owed]
+    check_like(undisturbed, live_through(life), ended(tmp_path, left, kills=1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_kill_between_two_tries_does_not_repeat_the_first_and_the_numbers_go_on(
+    backend, undisturbed, tmp_path
+):
+    life = evolve(HOOKED, folder=tmp_path, backend=backend)
+    assert live_through(evolve(life, death=Death("after", keeps="PendingDelivery"))) is None
+    left = check_crashed(tmp_path)
+    rows = pending_documents(left[0].pending)
+    assert {row["tries"][-1]["error"] for row in rows} == {"ConnectionError: nobody is there"}
+    check_like(undisturbed, live_through(life), end := ended(tmp_path, left, kills=1))
+    records = {delivery.delivery_id: delivery.record for delivery in end.run.deliveries}
+    for row in rows:
+        assert records[row["delivery_id"]]["tries"][: row["try_count"]] == row["tries"]
+
+
+LISTS = [
+    *product(("task_started", "task_finished"), ("first", "second")),
+    *product(("on_stage_complete",), ("build", "test")),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "subject", "index", "backend"),
+    [(*place, index, BACKENDS[(i + index) % 2]) for i, place in enumerate(LISTS) for index in range(2)],
+)
+def test_in_the_list_of_a_task_or_a_stage_only_the_hook_that_was_cut_off_runs_again(
+    event, subject, index, backend, tmp_path
+):
+    (tmp_path / f"kill-{event}-{subject}-{index}").touch()
+    life = Life(tmp_path, "deadly-lists", backend)
+    assert live_through(life) is None
+    left = check_crashed(tmp_path)
+    report = live_through(life)
+    assert report is not None
+    assert (report.facts["status"], report.facts["hooks"]["delivered"]) == ("success", 12)
+    end = ended(tmp_path, left, kills=1)
+    assert [(lost.event, lost.subject, lost.index) for lost in end.run.of(HookLost)] == [
+        (event, subject, index)
+    ]
+    again = {body for body, times in end.written.starts.items() if times > 1}
+    assert again == {(f"{RUN_ID}/1/{subject}/{event}[{index}]", 0, 0)}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_at_the_start_of_a_dispatched_run_leaves_one_run(moment, backend, undisturbed, tmp_path):
+    life = evolve(HOOKED, folder=tmp_path, backend=backend)
+    assert live_through(evolve(life, death=Death(moment, keeps="CreateRun", nth=2))) is None
+    left = check_crashed(tmp_path)
+    assert len(all_recorded(tmp_path)) == (1 if moment == "before" else 2)
+    check_like(undisturbed, live_through(life), ended(tmp_path, left, kills=1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dispatched_run_that_was_cut_off_goes_on_with_its_parent_though_that_has_ended(backend, tmp_path):
+    life = Life(tmp_path, "orphaned", backend)
+    assert live_through(evolve(life, death=Death("after", keeps="Delivery"))) is None
+    left = check_crashed(tmp_path)
+    assert isinstance(left[0].events[-1][1], RunFinished)
+    (tmp_path / "go").touch()
+    assert live_through(life) is not None
+    (child,) = ended(tmp_path, left, kills=1).children
+    assert [event.loss for event in child.of(AttemptLost)] == [0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("settled_count", [0, 3])
+def test_what_a_dispatched_run_has_started_and_owes_is_seen_to_when_its_parent_is_resumed(
+    settled_count, backend, tmp_path
+):
+    process = start(live, Life(tmp_path, "family", backend))
+    wait_until(lambda: any("/grandchild/" in key for key, _, _ in ledger(tmp_path).starts))
+    wait_until(lambda: _settled_count(tmp_path) >= settled_count)
+    process.kill()
+    assert process.report() is None
+    check_crashed(tmp_path)
+    (tmp_path / "go").touch()
+    assert live_through(Life(tmp_path, "family", backend)) is not None
+    check_crashed(tmp_path)
+    runs = all_recorded(tmp_path)
+    assert [type(run.events[-1][1]) for run in runs] == [RunFinished] * 3
+    assert all({delivery.delivery_id for delivery in run.deliveries} == set(run.owed) for run in runs)
+
+
+def _settled_count(folder: Path) -> int:
+    """How many deliveries of all runs are settled by a process that goes on."""
+    connection = apsw.Connection(f"{folder}/state.db", flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        ((settled,),) = connection.execute("SELECT count(*) FROM deliveries").fetchall()
+        return int(settled)
+    finally:
+        connection.close()
 
 
 def _folder(parent: Path, name: object) -> Path:

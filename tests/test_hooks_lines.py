@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -13,10 +14,12 @@ import trio.testing
 
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
+from actorflow.hooks.actor import LATE_PAUSE_S, LATE_S, PAUSE_S
 from actorflow.hooks.line import BATCH_MAX, MOST_AT_ONCE
+from actorflow.hooks.opening import WINDOW
 from actorflow.journal import open_journal
 from actorflow.spec.model import BatchSpec, HookSpec, RetrySpec
-from tests.delivery_lives import FAILED, RUN, Life, Pager, Run, delivery_id, hook, no
+from tests.delivery_lives import FAILED, RUN, Life, Pager, Run, delivery_id, hook, no, path
 
 STEADY = RetrySpec(max_attempts=3, delay=10.0, backoff="constant", jitter="none")
 EXACTLY = 0.02
@@ -85,7 +88,7 @@ def test_a_line_without_order_passes_by_what_waits() -> None:
 
 
 def test_a_line_in_order_makes_one_try_at_a_time_and_one_without_a_few() -> None:
-    in_order, without = Pager(takes_s=1.0), Pager(takes_s=1.0)
+    in_order, without = Pager(takes_s=lambda _: 1.0), Pager(takes_s=lambda _: 1.0)
     virtually(in_order, signals(5), hook())
     virtually(without, signals(40), hook(ordered=False))
     assert (in_order.most_at_work, without.most_at_work) == (1, MOST_AT_ONCE)
@@ -217,6 +220,47 @@ def test_while_others_are_busy_there_is_a_pause_behind_each_slice() -> None:
 
     virtually(pager, scene, hook(), is_busy=lambda: True)
     assert len(pager.batches) == 10
+
+
+def test_what_is_late_is_put_off_for_less() -> None:
+    pager = Pager(is_batchable=True)
+    virtually(pager, signals(5_000), hook(), is_busy=lambda: True)
+    times = sorted(set(since_first(pager)))
+    gaps = [(later, later - at) for at, later in pairwise(times)]
+    assert all(gap >= PAUSE_S for at, gap in gaps if at < LATE_S - PAUSE_S)
+    assert all(gap <= LATE_PAUSE_S + EXACTLY for at, gap in gaps if at > LATE_S + PAUSE_S)
+
+
+def test_a_hook_that_is_slow_holds_up_no_other_however_much_it_has_to_do() -> None:
+    pager = Pager(takes_s=lambda context: 0.05 if context.path == path(0) else 0.0)
+
+    async def scene(life: Life) -> None:
+        life.signal(1_000)
+        await anyio.sleep(2.0)
+        assert len(pager.numbers(1)) == 1_000
+        assert len(pager.numbers(0)) <= 41
+
+    run = virtually(pager, scene, hook(), hook())
+    assert run.statuses(0) == run.statuses(1) == ["delivered"] * 1_000
+
+
+def test_what_is_done_at_once_needs_no_rows_and_few_records() -> None:
+    pager = Pager()
+    lives: list[Life] = []
+    residents: list[int] = []
+
+    async def scene(life: Life) -> None:
+        lives.append(life)
+        life.signal(3_000)
+        while len(pager.told) < 3_000:
+            residents.append(life.deliveries.resident_count)
+            await anyio.sleep(0)
+
+    virtually(pager, scene, hook())
+    records = lives[0].records
+    assert not any(record.pending for record in records)
+    assert len(records) <= 30
+    assert max(residents) <= WINDOW
 
 
 def test_the_record_of_a_delivery_has_each_try_and_the_facts_of_the_last() -> None:

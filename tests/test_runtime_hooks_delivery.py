@@ -150,6 +150,18 @@ async def test_a_variable_that_no_process_has_is_told_before_a_run_exists(
         assert await rt.list() == []
 
 
+@pytest.mark.parametrize(
+    "terms", [{"environments": ["prod"]}, {"enabled": False}], ids=lambda terms: next(iter(terms))
+)
+async def test_a_variable_of_a_hook_that_does_not_act_here_may_be_missing(
+    store: str, monkeypatch: pytest.MonkeyPatch, terms: dict[str, object]
+):
+    monkeypatch.delenv("HOOK_TOKEN", raising=False)
+    async with Runtime(store=store, agents=AGENTS) as rt:
+        result = await rt.run(workflow(None, {"task_finished": [{**TOKEN_HOOK, **terms}]}))
+    assert (result.status, result.hooks.dead_letters) == ("success", 0)
+
+
 async def test_a_variable_that_goes_missing_is_a_dead_letter_in_the_runs_own_process(
     store: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from attrs import field, frozen
 
-from actorflow.core.events import BlockingHookEvent
+from actorflow.core.events import BlockingHookEvent, HookFinished, HookLost, HookStarted
 from actorflow.expression import Expression, SecretName, Template, compile_template, condition
 from actorflow.spec.model import HookEvent, HookLists, HookSpec, TaskSpec, WorkflowSpec, shell_item
 
@@ -25,6 +25,9 @@ OF_RUNS: Final[frozenset[HookEvent]] = frozenset(
     }
 )  # fmt: skip
 """The events of a run as a whole: no task has hooks for them."""
+
+DISPATCH: Final = "dispatch_task"
+"""The action of hooks that start runs."""
 
 FUNCTION: Final = "code"
 """The action of hooks that are functions of the program, and no part of the definition."""
@@ -44,6 +47,12 @@ class HookEntry:
     argv: tuple[Template | str, ...] | None = field(
         repr=False
     )  #: of a list command; text is a shell's, and opaque
+    reads: frozenset[tuple[str, ...]] = field(init=False, repr=False)
+    """The paths that it reads, two steps of each."""
+
+    @reads.default
+    def _reads(self) -> frozenset[tuple[str, ...]]:
+        return frozenset(path[:2] for part in self.parts for path in part.paths)
 
     @property
     def is_blocking(self) -> bool:
@@ -58,9 +67,9 @@ class HookEntry:
         yield from (item for item in self.argv or () if not isinstance(item, str))
 
     @property
-    def reads(self) -> frozenset[tuple[str, ...]]:
-        """The paths that it reads, two steps of each."""
-        return frozenset(path[:2] for part in self.parts for path in part.paths)
+    def secret_names(self) -> Iterator[SecretName]:
+        """What it is given of the environment and of secrets."""
+        yield from (name for part in self.parts if isinstance(part, Template) for name in part.secret_names)
 
 
 Entries: TypeAlias = tuple[HookEntry, ...]
@@ -80,11 +89,13 @@ class HookConfig:
     secret_names: tuple[SecretName, ...] = field(
         repr=False
     )  #: what hooks are given of the environment and of secrets
+    dispatch_paths: frozenset[str] = field(repr=False)  #: of the hooks that may start runs
+    blocks_for_dispatch: bool  #: whether one of them is waited for
 
-    @property
-    def dispatches(self) -> bool:
-        """Whether a hook may start runs."""
-        return any(entry.spec.action == "dispatch_task" for entry in self.entries)
+    def entry_of(self, event: HookStarted | HookFinished | HookLost) -> HookEntry:
+        """The blocking hook that an event is about."""
+        task = event.subject if event.event in ("task_started", "task_finished") else ""
+        return self.of(event.event, task)[event.index]
 
     def of(self, event: HookEvent, task: str = "") -> Entries:
         """The merged list of an event, for a task or for the run."""
@@ -115,14 +126,17 @@ def hook_config(spec: WorkflowSpec) -> HookConfig:
     }
     merged = [entry for lists in (around, *of_tasks.values()) for found in lists.values() for entry in found]
     blocks = any(entry.is_blocking and entry.event in ("task_started", "task_finished") for entry in merged)
-    names = dict.fromkeys(
-        name
-        for entry in merged
-        for part in entry.parts
-        if isinstance(part, Template)
-        for name in part.secret_names
+    names = dict.fromkeys(name for entry in merged for name in entry.secret_names)
+    starting = [entry for entry in merged if entry.spec.action == DISPATCH]
+    return HookConfig(
+        around,
+        of_tasks,
+        has_async=any(not entry.is_blocking for entry in merged),
+        blocks_tasks=blocks,
+        secret_names=tuple(names),
+        dispatch_paths=frozenset(entry.path for entry in starting),
+        blocks_for_dispatch=any(entry.is_blocking for entry in starting),
     )
-    return HookConfig(around, of_tasks, any(not entry.is_blocking for entry in merged), blocks, tuple(names))
 
 
 def function_entry(event: HookEvent, name: str) -> HookEntry:

@@ -125,7 +125,9 @@ def snapshot(  # noqa: PLR0917 - all that a delivery is made of, in order
     """What the action is told."""
     started = state.started
     assert started is not None
-    task = names["task"] if occasion.task is not None else None
+    task = None
+    if occasion.task is not None:  # its input may be sensitive: who wants it names it
+        task = {name: value for name, value in names["task"].items() if name != "input"}
     output = names.get("output")
     if occasion.task is not None and state.plan.tasks[occasion.task].sensitive and output is not None:
         output = HIDDEN

@@ -1,12 +1,13 @@
 """The HookActor: parent of the deliveries of all runs, and starter of blocking hooks.
 
-Deliveries are worked on in slices, one after the other, beside the tasks of the runs: while attempts wait for a runner,
-there is a pause behind each slice. The tries themselves are turns of the runner pool.
+Deliveries are worked on in slices, one after the other, beside the tasks of the runs. While tasks are on the move there is
+a pause behind each slice: a long one at first, since what tasks leave of the loop is there for the taking once they rest,
+and a short one when deliveries have been behind for a while. The tries themselves are turns of the runner pool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -23,11 +24,20 @@ from actorflow.hooks.open_deliveries import Desk
 
 __all__ = ["HookActor"]
 
-SLICE_S: Final = 0.0015
+SLICE_S: Final = 0.001
 """So long the loop is held at a time."""
 
-YIELD_S: Final = 0.012
-"""The pause behind a slice while ready work waits: one part in nine is left to deliveries, and never nothing."""
+PAUSE_S: Final = 0.05
+"""The pause behind a slice while tasks are on the move."""
+
+LATE_S: Final = 1.0
+"""When there has been something to do for so long without a break, it is not put off as long any more."""
+
+LATE_PAUSE_S: Final = 0.008
+"""The pause then: one part in nine is left to deliveries, and never nothing."""
+
+REST_S: Final = 0.02
+"""Tasks of a run rest when nothing has happened in it for so long."""
 
 
 class HookActor:
@@ -86,27 +96,33 @@ class HookActor:
     async def run(self) -> None:
         """Work on what is ready until cancelled."""
         while True:
+            late_at = self._host.time() + LATE_S
             while self._ready:
-                self._work_slice()
-                await self._pause()
+                worked_on = self._work_slice()
+                await self._pause(worked_on, late_at)
             await self._gate.wait()
 
-    def _work_slice(self) -> None:
+    def _work_slice(self) -> Sequence[RunDeliveries]:
         until = perf_counter() + SLICE_S
+        worked_on: list[RunDeliveries] = []
         while self._ready:
             deliveries = next(iter(self._ready))
             del self._ready[deliveries]
             deliveries.work(until)
+            worked_on.append(deliveries)
             if deliveries.has_more:
                 self._ready[deliveries] = None
             if perf_counter() >= until:
-                return
+                break
+        return worked_on
 
-    async def _pause(self) -> None:
-        if self._is_busy() and not any(deliveries.is_draining for deliveries in self._ready):
-            await anyio.sleep(YIELD_S)
-        else:
-            await anyio.lowlevel.checkpoint()
+    async def _pause(self, worked_on: Sequence[RunDeliveries], late_at: float) -> None:
+        """Let others go on, unless somebody waits for these deliveries."""
+        await anyio.lowlevel.checkpoint()  # the tries of the slice begin: they are not what it makes way for
+        now = self._host.time()
+        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each in worked_on)
+        if are_on_the_move and not any(each.is_draining for each in worked_on):
+            await anyio.sleep(PAUSE_S if now < late_at else LATE_PAUSE_S)
 
     def _wake(self, deliveries: RunDeliveries) -> None:
         self._ready[deliveries] = None

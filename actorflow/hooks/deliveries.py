@@ -46,6 +46,7 @@ class RunDeliveries:
         self, debtor: Debtor, host: Host, desk: Desk, on_ready: Callable[[RunDeliveries], None]
     ) -> None:
         self.debtor = debtor
+        self.noted_at = float("-inf")  #: when events were noted last, by the loop's clock
         self._host = host
         self._desk = desk
         self._on_ready = on_ready
@@ -85,6 +86,7 @@ class RunDeliveries:
 
     def note(self, first_seq: int, events: Sequence[Event]) -> None:
         """These events of the run are kept, the first under this number."""
+        self.noted_at = self._host.time()
         self._noted_seq = max(self._noted_seq, first_seq + len(events) - 1)
         if self._open is not None:
             self._open.note(first_seq, events)

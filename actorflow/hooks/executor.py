@@ -9,7 +9,7 @@ rate_limit ─► secrets put in ─► breaker? ─► action, under its timeou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -20,6 +20,7 @@ from actorflow.actors.pool import TurnClosed
 from actorflow.core.breaker import Allowed, BreakerAsk, BreakerReport, Outcome, Refused
 from actorflow.core.delivery import TryResult, TryStatus
 from actorflow.core.hook_context import HookContext
+from actorflow.expression import Sealed
 from actorflow.hooks.actions.action import Action, ActionSurroundings
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.reasons import one_line, reason_of
@@ -86,6 +87,8 @@ class HookExecutor:
 
     def _opened(self, context: HookContext) -> HookContext | TryResult:
         """The delivery with its secrets put in, or why that cannot be."""
+        if not _has_places(context.params):
+            return context
         try:
             params = self.around.secrets.unsealed(context.params)
         except SecretUnreadable as missing:
@@ -133,6 +136,8 @@ class HookExecutor:
 
     def _told(self, result: TryResult, action: Action) -> TryResult:
         """A result as it may be kept: without secrets, and of a size."""
+        if not (result.record or result.error or result.skip):
+            return result
         hidden = self.around.secrets.hidden
         record = hidden(result.record)
         return evolve(
@@ -141,6 +146,17 @@ class HookExecutor:
             skip=one_line(hidden(result.skip)),
             record=record if action.bounds_itself else bounded(record),
         )
+
+
+def _has_places(params: Any) -> bool:
+    """Whether there are places for secrets in rendered params."""
+    match params:
+        case dict():
+            return any(map(_has_places, cast("dict[str, Any]", params).values()))
+        case list() | tuple():
+            return any(map(_has_places, cast("Sequence[Any]", params)))
+        case _:
+            return isinstance(params, Sealed)
 
 
 def key_of(context: HookContext) -> str:

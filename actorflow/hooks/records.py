@@ -38,9 +38,9 @@ def bounded(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
     One that was cut says so: `truncated` is true.
     """
-    sizes = {key: _size({key: value}) for key, value in record.items()}
-    if sum(sizes.values()) <= LARGEST:
+    if _size(record) <= LARGEST:
         return record
+    sizes = {key: _size({key: value}) for key, value in record.items()}
     kept: dict[str, Any] = {}
     left = LARGEST - _size({"truncated": True})
     by_size = sorted(sizes, key=sizes.__getitem__)  # what the small ones leave is for the large
@@ -66,4 +66,7 @@ def _end_of(text: str, size: int) -> str:
 
 
 def _size(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode())
+    return len(_as_json(value).encode())
+
+
+_as_json: Final = json.JSONEncoder(ensure_ascii=False).encode  # `dumps` would make an encoder for each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -47,6 +48,9 @@ class Opening:
     def begins_generation(self) -> bool:
         """Whether it does not just go on."""
         return any(isinstance(event, GenerationStarted) for event in self.events)
+
+
+_logger = logging.getLogger("actorflow.runtime")
 
 
 class Conductor:
@@ -110,10 +114,12 @@ class Conductor:
     async def drain(self, live: LiveRun) -> None:
         """Give the run's async hooks their time to have what they are owed, and what they have started its to end."""
         with self.time_to_drain():
-            await self._staff.hooks.drain(live.debtor)
+            if live.owes_hooks:
+                await self._staff.hooks.drain(live.debtor)
             await live.has_children.wait()
-            for child in live.children:  # may grow while it is read
-                await child.is_settled.wait()
+            while live.children:  # may grow meanwhile
+                await live.children[0].wait()
+                live.children.pop(0)
 
     async def drain_detached(self) -> None:
         """Wait until all runs here have settled: those that hooks have started for as long as there is to drain."""
@@ -163,10 +169,16 @@ class Conductor:
             await self._give_up(live)
         finally:
             live.end(error)
-        if error is None and live.owes_hooks:
-            await self._see_to_hooks(live)
-        del self.live[live.run_id]
-        live.is_settled.set()
+        try:
+            if error is None and (live.owes_hooks or live.plan.hooks.dispatch_paths):
+                await self._see_to_hooks(live)
+        except Exception as left:
+            _logger.warning(
+                "the hooks of run %s were left as they are: %s", live.run_id, left, exc_info=_bug(left)
+            )
+        finally:
+            del self.live[live.run_id]
+            live.is_settled.set()
         if self._staff.metrics.has_many_ended:
             await anyio.to_thread.run_sync(self._staff.metrics.measure_ended)
         if error is not None and not isinstance(error, ActorflowError):
@@ -174,11 +186,13 @@ class Conductor:
 
     async def _see_to_hooks(self, live: LiveRun) -> None:
         """Drain, and keep what came of it for who asks later: the run may be somebody else's by then."""
-        await self.drain(live)
-        await self._staff.hooks.forget(live.run_id)
-        with suppress(StoreFailed):  # who asks is told
-            live.last_result = await live.read_result()
-        await self._give_up(live)
+        try:
+            await self.drain(live)
+        finally:
+            await self._staff.hooks.forget(live.run_id)
+            with suppress(ActorflowError):  # who asks is told
+                live.last_result = await live.read_result()
+            await self._give_up(live)
 
     async def _give_up(self, live: LiveRun) -> None:
         """Let others have the run. One that can't be given up any more goes with its owner."""
@@ -219,3 +233,8 @@ class Conductor:
     def _created(self, live: LiveRun, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
             live.error = live.error or outcome
+
+
+def _bug(error: Exception) -> Exception | None:
+    """The error itself, for its traceback, unless it is one that says all there is to say."""
+    return None if isinstance(error, ActorflowError) else error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -27,7 +27,7 @@ class Parent:
     """A run whose hooks start runs."""
 
     state: Callable[[], RunState]  #: as it is then
-    children: list[Latched]  #: those that they have started here
+    children: list[Latch]  #: set when those that they have started here have settled
 
     @property
     def started(self) -> RunStarted:
@@ -35,12 +35,6 @@ class Parent:
         started = self.state().started
         assert started is not None
         return started
-
-
-class Latched(Protocol):
-    """A run in this process."""
-
-    is_settled: Latch
 
 
 Dispatching: TypeAlias = Callable[[Parent, HookContext, str, Any], Awaitable[str]]

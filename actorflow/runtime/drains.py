@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
+from actorflow.actors.latch import Latch
+from actorflow.core.events import HookFinished
 from actorflow.core.owed import owes_hooks
 from actorflow.core.plan import Plan
 from actorflow.errors import ActorflowError, DeadLetterNotFoundError, RunOwnedElsewhereError
@@ -17,13 +20,14 @@ from actorflow.hooks.parcel import renewed
 from actorflow.journal.protocol import (
     DeadLetter,
     DropDeadLetters,
+    Journal,
     PendingDelivery,
     RecordDeliveries,
     RunRow,
     Write,
 )
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.dispatch import Latched, Parent
+from actorflow.runtime.dispatch import Parent
 from actorflow.runtime.environment import run_secrets
 from actorflow.runtime.run_hooks import HookPorts, RunHooks
 
@@ -50,6 +54,8 @@ class Drains:
                     return
             elif live.is_over.is_set:
                 await live.is_settled.wait()
+            elif not live.owes_hooks:
+                return
             else:
                 with self.open_.conductor.time_to_drain(timeout_s):
                     await self.open_.staff.hooks.drain(live.debtor)
@@ -64,7 +70,7 @@ class Drains:
             elif await self.open_.hold(letter.run_id, partial(self._deliver_again, letter, timeout_s)):
                 return
 
-    async def take_up_children(self, run_id: str, plan: Plan, children: list[Latched]) -> None:
+    async def take_up_children(self, run_id: str, plan: Plan, children: list[Latch]) -> None:
         """Go on with the runs that hooks of a run have started, and that nobody has: what has ended is drained.
 
         Args:
@@ -73,16 +79,15 @@ class Drains:
             children: those that go on here are added to these.
         """
         journal = self.open_.staff.store.journal
-        if not plan.hooks.dispatches or not journal.is_durable:
+        if not plan.hooks.dispatch_paths or not journal.is_durable:
             return
-        told = await anyio.to_thread.run_sync(journal.deliveries, run_id)
-        for child_id in dict.fromkeys(str(each.record["run_id"]) for each in told if "run_id" in each.record):
+        for child_id in await anyio.to_thread.run_sync(_dispatched, journal, run_id, plan):
             try:
                 child = await self.open_.go_on(child_id)
                 if child is None:
                     await self.drain(child_id, None)
                 else:
-                    children.append(child)
+                    children.append(child.is_settled)
             except RunOwnedElsewhereError:
                 pass  # somebody goes on with it
             except ActorflowError as error:
@@ -107,7 +112,7 @@ class Drains:
         """Deliver what a run that is ours is owed, and wait for what its hooks start."""
         open_ = self.open_
         state = (await open_.read(row)).state
-        children: list[Latched] = []
+        children: list[Latch] = []
         await self.take_up_children(row.run_id, state.plan, children)
         ports = HookPorts(
             run_id=row.run_id,
@@ -129,7 +134,7 @@ class Drains:
             with self.open_.conductor.time_to_drain(timeout_s):
                 await open_.staff.hooks.drain(hooks.debtor)
                 for child in children:  # may grow while it is read
-                    await child.is_settled.wait()
+                    await child.wait()
         finally:
             with anyio.CancelScope(shield=True):
                 await open_.staff.hooks.forget(row.run_id)
@@ -148,6 +153,17 @@ class Drains:
         refused = next((error for error in errors if error is not None), None)
         if refused is not None:
             raise refused if isinstance(refused, ActorflowError) else ActorflowError(str(refused))
+
+
+def _dispatched(journal: Journal, run_id: str, plan: Plan) -> Sequence[str]:
+    """The runs that hooks of a run have started, async and blocking ones; reads all of its events for the latter."""
+    paths = plan.hooks.dispatch_paths
+    records = [each.record for each in journal.deliveries(run_id) if each.hook in paths]
+    if plan.hooks.blocks_for_dispatch:
+        for _, event in journal.events(run_id):
+            if isinstance(event, HookFinished) and plan.hooks.entry_of(event).path in paths:
+                records.append(event.record)
+    return tuple(dict.fromkeys(str(record["run_id"]) for record in records if "run_id" in record))
 
 
 def _nobody(message: object) -> None:

@@ -8,8 +8,11 @@ from typing import Final
 
 from attrs import frozen
 
+from actorflow.core.hook_config import HookConfig
 from actorflow.core.plan import Plan, plan_of
 from actorflow.errors import MissingVariablesError
+from actorflow.expression import SecretName
+from actorflow.hooks.switches import HookSwitches
 from actorflow.secrecy.logs import SECRETS_IN_LOGS
 from actorflow.secrecy.run_secrets import RunSecrets
 from actorflow.secrecy.source import SecretSource
@@ -17,17 +20,29 @@ from actorflow.spec.model import WorkflowSpec
 from actorflow.survivors import COOKIE_VARIABLE
 
 
-def read_environment(spec: WorkflowSpec) -> dict[str, str]:
+def read_environment(spec: WorkflowSpec, switches: HookSwitches) -> dict[str, str]:
     """Read the variables under `env:`, which the run will see as they are now; and look for each secret, without keeping it.
+
+    Args:
+        spec: the definition.
+        switches: say which hooks act here: what only others need may be missing.
 
     Raises:
         MissingVariablesError: with all that is not there.
     """
     missing = [f"the environment variable {name} is not set" for name in spec.env if name not in os.environ]
-    missing.extend(_source_of(spec).missing(plan_of(spec).secret_names))
+    plan = plan_of(spec)
+    wanted = (*plan.secret_names, *_wanted_by_hooks(plan.hooks, switches))
+    missing.extend(_source_of(spec).missing(wanted))
     if missing:
         raise MissingVariablesError(tuple(missing))
     return {name: _text(os.environ[name]) for name in spec.env}
+
+
+def _wanted_by_hooks(hooks: HookConfig, switches: HookSwitches) -> Iterator[SecretName]:
+    for entry in hooks.entries:
+        if not (switches.skip_reason(entry.spec, entry.path) or entry.spec.enabled == "false"):
+            yield from entry.secret_names
 
 
 def _text(value: str) -> str:

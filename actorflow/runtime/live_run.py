@@ -23,7 +23,7 @@ from actorflow.journal.protocol import Journal, Outcome, Request, SaveCheckpoint
 from actorflow.runtime.breaker_actor import BreakerClient
 from actorflow.runtime.checkpoints import CheckpointPace
 from actorflow.runtime.clock import RunClock
-from actorflow.runtime.dispatch import Dispatching, Latched, Parent, is_detached
+from actorflow.runtime.dispatch import Dispatching, Parent, is_detached
 from actorflow.runtime.environment import run_secrets
 from actorflow.runtime.inbox import wish_of
 from actorflow.runtime.messages import Cancel, GoOn, HookKey, Message, Pause, Signal, StoreLost, Wish
@@ -79,7 +79,7 @@ class LiveRun:
         self._wish: Cancel | Pause | None = None  #: what was asked for last, if it was not taken back
         self._is_wish_told = True
         self._store_lost: StoreLost | None = None
-        self.children: list[Latched] = []  #: runs that its hooks have started here
+        self.children: list[Latch] = []  #: set when runs that its hooks have started here have settled
         self._hooks = RunHooks(
             HookPorts(
                 run_id=run_id,

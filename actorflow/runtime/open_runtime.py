@@ -139,7 +139,8 @@ class OpenRuntime:
             except (UnboundAgentsError, BindError, MissingVariablesError) as missing:
                 raise DispatchRefused(str(missing), is_missing=True) from missing
         if child is not None:
-            parent.children.append(child)
+            parent.children[:] = [latch for latch in parent.children if not latch.is_set]
+            parent.children.append(child.is_settled)
         return run_id
 
     async def go_on(self, run_id: str) -> LiveRun | None:
@@ -164,9 +165,10 @@ class OpenRuntime:
 
     async def read_environment(self, spec: WorkflowSpec) -> Mapping[str, str]:
         """The declared variables, as the run will have them; and see that no secret is missing that it will want."""
-        if not spec.env and not plan_of(spec).secret_names:
+        plan = plan_of(spec)
+        if not spec.env and not plan.secret_names and not plan.hooks.secret_names:
             return {}
-        return await anyio.to_thread.run_sync(read_environment, spec)
+        return await anyio.to_thread.run_sync(read_environment, spec, self.staff.switches)
 
     async def live(self, run_id: str) -> LiveRun | None:
         """The run, if it is live here; waits while somebody is about to set it going."""

@@ -14,6 +14,7 @@ import anyio.to_thread
 from attrs import frozen
 
 from actorflow.actors.host import current_host
+from actorflow.core.owed import FLAG
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError, BadInputError, ChangeRefusedError
 from actorflow.expression.names import did_you_mean
@@ -24,6 +25,7 @@ from actorflow.journal.protocol import DeadLetter, KeepDefinition, Outcome, RunR
 from actorflow.metrics.registry import Metrics
 from actorflow.runtime.bindings import Agent, Binder
 from actorflow.runtime.checkpoints import read_run
+from actorflow.runtime.dispatch import PARENT
 from actorflow.runtime.drains import Drains
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.letters import chosen_letter
@@ -230,6 +232,9 @@ class Runtime:
             if_running: what to do beside another run of the workflow.
             flags: whatever else should be recorded of how the run was started.
         """
+        taken = sorted({FLAG, PARENT} & (flags or {}).keys())
+        if taken:
+            raise BadInputError((f"the flag {taken[0]!r} is the runtime's own; choose another name",))
         if if_running not in get_args(IfRunning):
             raise BadInputError((f"if_running is {if_running!r}; it can be 'start' or 'fail'",))
         open_ = self._opened

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from attrs import frozen
 
-from actorflow import AgentCall, Runtime, StatePersistence, load_dict
-from actorflow.core.events import AttemptStarted, BreakerRefused, Event, SleepStarted
+from actorflow import AgentCall, HookContext, Runtime, StatePersistence, load_dict
+from actorflow.core.events import AttemptStarted, BreakerRefused, Event, HookStarted, SleepStarted
+from actorflow.hooks import HookRegistry
 from actorflow.journal import open_journal
 from actorflow.spec.model import WorkflowSpec
 
@@ -32,8 +34,30 @@ HANDLED: dict[str, Any] = {
 }
 
 
+ACTIONS = HookRegistry()
+"""What hooks can do here: `post` reaches nobody, and `hold` never ends."""
+
+
+@frozen
+class Text:
+    """The params of both."""
+
+    text: str = ""
+
+
+@ACTIONS.hook_action("post", params=Text)
+async def _post(context: HookContext, params: Text) -> None:
+    raise ConnectionError(f"no route for {params.text}")
+
+
+@ACTIONS.hook_action("hold", params=Text)
+async def _hold(context: HookContext, params: Text) -> None:
+    await anyio.sleep_forever()
+
+
 def _workflow(name: str, tasks: dict, **more: object) -> WorkflowSpec:
-    return load_dict({"name": name, "tasks": tasks, **more}, trust="own", folder=FOLDER)
+    document = {"name": name, "tasks": tasks, **more}
+    return load_dict(document, trust="own", folder=FOLDER, actions=ACTIONS.contracts)
 
 
 async def make(path: Path) -> None:
@@ -46,6 +70,8 @@ async def make(path: Path) -> None:
     await _make_resting(store)
     await _make_lettered(store)
     await _make_guarded(store)
+    await _make_hooked(store)
+    await _make_finishing(store)
 
 
 async def _make_success(store: str) -> None:
@@ -161,10 +187,53 @@ async def _make_guarded(store: str) -> None:
     journal.close()
 
 
+async def _make_hooked(store: str) -> None:
+    """Ended, with deliveries of all kinds: settled ones, a dead letter, one before its next try, and one that started a run."""
+    post = {"type": "post", "params": {"text": "{{ task.id }} of {{ input.n }} {{ vars.n }}"}}
+    own = [
+        {
+            "type": "transform",
+            "mode": "blocking",
+            "params": {"set": {"n": "output.input.n + 1"}, "output": {"n": 5}},
+        },
+        {"command": "echo $ACTORFLOW_TASK", "mode": "blocking"},
+        {"type": "dispatch_task", "params": {"task_id": "note", "input": {"n": "{{ output.n }}"}}},
+        post,
+        {**post, "retry": {"max_attempts": 2, "delay": "1s", "jitter": "none"}, "max_age": "36500d"},
+        {"type": "log", "when": "false", "params": {"message": "never"}},
+    ]
+    tasks = {
+        "a": {**CHAIN["a"], "allow_transform": True, "hooks": {"task_finished": own}},
+        "note": {"agent": "x", "with": {"n": "{{ input.n }}"}},
+    }
+    spec = _workflow("golden hooks", tasks, hooks={"workflow_finished": ["echo $ACTORFLOW_EVENT"]})
+    async with Runtime(store=store, agents={"x": "echo"}, hooks=ACTIONS, drain_timeout_s=0.7) as rt:
+        await rt.run(spec, inputs={"n": 8}, run_id="hooked")
+
+
+async def _make_finishing(store: str) -> None:
+    """Paused while tasks wait for hooks: one before its first attempt, one behind its last, and behind it a dependant."""
+    hold = {"type": "hold", "params": {"text": "{{ task.id }}"}, "mode": "blocking", "timeout": "1h"}
+    done = {"command": "true", "mode": "blocking"}
+    tasks = {
+        "a": {"agent": "x", "with": {"n": 1}, "hooks": {"task_finished": [done, hold, done]}},
+        "b": {"agent": "x", "with": {"n": 2}, "hooks": {"task_started": [done, hold]}},
+        "c": {"agent": "x", "with": {"n": 3}, "depends_on": ["a"]},
+    }
+    held: set[str] = set()
+
+    def are_held(event: Event) -> bool:
+        if isinstance(event, HookStarted) and event.index == 1:
+            held.add(event.subject)
+        return held == {"a", "b"}
+
+    await _pause(store, _workflow("golden preparations", tasks), "finishing", are_held)
+
+
 async def _pause(store: str, spec: WorkflowSpec, run_id: str, is_time: Callable[[Event], bool]) -> None:
     """Begin a run, and leave it when it has come to something; what it then does still counts."""
     agents = {"x": "echo", "y": "fail", "s": "sleep:1h"}
-    async with Runtime(store=store, agents=agents, grace_s=0) as rt:
+    async with Runtime(store=store, agents=agents, grace_s=0, hooks=ACTIONS) as rt:
         handle = await rt.start(spec, inputs={"n": 9}, run_id=run_id)
         async for _, event in handle.events():
             if is_time(event):

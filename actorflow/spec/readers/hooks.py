@@ -219,6 +219,8 @@ def _read_hook(draft: Draft, block: Block, event: HookEvent, scope: Scope, place
         return None if meant & _NAMES_ITS_DEED else _as_command(draft, block, hook, scope)
     if action.name == "dispatch_task":
         _note_dispatch(draft, block, event, place)
+    if action.name == "dispatch_task":
+        scope = evolve(scope, secrets=False)  # the input of a run is journalled
     if action.name == "transform":
         _check_transform(block, event, hook.mode, place)
         scope = evolve(scope, secrets=False)  # what it gives is journalled
