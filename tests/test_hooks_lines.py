@@ -254,7 +254,7 @@ def test_what_is_done_at_once_needs_no_rows_and_few_records() -> None:
         life.signal(3_000)
         while len(pager.told) < 3_000:
             residents.append(life.deliveries.resident_count)
-            await anyio.sleep(0)
+            await anyio.sleep(0.0005)
 
     virtually(pager, scene, hook())
     records = lives[0].records

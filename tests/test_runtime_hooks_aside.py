@@ -47,23 +47,24 @@ class Told:
     settled: int
 
 
-class TestAside:
-    @pytest.mark.parametrize("seed", range(30))
-    def test_with_hooks_and_without_the_journal_of_a_run_is_the_same(self, seed: int):
-        bare, hooked = both(Random(seed))
-        assert hooked.journal == bare.journal
-        assert hooked.status == bare.status
+@pytest.mark.parametrize("seed", range(30))
+def test_with_hooks_and_without_the_journal_of_a_run_is_the_same(seed: int):
+    bare, hooked = both(Random(seed))
+    assert hooked.journal == bare.journal
+    assert hooked.status == bare.status
 
-    @given(st.integers(0, 2**32))
-    @settings(max_examples=40, deadline=None)
-    def test_whatever_the_seed(self, seed: int):
-        bare, hooked = both(Random(seed))
-        assert hooked.journal == bare.journal
 
-    def test_those_hooks_do_act(self):
-        told = [both(Random(seed))[1] for seed in range(20)]
-        assert sum(each.delivered for each in told) > 100
-        assert sum(each.settled - each.delivered for each in told) > 100
+@given(st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_whatever_the_seed(seed: int):
+    bare, hooked = both(Random(seed))
+    assert hooked.journal == bare.journal
+
+
+def test_those_hooks_do_act():
+    told = [both(Random(seed))[1] for seed in range(20)]
+    assert sum(each.delivered for each in told) > 100
+    assert sum(each.settled - each.delivered for each in told) > 100
 
 
 def both(draw: Random) -> tuple[Told, Told]:

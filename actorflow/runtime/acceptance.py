@@ -13,6 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from actorflow.core.events import DefinitionChanged
+from actorflow.core.hook_config import FUNCTION
 from actorflow.core.plan import plan_of
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState
@@ -68,11 +69,21 @@ def accept_changes(
         if getattr(old, name) != getattr(spec, name)
     ]
     problems += _of_tasks(state, spec)
+    problems += _of_deliveries(journal, row, spec)
     if problems:
         raise ChangeRefusedError(row.run_id, tuple(problems))
     told_over = _told_over(journal, row, state, spec)
     digest, body = spec_definition(spec)
     return Accepted(told_over, ChangeDefinition(row.run_id, digest, body), {**bindings, **state.bindings})
+
+
+def _of_deliveries(journal: Journal, row: RunRow, spec: WorkflowSpec) -> Iterator[str]:
+    """What is pending belongs to hooks of the old definition; functions of the program belong to neither."""
+    known = {entry.path for entry in plan_of(spec).hooks.entries}
+    pending = dict.fromkeys(each.hook for each in journal.pending(row.run_id))
+    for path in pending:
+        if path not in known and not path.startswith(f"{FUNCTION}."):
+            yield f"the hook {path} is gone, and has deliveries pending; drain them first"
 
 
 def _of_tasks(state: RunState, spec: WorkflowSpec) -> Iterator[str]:

@@ -125,6 +125,8 @@ class Runtime:
             self.pause_all(cause, grace_s=0.0)
             while open_.conductor.live:
                 await next(iter(open_.conductor.live.values())).is_settled.wait()
+            open_.conductor.hurry()
+            await open_.turns.all_over()
             await open_.staff.room.aclose()
             open_.staff.dismiss()
             self._open, self._leaving = None, open_.staff

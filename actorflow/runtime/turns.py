@@ -46,6 +46,11 @@ class Turns:
             async with self.of(run_id):
                 pass
 
+    async def all_over(self) -> None:
+        """Wait until nobody is at any run."""
+        while self._locks:
+            await self.over(next(iter(self._locks)))
+
 
 class Errand(Generic[T]):
     """Something that is either done for who waits for it, or undone, however its waiting ends.
