@@ -35,7 +35,7 @@ def _told(body: str = "", **more: Any) -> dict[str, Any]:
     return {"command": hook(body), "mode": "async", **more}
 
 
-_HOPELESS = {
+_HOPELESS: dict[str, Any] = {
     "type": "hopeless",
     "ordered": False,
     "retry": {"max_attempts": 3, "delay": "4ms", "backoff": "constant", "jitter": "none"},
@@ -121,7 +121,16 @@ FAMILY: dict[str, Any] = {
 }
 """The same, one generation of runs further down."""
 
+RETRIED: dict[str, Any] = {
+    "name": "retried",
+    "tasks": {"first": {"agent": "work", "with": {"n": 1}}},
+    "hooks": {
+        "task_finished": [_waited_for(), {**_HOPELESS, "retry": {**_HOPELESS["retry"], "delay": "300ms"}}]
+    },
+}
+"""A hook whose tries are so far apart that each is kept before the next."""
+
 HOOKED_SPECS: dict[str, WorkflowSpec] = {
     definition["name"]: load_dict(definition, trust="own", actions=REGISTRY.contracts)
-    for definition in (HOOKED, DEADLY_LISTS, ORPHANED, FAMILY)
+    for definition in (HOOKED, DEADLY_LISTS, ORPHANED, FAMILY, RETRIED)
 }

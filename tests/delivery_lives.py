@@ -26,7 +26,7 @@ from actorflow.core.state import CORE_VERSION
 from actorflow.hooks.actor import HookActor
 from actorflow.hooks.debtor import Debtor
 from actorflow.hooks.deliveries import RunDeliveries
-from actorflow.hooks.switches import HookSwitches
+from actorflow.hooks.switches import HookSwitches, RunSwitches
 from actorflow.journal.protocol import (
     Append,
     CreateRun,
@@ -224,7 +224,7 @@ class Run:
         commits: int | None = None,
         is_last_kept: bool = True,
         is_busy: Callable[[], bool] = lambda: False,
-        switches: HookSwitches = HookSwitches(),  # noqa: B008 - frozen
+        switches: RunSwitches = HookSwitches().for_run(None),  # noqa: B008 - frozen
         longest_s: float = LONGEST_S,
     ) -> AsyncGenerator[Life]:
         """A process that has the run, until the block ends.

@@ -357,7 +357,9 @@ NARROW = workflow(
 BRIEF = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=1, window=0.5, cooldown=2.0)))
 HURRIED = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=1, cooldown=4.0), deadline=3.0))
 TIMED_AND_NARROW = workflow(
-    task("a", attempts=9, deadline=2.5, strategy="finish"), task("b"), task("c"), max_parallel=1
+    task("a", attempts=9, deadline=2.5, strategy="finish"),
+    *(task(name, strategy="finish") for name in "bcd"),
+    max_parallel=1,
 )
 PROBES = workflow(task("a", attempts=9, breaker=BreakerSpec(threshold=1, cooldown=0.5), max_losses=0))
 GUARDED_FALLBACKS = workflow(task("a", attempts=2, fallbacks=("second", "third"), breaker=BREAKER))

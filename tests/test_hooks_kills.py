@@ -205,18 +205,21 @@ def test_a_kill_between_an_event_and_what_it_owes_loses_none_of_it(keeps, backen
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_kill_between_two_tries_does_not_repeat_the_first_and_the_numbers_go_on(
-    backend, undisturbed, tmp_path
-):
-    life = evolve(HOOKED, folder=tmp_path, backend=backend)
-    assert live_through(evolve(life, death=Death("after", keeps="PendingDelivery"))) is None
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_kill_between_two_tries_repeats_none_and_the_numbers_go_on(nth, backend, tmp_path):
+    life = Life(tmp_path, "retried", backend)
+    assert live_through(evolve(life, death=Death("after", keeps="PendingDelivery", nth=nth))) is None
     left = check_crashed(tmp_path)
-    rows = pending_documents(left[0].pending)
-    assert {row["tries"][-1]["error"] for row in rows} == {"ConnectionError: nobody is there"}
-    check_like(undisturbed, live_through(life), end := ended(tmp_path, left, kills=1))
-    records = {delivery.delivery_id: delivery.record for delivery in end.run.deliveries}
-    for row in rows:
-        assert records[row["delivery_id"]]["tries"][: row["try_count"]] == row["tries"]
+    (row,) = pending_documents(left[0].pending)
+    assert [each["number"] for each in row["tries"]] == list(range(1, nth + 1))
+    assert live_through(life) is not None
+    end = Ended(check_ended(tmp_path, left), ledger(tmp_path), [])
+    check_nothing_recorded_is_tried_again(left, end)
+    (delivery,) = end.run.deliveries
+    assert (delivery.delivery_id, delivery.status) == (row["delivery_id"], "dead_letter")
+    assert [each["number"] for each in delivery.record["tries"]] == [1, 2, 3]
+    assert delivery.record["tries"][:nth] == row["tries"]
+    assert [end.written.starts[delivery.delivery_id, number, 0] for number in TRIES] == [0, 1, 1, 1]
 
 
 LISTS = [

@@ -127,7 +127,7 @@ def test_a_module_imports_only_from_layers_above_its_own(path: Path) -> None:
 
 
 def test_the_naive_model_knows_nothing_of_the_core_but_its_events() -> None:
-    parts = ["naive", "naive_ends", "naive_recovery"]
+    parts = ["naive", "naive_ends", "naive_hooks", "naive_recovery", "naive_turns"]
     sources = [(ROOT / "tests" / f"{part}.py").read_text(encoding="utf-8") for part in parts]
     imported = {module for source in sources for module, _ in imports_of(source)}
     ours = {module for module in imported if module.startswith(("actorflow", "tests"))}
@@ -137,7 +137,9 @@ def test_the_naive_model_knows_nothing_of_the_core_but_its_events() -> None:
         "actorflow.expression",
         "actorflow.spec.model",
         "tests.naive_ends",
+        "tests.naive_hooks",
         "tests.naive_recovery",
+        "tests.naive_turns",
     }
 
 

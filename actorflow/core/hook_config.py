@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, get_args
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from actorflow.core.events import BlockingHookEvent, HookFinished, HookLost, HookStarted
 from actorflow.expression import Expression, SecretName, Template, compile_template, condition
@@ -33,6 +33,10 @@ FUNCTION: Final = "code"
 """The action of hooks that are functions of the program, and no part of the definition."""
 
 
+def _reads(entry: HookEntry) -> frozenset[tuple[str, ...]]:
+    return frozenset(path[:2] for part in entry.parts for path in part.paths)
+
+
 @frozen(eq=False)
 class HookEntry:
     """A hook where it acts: its place in the merged list of an event, and what is rendered for it."""
@@ -47,12 +51,9 @@ class HookEntry:
     argv: tuple[Template | str, ...] | None = field(
         repr=False
     )  #: of a list command; text is a shell's, and opaque
-    reads: frozenset[tuple[str, ...]] = field(init=False, repr=False)
-    """The paths that it reads, two steps of each."""
-
-    @reads.default
-    def _reads(self) -> frozenset[tuple[str, ...]]:
-        return frozenset(path[:2] for part in self.parts for path in part.paths)
+    reads: frozenset[tuple[str, ...]] = field(
+        init=False, repr=False, default=Factory(_reads, takes_self=True)
+    )  #: the paths that it reads, two steps of each
 
     @property
     def is_blocking(self) -> bool:
@@ -117,7 +118,7 @@ def hook_config(spec: WorkflowSpec) -> HookConfig:
     """Merge and compile the hooks of a checked definition."""
     cache: dict[int, HookEntry] = {}
     workflow = _placed("", spec.hooks)
-    defaults = _placed("defaults.", spec.default_hooks) if spec.hooks.inherit else {}
+    defaults: _Placed = _placed("defaults.", spec.default_hooks) if spec.hooks.inherit else {}
     around = _merged(cache, (workflow, defaults))
     of_tasks = {
         task.id: _merged(cache, _lists_of(task, workflow, defaults))
@@ -162,10 +163,9 @@ def _lists_of(task: TaskSpec, workflow: _Placed, defaults: _Placed) -> Iterator[
         yield {"task_finished": [(f"tasks.{task.id}.on_complete", _notice(task))]}
     yield _placed(f"tasks.{task.id}.", task.hooks)
     if task.hooks.inherit:
-        yield from (
-            {event: found for event, found in each.items() if event not in OF_RUNS}
-            for each in (workflow, defaults)
-        )
+        for each in (workflow, defaults):
+            kept: _Placed = {event: found for event, found in each.items() if event not in OF_RUNS}
+            yield kept
 
 
 def _notice(task: TaskSpec) -> HookSpec:

@@ -37,6 +37,7 @@ class Occasion:
 def names_of(state: RunState, occasion: Occasion) -> dict[str, Any]:
     """The names that templates of its hooks may read, but for `task.input` and `vars`."""
     index = occasion.task
+    names: dict[str, Any]
     if index is None:
         names = {**run_context(state, occasion.at), "error": error_of_run(state)}
     else:
@@ -47,11 +48,22 @@ def names_of(state: RunState, occasion: Occasion) -> dict[str, Any]:
         names["output"] = task.output
         if not has_failed and task.status == "success":
             names["task"]["error"] = None  # of an attempt before, which does not count any more
-    if occasion.stage is not None:
-        names["workflow"] = {**names["workflow"], "stage": occasion.stage}
+    if occasion.event == "task_started" and index is not None and state.tasks[index].started_at is None:
+        names["task"]["status"] = "pending"  # also where it has slept first, and for each hook of the list
+    names["workflow"]["stage"] = stage_of(state, occasion)
+    if occasion.event == "workflow_paused":
+        names["workflow"]["status"] = "paused"
     if occasion.event == "signal_received":
         names["signal"] = occasion.detail
     return names
+
+
+def stage_of(state: RunState, occasion: Occasion) -> str:
+    """The stage that something is about, or the task's own; else the one that was entered last."""
+    if occasion.stage is not None:
+        return occasion.stage
+    number = -1 if occasion.task is None else state.plan.stage_of[occasion.task]
+    return state.stage if number < 0 else state.plan.stages[number].name
 
 
 def is_wanted(entry: HookEntry, names: Mapping[str, Any]) -> str:
@@ -142,7 +154,7 @@ def snapshot(  # noqa: PLR0917 - all that a delivery is made of, in order
         generation=state.generation,
         at=occasion.at,
         status=occasion.status or (task["status"] if task is not None else names["workflow"]["status"]),
-        stage=state.stage if occasion.stage is None else occasion.stage,
+        stage=names["workflow"]["stage"],
         task=task,
         output=output if is_over or occasion.event == "task_finished" else None,
         error=names["error"],

@@ -334,7 +334,7 @@ def _itself(task: TaskState, now: float) -> dict[str, Any]:
     status = SHOWN.get(task.status, task.status)
     if task.status == "finishing" and task.outcome is not None:
         status = task.outcome
-    is_begun = task.loss or status in ENDED or (status == "running" and task.status != "preparing")
+    is_begun = task.loss or status in ENDED or status == "running"
     return {
         "id": task.id,
         "type": "basic",

@@ -185,7 +185,7 @@ class RunState:
         if self.plan.hooks.blocks_tasks and task.outcome is None:
             places = self.plan.hooks.blocking("task_finished", task.id)
             if places:
-                task.status, task.outcome = "finishing", outcome
+                task.status, task.outcome, task.vars = "finishing", outcome, None
                 self._let_go(index, at)
                 self.task_lines[index] = HookLine(task.id, (("task_finished", place) for place in places))
                 return

@@ -155,7 +155,7 @@ RUN_TRANSITIONS: dict[tuple[RunPhase, type[Event]], RunPhase] = {
 }
 """The step from `setup` to `tasks` is not an event of its own: it is the end of the last pre_workflow hook."""
 
-SHOWN: dict[str, str] = {"preparing": "running", "deciding": "running", "finishing": "running"}
+SHOWN: dict[str, str] = {"preparing": "pending", "deciding": "running", "finishing": "running"}
 """What people and templates see of statuses that are the engine's own."""
 
 ENDED: frozenset[str] = frozenset({"success", "failed", "canceled", "skipped"})

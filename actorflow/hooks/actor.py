@@ -31,7 +31,7 @@ PAUSE_S: Final = 0.05
 """The pause behind a slice while tasks are on the move."""
 
 LATE_S: Final = 1.0
-"""When there has been something to do for so long without a break, it is not put off as long any more."""
+"""Events that were not looked at for so long are not put off as long any more."""
 
 LATE_PAUSE_S: Final = 0.008
 """The pause then: one part in nine is left to deliveries, and never nothing."""
@@ -96,10 +96,9 @@ class HookActor:
     async def run(self) -> None:
         """Work on what is ready until cancelled."""
         while True:
-            late_at = self._host.time() + LATE_S
             while self._ready:
                 worked_on = self._work_slice()
-                await self._pause(worked_on, late_at)
+                await self._pause(worked_on)
             await self._gate.wait()
 
     def _work_slice(self) -> Sequence[RunDeliveries]:
@@ -116,13 +115,15 @@ class HookActor:
                 break
         return worked_on
 
-    async def _pause(self, worked_on: Sequence[RunDeliveries], late_at: float) -> None:
-        """Let others go on, unless somebody waits for these deliveries."""
+    async def _pause(self, worked_on: Sequence[RunDeliveries]) -> None:
+        """Let tasks go on, unless somebody waits for these deliveries."""
         await anyio.lowlevel.checkpoint()  # the tries of the slice begin: they are not what it makes way for
         now = self._host.time()
-        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each in worked_on)
+        behind = [each for each in worked_on if each.behind_since is not None]
+        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each in behind)
         if are_on_the_move and not any(each.is_draining for each in worked_on):
-            await anyio.sleep(PAUSE_S if now < late_at else LATE_PAUSE_S)
+            is_late = any(now - (each.behind_since or now) > LATE_S for each in behind)
+            await anyio.sleep(LATE_PAUSE_S if is_late else PAUSE_S)
 
     def _wake(self, deliveries: RunDeliveries) -> None:
         self._ready[deliveries] = None

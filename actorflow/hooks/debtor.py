@@ -33,10 +33,14 @@ class Executor(Protocol):
 
 
 class Switches(Protocol):
-    """What the environment of this process says about hooks."""
+    """What the environments of a run and of this process say about hooks."""
 
     def skip_reason(self, spec: HookSpec, path: str) -> str:
-        """Why a hook does not act here; empty if it does."""
+        """Why a hook does not act for the run, whatever process delivers; empty if it does."""
+        ...
+
+    def hold_reason(self, spec: HookSpec, path: str) -> str:
+        """Why this process delivers nothing to a hook; empty if it does."""
         ...
 
 

@@ -47,6 +47,9 @@ class RunDeliveries:
     ) -> None:
         self.debtor = debtor
         self.noted_at = float("-inf")  #: when events were noted last, by the loop's clock
+        self.behind_since: float | None = (
+            None  #: since when there are noted events that were not folded; likewise
+        )
         self._host = host
         self._desk = desk
         self._on_ready = on_ready
@@ -87,6 +90,8 @@ class RunDeliveries:
     def note(self, first_seq: int, events: Sequence[Event]) -> None:
         """These events of the run are kept, the first under this number."""
         self.noted_at = self._host.time()
+        if self.behind_since is None:
+            self.behind_since = self.noted_at
         self._noted_seq = max(self._noted_seq, first_seq + len(events) - 1)
         if self._open is not None:
             self._open.note(first_seq, events)
@@ -148,6 +153,8 @@ class RunDeliveries:
             self._ending = None
         if self._open is not None:
             self._open.work(until)
+            if self._open.has_folded_all:
+                self.behind_since = None
         elif self._ending is None and self._opening is None and not self._is_stopped:
             self._reopen()
         if self._is_stopped or self._is_idle:

@@ -112,6 +112,7 @@ class HookLine:
         self._read_seq = 0  #: of the last delivery that has come into the window
         self._failures = failures
         self._refusal = refusal
+        self._hold = office.debtor.switches.hold_reason(spec, path)
         self._is_reading = False
         self._lingers_until: float | None = None
         self._most_errands = 1 if spec.ordered else MOST_AT_ONCE
@@ -136,10 +137,16 @@ class HookLine:
             return not self._spilled_count
         if self.spec.ordered:
             return bool(next(iter(self._window.values())).reason)
-        has_room = len(self._window) < WINDOW
-        return all(parcel.reason for parcel in self._window.values()) and not (
-            self._spilled_count and has_room
-        )
+        are_held = all(parcel.reason for parcel in self._window.values())
+        return are_held and not (self._spilled_count and self._has_room)
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether rows are to be read back: few are left that can be tried. Those that are held take room too."""
+        if len(self._window) <= WINDOW // 4:
+            return True
+        is_full = self.spec.ordered or len(self._window) >= WINDOW
+        return not is_full and sum(not parcel.reason for parcel in self._window.values()) <= WINDOW // 4
 
     def is_prompt_until(self, now: float) -> float | None:
         """Whether it has a lot to do and is at it, so that nothing more need be brought and go to the journal; till when.
@@ -196,7 +203,7 @@ class HookLine:
         """Have tried what is due; read back what there is room for; say when to come again."""
         while batch := self.next_batch():
             self._office.send(self, batch)
-        if self._spilled_count and len(self._window) <= WINDOW // 4 and not self._is_reading:
+        if self._spilled_count and self._has_room and not self._is_reading:
             self._is_reading = True
             self._office.read_back(self, self._read_seq)
         if self._errand_count < self._most_errands:
@@ -234,7 +241,7 @@ class HookLine:
         return self._spilled_count
 
     def _enter(self, parcel: Parcel) -> None:
-        self._window[parcel.id] = parcel
+        self._window[parcel.id] = parcel.held(self._hold) if self._hold else parcel
         self._read_seq = max(self._read_seq, parcel.seq)
 
     def _spill(self, parcel: Parcel) -> None:
@@ -249,7 +256,10 @@ class HookLine:
         """What becomes of a delivery that needs no try."""
         if owed.fault:
             return Settled("failed", owed.fault)
-        skip = owed.skip or self._office.debtor.switches.skip_reason(self.spec, self.path)
+        debtor = self._office.debtor
+        skip = owed.skip or debtor.switches.skip_reason(self.spec, self.path)
+        if not skip and debtor.is_own:
+            skip = self._hold  # another process has nothing to do with what is new here
         if skip:
             return Settled("skipped", skip)
         return Settled("delivered") if self.spec.action == "transform" else None
@@ -272,7 +282,7 @@ class HookLine:
 
     def _settled_untried(self, parcel: Parcel, now: float) -> Settled | None:
         """What becomes of a delivery in the window for other reasons than its own."""
-        refusal = self._refusal or (DISABLED if self._is_disabled else "")
+        refusal = self._refusal or (DISABLED if self._is_disabled and not parcel.is_asked_for else "")
         return Settled("skipped", refusal) if refusal else too_old(parcel.terms, parcel.tries, now)
 
     @property

@@ -104,6 +104,11 @@ class OpenDeliveries:
         return bool(self._touched) or (self._intake.has_more and not self._is_fold_put_off)
 
     @property
+    def has_folded_all(self) -> bool:
+        """Whether what is owed by the events that are known of is known too."""
+        return self._intake.is_done
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing can be delivered: all that is owed is settled and kept, or held."""
         return self._is_still and self.outgoing.is_kept

@@ -34,6 +34,9 @@ WINDOW: Final = 256
 
 _SWEEP: Final = 512
 
+_FIRST: Final = 1
+"""The first event of a run owes nothing, and says what its hooks are told of it: rows may be there before the cursor is."""
+
 
 @frozen
 class Opened:
@@ -61,9 +64,10 @@ def open_deliveries(journal: Journal, run_id: str, plan: Plan) -> Opened:
             rows.setdefault(pending.hook, []).append(pending)
         if pending.seq > row.cursor:
             ahead.add(pending.delivery_id)
-    state = folded_to(journal, run_id, plan, row.cursor)
+    cursor = max(row.cursor, _FIRST)
+    state = folded_to(journal, run_id, plan, cursor)
     failures = _failures(journal, run_id, specs_of(state))
-    return Opened(state, row.cursor, row.last_seq, frozenset(settled | ahead), rows, counts, failures)
+    return Opened(state, cursor, row.last_seq, frozenset(settled | ahead), rows, counts, failures)
 
 
 def folded_to(journal: Journal, run_id: str, plan: Plan, seq: int) -> RunState:

@@ -39,6 +39,7 @@ class Parcel:
     due_at: float  #: of its next try
     tries: Tries = field(factory=Tries)
     reason: str = ""  #: why it is held: nothing more can be done in this process
+    is_asked_for: bool = False  #: by an operator, who wants it tried whatever has failed before
 
     @classmethod
     def packed(cls, context: HookContext, seq: int) -> Parcel:
@@ -66,15 +67,15 @@ class Parcel:
             record=_brief(result.record) if result.record else result.record,
         )
         tries = self.tries.followed_by(one, has_acted=result.has_acted)
-        return Parcel(self.context, self.seq, self.terms, self.due_at, tries)
+        return Parcel(self.context, self.seq, self.terms, self.due_at, tries, "", self.is_asked_for)
 
     def due_again(self, at: float) -> Parcel:
         """With its next try at a time."""
-        return Parcel(self.context, self.seq, self.terms, at, self.tries)
+        return Parcel(self.context, self.seq, self.terms, at, self.tries, "", self.is_asked_for)
 
     def held(self, reason: str) -> Parcel:
         """As one of which nothing more comes here."""
-        return Parcel(self.context, self.seq, self.terms, self.due_at, self.tries, reason)
+        return Parcel(self.context, self.seq, self.terms, self.due_at, self.tries, reason, self.is_asked_for)
 
 
 def delivery_of(parcel: Parcel, settled: Settled, facts: Mapping[str, Any]) -> Delivery:
@@ -115,6 +116,8 @@ def row_of(parcel: Parcel, inputs: Mapping[str, Any] | None) -> PendingDelivery:
         body["seals"] = seals
     if parcel.reason:
         body["reason"] = parcel.reason
+    if parcel.is_asked_for:
+        body["asked_for"] = True
     if context.input is not inputs and context.input != inputs:
         body["input"] = context.input
     return PendingDelivery(parcel.id, context.path, parcel.seq, parcel.due_at, body)
@@ -135,13 +138,13 @@ def opened(row: PendingDelivery, run_id: str, spec: HookSpec, inputs: Mapping[st
     )
     tries = Tries(tuple(Try(**one) for one in body["tries"]), count, attempts, has_acted)
     terms = Terms(spec, row.delivery_id, body["owed_at"])
-    return Parcel(context, row.seq, terms, row.due_at, tries)
+    return Parcel(context, row.seq, terms, row.due_at, tries, is_asked_for=body.get("asked_for", False))
 
 
 def renewed(row: PendingDelivery, now: float) -> PendingDelivery:
     """A delivery that was given up, for an operator to try again: owed anew, with all of its attempts, due at once."""
     count = row.body["counts"][0]
-    body = {**row.body, "owed_at": now, "counts": [count, 0, False]}
+    body = {**row.body, "owed_at": now, "counts": [count, 0, False], "asked_for": True}
     body.pop("reason", None)
     return evolve(row, due_at=now, body=body)
 

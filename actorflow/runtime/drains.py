@@ -15,7 +15,8 @@ from actorflow.actors.latch import Latch
 from actorflow.core.events import HookFinished
 from actorflow.core.owed import owes_hooks
 from actorflow.core.plan import Plan
-from actorflow.errors import ActorflowError, DeadLetterNotFoundError, RunOwnedElsewhereError
+from actorflow.errors import ActorflowError, BadInputError, DeadLetterNotFoundError, RunOwnedElsewhereError
+from actorflow.hooks.opening import specs_of
 from actorflow.hooks.parcel import renewed
 from actorflow.journal.protocol import (
     DeadLetter,
@@ -70,36 +71,50 @@ class Drains:
             elif await self.open_.hold(letter.run_id, partial(self._deliver_again, letter, timeout_s)):
                 return
 
-    async def take_up_children(self, run_id: str, plan: Plan, children: list[Latch]) -> None:
-        """Go on with the runs that hooks of a run have started, and that nobody has: what has ended is drained.
+    async def take_up_children(
+        self, run_id: str, plan: Plan, children: list[Latch], timeout_s: float | None = None
+    ) -> None:
+        """Go on with the runs that hooks of a run have started, and that nobody has: those that have ended are drained.
 
         Args:
             run_id: of the run.
             plan: its own.
             children: those that go on here are added to these.
+            timeout_s: for all that are drained; None: as long as there is to drain.
         """
         journal = self.open_.staff.store.journal
         if not plan.hooks.dispatch_paths or not journal.is_durable:
             return
-        for child_id in await anyio.to_thread.run_sync(_dispatched, journal, run_id, plan):
-            try:
-                child = await self.open_.go_on(child_id)
-                if child is None:
-                    await self.drain(child_id, None)
-                else:
-                    children.append(child.is_settled)
-            except RunOwnedElsewhereError:
-                pass  # somebody goes on with it
-            except ActorflowError as error:
-                _logger.warning(
-                    "run %s, which a hook of %s has started, cannot go on: %s", child_id, run_id, error
-                )
+        child_ids = await anyio.to_thread.run_sync(_dispatched, journal, run_id, plan)
+        with self.open_.conductor.time_to_drain(timeout_s):
+            async with anyio.create_task_group() as group:
+                for child_id in child_ids:
+                    group.start_soon(self._take_up, child_id, run_id, children, timeout_s)
+
+    async def _take_up(
+        self, run_id: str, parent: str, children: list[Latch], timeout_s: float | None
+    ) -> None:
+        try:
+            child = await self.open_.go_on(run_id)
+            if child is None:
+                await self.drain(run_id, timeout_s)
+            else:
+                children.append(child.is_settled)
+        except RunOwnedElsewhereError:
+            pass  # somebody goes on with it
+        except ActorflowError as error:
+            _logger.warning("run %s, which a hook of %s has started, cannot go on: %s", run_id, parent, error)
 
     async def _deliver_again(self, letter: DeadLetter, timeout_s: float | None, row: RunRow) -> None:
         journal = self.open_.staff.store.journal
         body = await anyio.to_thread.run_sync(journal.dead_letter_body, letter.id)
         if body is None:
             raise DeadLetterNotFoundError(letter.id)
+        state = (await self.open_.read(row)).state
+        if letter.task not in specs_of(state):
+            raise BadInputError(
+                (f"the run has no hook {letter.task} any more: there is nobody to deliver to",)
+            )
         now = RunClock(self.open_.staff.host).now()
         pending = renewed(PendingDelivery(letter.id, letter.task, letter.seq, now, body), now)
         await self._keep(
@@ -113,10 +128,11 @@ class Drains:
         open_ = self.open_
         state = (await open_.read(row)).state
         children: list[Latch] = []
-        await self.take_up_children(row.run_id, state.plan, children)
+        await self.take_up_children(row.run_id, state.plan, children, timeout_s)
         ports = HookPorts(
             run_id=row.run_id,
             plan=state.plan,
+            state=lambda: state,
             staff=open_.staff,
             ledger=open_.staff.store,
             clock=RunClock(open_.staff.host, not_before=state.last_at),

@@ -84,6 +84,7 @@ class LiveRun:
             HookPorts(
                 run_id=run_id,
                 plan=state.plan,
+                state=lambda: self.actor.state,
                 staff=staff,
                 ledger=ledger,
                 clock=clock,

@@ -27,6 +27,7 @@ from actorflow.errors import (
     UnboundAgentsError,
 )
 from actorflow.hooks.actions.action import DispatchRefused
+from actorflow.hooks.switches import ENVIRONMENT
 from actorflow.journal.protocol import CreateRun, DeadLetter, Release, RunRow, RunSummary
 from actorflow.runtime.acceptance import Accepted, accept_changes
 from actorflow.runtime.bindings import Binder, Bound
@@ -106,6 +107,8 @@ class OpenRuntime:
         state = RunState(plan_of(spec))
         functions = [list(key) for key in self.staff.functions]
         told = {**flags, FLAG: functions} if functions else flags
+        if any(entry.spec.environments for entry in state.plan.hooks.entries):
+            told = {**told, ENVIRONMENT: self.staff.switches.environment}
         started = RunStarted(
             clock.now(), run_id, spec.name, digest, given, env, bound.recorded, told, CORE_VERSION
         )
@@ -130,8 +133,8 @@ class OpenRuntime:
         run_id = dispatched_id(target, context.delivery_id)
         state = parent.state()
         spec, recorded = self.dispatched.of(state.plan.spec, target), state.bindings
+        child: LiveRun | None = None
         with anyio.CancelScope(shield=True):  # half a start would be a run that nobody takes up
-            child: LiveRun | None
             try:
                 child = await self.start_new(spec, given, run_id=run_id, flags=flags, recorded=recorded)
             except RunExistsError:
@@ -280,7 +283,10 @@ class OpenRuntime:
     async def _take_up_children(self, parent: LiveRun) -> None:
         """Go on with what hooks of a run have started, and that was left with it."""
         try:
-            await Drains(self).take_up_children(parent.run_id, parent.plan, parent.children)
+            async with self.turns.of(
+                f"{parent.run_id}/children"
+            ):  # whoever closes the runtime waits for this
+                await Drains(self).take_up_children(parent.run_id, parent.plan, parent.children)
         finally:
             parent.has_children.set()
 

@@ -12,10 +12,12 @@ from actorflow.core.commands import RunHook
 from actorflow.core.events import Event, HookFinished
 from actorflow.core.hook_context import HookContext
 from actorflow.core.plan import Plan
+from actorflow.core.state import RunState
 from actorflow.hooks.actions.action import ActionSurroundings
 from actorflow.hooks.blocking import BlockingHook, HookOutcome
 from actorflow.hooks.debtor import Debtor
 from actorflow.hooks.executor import HookExecutor
+from actorflow.hooks.switches import ENVIRONMENT, RunSwitches
 from actorflow.journal.protocol import Outcome, Write
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.environment import inherited_environment
@@ -31,6 +33,7 @@ class HookPorts:
 
     run_id: str
     plan: Plan
+    state: Callable[[], RunState]  #: as it is then
     staff: Staff
     ledger: Ledger
     clock: RunClock
@@ -59,7 +62,7 @@ class RunHooks:
             journal=ports.ledger.journal,
             keep=ports.keep,
             executor=self._executor,
-            switches=ports.staff.switches,
+            switches=self._switches,
             now=ports.clock.now,
             is_new=ports.is_new,
             is_own=ports.is_own,
@@ -84,7 +87,8 @@ class RunHooks:
                 now = ports.clock.now()
                 ports.tell(HookFinished(now, event, index, outcome.status, outcome.record, subject))
 
-        reason = staff.switches.skip_reason(command.context.spec, command.context.path)
+        spec, path = command.context.spec, command.context.path
+        reason = self._switches.skip_reason(spec, path) or self._switches.hold_reason(spec, path)
         if reason:
             answer(HookOutcome("skipped", {"reason": reason}))
             return
@@ -101,6 +105,12 @@ class RunHooks:
         """End all blocking hooks; nothing of them is recorded."""
         for hook in list(self._running.values()):
             hook.abandon()
+
+    @cached_property
+    def _switches(self) -> RunSwitches:
+        started = self._ports.state().started
+        recorded = None if started is None else started.flags.get(ENVIRONMENT)
+        return self._ports.staff.switches.for_run(recorded)
 
     @cached_property
     def _executor(self) -> HookExecutor:

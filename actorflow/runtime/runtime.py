@@ -20,6 +20,7 @@ from actorflow.errors import ActorflowError, BadInputError, ChangeRefusedError
 from actorflow.expression.names import did_you_mean
 from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.registry import REGISTRY, HookRegistry, checked_function
+from actorflow.hooks.switches import ENVIRONMENT
 from actorflow.journal import Journal, open_journal
 from actorflow.journal.protocol import DeadLetter, KeepDefinition, Outcome, RunRow
 from actorflow.metrics.registry import Metrics
@@ -234,7 +235,7 @@ class Runtime:
             if_running: what to do beside another run of the workflow.
             flags: whatever else should be recorded of how the run was started.
         """
-        taken = sorted({FLAG, PARENT} & (flags or {}).keys())
+        taken = sorted({FLAG, PARENT, ENVIRONMENT} & (flags or {}).keys())
         if taken:
             raise BadInputError((f"the flag {taken[0]!r} is the runtime's own; choose another name",))
         if if_running not in get_args(IfRunning):

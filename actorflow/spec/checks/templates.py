@@ -106,7 +106,11 @@ class _Check:
             mark = self._draft.report.within(site.mark, site.text, error.column)
             code = "E305" if _SECRET.match(site.text, error.column - 1) else "E300"
             is_journalled = code == "E305" and site.scope.kind == "hook" and not site.scope.secrets
-            hint = "what a transform or dispatch_task gives is journalled, and so never a secret" if is_journalled else ""
+            hint = (
+                "what a transform or dispatch_task gives is journalled, and so never a secret"
+                if is_journalled
+                else ""
+            )
             self._draft.report.add(code, mark, f"{site.path}: {error.message}", hint)
             return
         for path in paths:
