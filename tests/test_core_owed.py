@@ -152,7 +152,7 @@ CAUSES = [
     ),
     Cause(
         "SIGTERM and resume",
-        ["workflow_paused running", "workflow_resumed running", "task_finished a success", *SUCCESS],
+        ["workflow_paused paused", "workflow_resumed running", "task_finished a success", *SUCCESS],
         observed(task("a"), events=(*TOLD, "workflow_paused", "workflow_resumed")),
         accident=pause_and_go_on,
     ),

@@ -119,10 +119,10 @@ class HookActor:
         """Let tasks go on, unless somebody waits for these deliveries."""
         await anyio.lowlevel.checkpoint()  # the tries of the slice begin: they are not what it makes way for
         now = self._host.time()
-        behind = [each for each in worked_on if each.behind_since is not None]
-        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each in behind)
+        behind = [(each, since) for each in worked_on if (since := each.behind_since) is not None]
+        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each, _ in behind)
         if are_on_the_move and not any(each.is_draining for each in worked_on):
-            is_late = any(now - (each.behind_since or now) > LATE_S for each in behind)
+            is_late = any(now - since > LATE_S for _, since in behind)
             await anyio.sleep(LATE_PAUSE_S if is_late else PAUSE_S)
 
     def _wake(self, deliveries: RunDeliveries) -> None:
