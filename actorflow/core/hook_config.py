@@ -212,9 +212,20 @@ def _entry(path: str, event: HookEvent, index: int, spec: HookSpec) -> HookEntry
         spec,
         None if spec.when is None else condition(spec.when),
         None if spec.enabled is None else condition(spec.enabled),
-        compile_template(dict(spec.env if is_command else spec.params), secrets=True),
+        compile_template(_given(spec), secrets=True),
         _argv(spec.command) if is_command and not isinstance(spec.command, str) else None,
     )
+
+
+def _given(spec: HookSpec) -> dict[str, Any]:
+    """What of a hook is rendered; the channels of a notice are not used in this version, and so want no secret."""
+    match spec.action:
+        case "command":
+            return dict(spec.env)
+        case "notify":
+            return {key: value for key, value in spec.params.items() if key != "channels"}
+        case _:
+            return dict(spec.params)
 
 
 def _argv(command: Sequence[str]) -> tuple[Template | str, ...]:
