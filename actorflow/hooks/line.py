@@ -241,7 +241,10 @@ class HookLine:
         return self._spilled_count
 
     def _enter(self, parcel: Parcel) -> None:
-        self._window[parcel.id] = parcel.held(self._hold) if self._hold else parcel
+        if self._hold:
+            self._wait(parcel.held(self._hold))  # who looks at the row is told why
+        else:
+            self._window[parcel.id] = parcel
         self._read_seq = max(self._read_seq, parcel.seq)
 
     def _spill(self, parcel: Parcel) -> None:

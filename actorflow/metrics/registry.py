@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
@@ -25,6 +25,9 @@ MOST_METRICS: Final = 1_000
 MOST_TASKS_WAITING = 10_000
 """Of ended runs that are not measured yet, unless it is one run alone."""
 
+EVENTS_WAITING = 512
+"""Events that are not counted yet."""
+
 COMMITS_WAITING = 512
 """Commits that are not measured yet: the writing thread has better things to do."""
 
@@ -39,6 +42,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._noted: deque[tuple[Plan, Sequence[Event]]] = deque()  #: events that are not counted yet
+        self._noted_count = 0
         self._ended: deque[RunState] = deque()  #: runs that are not measured yet
         self._ended_tasks_count = 0  #: of those
         self._commits: deque[float] = deque()  #: seconds of each that is not measured yet
@@ -77,14 +82,29 @@ class Metrics:
             _tell_of_overflow(name)
 
     def note(self, plan: Plan, events: Sequence[Event]) -> None:
-        """Count events of a run that are in the journal now; of nearly all of them only the type is looked at."""
-        counts = self._counts
+        """Count events of a run that are in the journal now, many together: a chain's batch of two has no time for it."""
+        self._noted.append((plan, events))
+        self._noted_count += len(events)
+        if self._noted_count >= EVENTS_WAITING:
+            self._count_noted()
+
+    def _count_noted(self) -> None:
+        """Of nearly all events only the type is looked at."""
+        self._noted_count = 0
+        kinds: list[type[Event]] = []
+        telling: list[tuple[Plan, Event]] = []
+        with suppress(IndexError):  # there are none left
+            while True:
+                plan, events = self._noted.popleft()
+                of_batch = [type(event) for event in events]
+                kinds += of_batch
+                if not TELLING.isdisjoint(of_batch):
+                    telling.extend((plan, event) for event in events if type(event) in TELLING)
         with self._lock:
-            for event in events:  # a Counter made of them takes longer than a chain's batch of two can spare
-                counts[type(event)] += 1
-        if not TELLING.isdisjoint(map(type, events)):
-            for event in events:
-                self._look_into(plan, event)
+            for kind, count in Counter(kinds).items():
+                self._counts[kind] += count
+        for plan, event in telling:
+            self._look_into(plan, event)
 
     def note_run(self, state: RunState) -> None:
         """Measure a run that has ended, once for each of its generations; one that has not is passed over.
@@ -134,6 +154,7 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """All that was measured up to now."""
+        self._count_noted()
         self.measure_ended()
         self._measure_commits()
         readings = {name: read() for name, read in self._readings.items()}

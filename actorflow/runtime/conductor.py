@@ -116,7 +116,8 @@ class Conductor:
         with self.time_to_drain():
             if live.owes_hooks:
                 await self._staff.hooks.drain(live.debtor)
-            await live.has_children.wait()
+            if live.has_children is not None:
+                await live.has_children.wait()
             while live.children:  # may grow meanwhile
                 await live.children[0].wait()
                 live.children.pop(0)

@@ -108,10 +108,17 @@ def run_secrets(plan: Plan) -> RunSecrets:
 
     The variables that even a stranger's commands inherit are no secrets, unless they are declared.
     """
-    secrets = RunSecrets(_source_of(plan.spec), (*plan.secret_names, *plan.hooks.secret_names), _HARMLESS)
+    names = (*plan.secret_names, *plan.hooks.secret_names)
+    if not names and not plan.spec.secrets:
+        return _NO_SECRETS
+    secrets = RunSecrets(_source_of(plan.spec), names, _HARMLESS)
     if secrets.has_any:
         SECRETS_IN_LOGS.follow(secrets)
     return secrets
+
+
+_NO_SECRETS: Final = RunSecrets(SecretSource(secrets={}, folder="/", environ=os.environ))
+"""Of all runs whose definitions name none."""
 
 
 def _source_of(spec: WorkflowSpec) -> SecretSource:

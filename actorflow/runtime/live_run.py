@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -64,9 +64,8 @@ class LiveRun:
         self.is_kept = Latch(staff.host)  #: its first batch is in the journal, or can't be
         self.is_over = Latch(staff.host)  #: ended, paused, or failed with its store
         self.is_settled = Latch(staff.host)  #: over, and owed hooks are drained
-        self.has_children = Latch(staff.host)  #: those that were left with it are taken up, or cannot be
-        if not seq:
-            self.has_children.set()
+        #: set when those that were left with it are taken up, or cannot be; None: it is new
+        self.has_children = Latch(staff.host) if seq else None
         self.error: Exception | None = None
         self.last_result: RunResult | None = None  #: of a run that is settled and had async hooks
         self.kept_seq = seq
@@ -80,22 +79,10 @@ class LiveRun:
         self._is_wish_told = True
         self._store_lost: StoreLost | None = None
         self.children: list[Latch] = []  #: set when runs that its hooks have started here have settled
-        self._hooks = RunHooks(
-            HookPorts(
-                run_id=run_id,
-                plan=state.plan,
-                state=lambda: self.actor.state,
-                staff=staff,
-                ledger=ledger,
-                clock=clock,
-                secrets=self.secrets,
-                tell=self._tell,
-                keep=self.keep,
-                dispatch=partial(dispatch, Parent(lambda: self.actor.state, self.children)),
-                is_new=not seq,
-                is_own=begins_generation,
-            )
-        )
+        self._dispatch = dispatch
+        self._is_new = not seq
+        #: asked of each batch: of most runs it is known from the beginning that nothing is owed to anybody
+        self._may_owe = state.plan.hooks.has_async or bool(staff.functions) or not self._is_new
         self._client = BreakerClient(run_id, clock, self._tell, lambda: self.is_over.is_set)
         self.actor = WorkflowActor(self, state, seq)
 
@@ -126,7 +113,7 @@ class LiveRun:
     @property
     def owes_hooks(self) -> bool:
         """Whether its events may owe deliveries to async hooks."""
-        return owes_hooks(self.actor.state)
+        return self._may_owe and owes_hooks(self.actor.state)
 
     @property
     def is_detached(self) -> bool:
@@ -306,7 +293,7 @@ class LiveRun:
         self.is_kept.set()
         self._wake_watchers()
         self.staff.metrics.note(self.plan, events)
-        if self.owes_hooks:
+        if self._may_owe and self.owes_hooks:
             self._hooks.follow(events, seq)
 
     def next_checkpoint(self, state: RunState, seq: int) -> SaveCheckpoint | None:
@@ -324,6 +311,24 @@ class LiveRun:
     def abandon_hooks(self) -> None:
         """End the blocking hooks that run; nothing of them is recorded."""
         self._hooks.abandon()
+
+    @cached_property
+    def _hooks(self) -> RunHooks:
+        ports = HookPorts(
+            run_id=self.run_id,
+            plan=self.plan,
+            state=lambda: self.actor.state,
+            staff=self.staff,
+            ledger=self.ledger,
+            clock=self.clock,
+            secrets=self.secrets,
+            tell=self._tell,
+            keep=self.keep,
+            dispatch=partial(self._dispatch, Parent(lambda: self.actor.state, self.children)),
+            is_new=self._is_new,
+            is_own=self._begins_generation,
+        )
+        return RunHooks(ports)
 
     def _wake_watchers(self) -> None:
         for gate in self.watchers:

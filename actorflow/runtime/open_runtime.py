@@ -107,7 +107,7 @@ class OpenRuntime:
         state = RunState(plan_of(spec))
         functions = [list(key) for key in self.staff.functions]
         told = {**flags, FLAG: functions} if functions else flags
-        if any(entry.spec.environments for entry in state.plan.hooks.entries):
+        if state.plan.hooks.has_environments:
             told = {**told, ENVIRONMENT: self.staff.switches.environment}
         started = RunStarted(
             clock.now(), run_id, spec.name, digest, given, env, bound.recorded, told, CORE_VERSION
@@ -288,7 +288,8 @@ class OpenRuntime:
             ):  # whoever closes the runtime waits for this
                 await Drains(self).take_up_children(parent.run_id, parent.plan, parent.children)
         finally:
-            parent.has_children.set()
+            if parent.has_children is not None:
+                parent.has_children.set()
 
     async def _run(self, do: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[None]]) -> T:
         errand = Errand(self.staff.host, do, undo)

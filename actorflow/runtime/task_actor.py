@@ -74,7 +74,7 @@ class TaskSurroundings:
     @property
     def hiding(self) -> Hiding:
         """What takes the run's secrets out of what is told."""
-        return self.secrets.hiding if self.has_secrets else NOTHING_HIDDEN
+        return self.secrets.hiding
 
 
 class TaskActor:
@@ -274,7 +274,7 @@ class TaskActor:
             self._options(),
             opened.env,
             opened.argv,
-            around.hiding,
+            around.hiding if around.has_secrets else NOTHING_HIDDEN,
         )
 
     def _description(self) -> str:
