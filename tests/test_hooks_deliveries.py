@@ -234,7 +234,9 @@ async def test_what_a_definition_or_a_switch_passes_over_is_never_tried(journal:
         hook(params={"n": "{{ vars.double }}"}),
     )
     pager = Pager()
-    async with run.life(pager, is_new=True, switches=HookSwitches(off=frozenset({"quiet"})).for_run(None)) as life:
+    async with run.life(
+        pager, is_new=True, switches=HookSwitches(off=frozenset({"quiet"})).for_run(None)
+    ) as life:
         life.signal(1)
         await life.drain()
     told = {one.hook: (one.status, one.record.get("reason", "")) for one in run.settled.values()}
