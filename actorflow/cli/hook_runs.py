@@ -61,7 +61,9 @@ class HookRun:
 
     @property
     def why(self) -> str:
-        """Why it did not do what it should, or has not done it yet; empty if it has."""
+        """Why it did not do what it should, or has not done it yet; the run that it started; else empty."""
+        if self.status == "ok" and "run_id" in self.record:
+            return f"started run {self.record['run_id']}"
         if self.status in ("ok", NOT_ENDED):
             return ""
         said = self.record.get("summary") or self.record.get("reason")

@@ -35,8 +35,7 @@ from actorflow.cli.screen import Screen, as_line, as_text
 from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
-from actorflow.cli.stores import named_run, reading
-from actorflow.core.events import RunStarted
+from actorflow.cli.stores import named_run, parent_of_row, reading
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult, TaskResult, result_from, result_of
@@ -49,7 +48,7 @@ def list_runs(settings: Settings) -> int:
     """List all runs, the latest first."""
     with reading(settings) as journal:
         rows = journal.runs()
-        parents = _parents(journal, rows) if settings.screen.is_json else {}
+        parents = {row.run_id: parent_of_row(journal, row) for row in rows} if settings.screen.is_json else {}
     screen = settings.screen
     if screen.is_json:
         screen.document([_row_document(row, parents.get(row.run_id)) for row in rows])
@@ -174,16 +173,6 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         if lines:
             settings.screen.result("\n".join(["", *lines]))
     return Exit.SUCCESS
-
-
-def _parents(journal: Journal, rows: Sequence[RunRow]) -> dict[str, Mapping[str, Any] | None]:
-    """Whose hook has started each run that a hook has started; their names have a slash, and few others do."""
-    return {row.run_id: parent_of(_started(journal, row)) for row in rows if "/" in row.workflow}
-
-
-def _started(journal: Journal, row: RunRow) -> RunStarted | None:
-    event = next((event for _, event in journal.events(row.run_id)), None)
-    return event if isinstance(event, RunStarted) else None
 
 
 def _row_document(row: RunRow, parent: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import click
 from platformdirs import user_state_path
 
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
+from actorflow.core.events import RunStarted
 from actorflow.errors import RunNotFoundError, StoreUnusableError
 from actorflow.journal import Journal, MemoryJournal, RunRow, open_journal
+from actorflow.runtime.dispatch import PARENT
 
 LAST: Final = "last"
 """The word for a run's id that means the latest."""
@@ -62,17 +64,28 @@ def reading(settings: Settings) -> Generator[Journal]:
 
 
 def named_run(journal: Journal, word: str) -> RunRow:
-    """The run of this id, or of the only one that begins so; for `last`, the one that was started last.
+    """The run of this id, or of the only one that begins so; for `last`, the one that somebody, and no hook, started last.
 
     Raises:
         RunNotFoundError: there is none, or several begin so.
     """
     if word != LAST:
         return journal.find(word)
-    rows = journal.runs()
-    if not rows:
+    row = next((row for row in journal.runs() if parent_of_row(journal, row) is None), None)
+    if row is None:
         raise no_last_run("there are no runs in this store")
-    return rows[0]
+    return row
+
+
+def parent_of_row(journal: Journal, row: RunRow) -> Mapping[str, Any] | None:
+    """Whose hook has started a run: `{run_id, task, delivery_id, depth}`; None where it was not a hook.
+
+    Names of such runs have a slash, and few others do: only of these the first event is read.
+    """
+    if "/" not in row.workflow:
+        return None
+    event = next((event for _, event in journal.events(row.run_id)), None)
+    return event.flags.get(PARENT) if isinstance(event, RunStarted) else None
 
 
 def no_last_run(message: str) -> RunNotFoundError:

@@ -15,6 +15,7 @@ from actorflow.actors.latch import Latch
 from actorflow.core.events import HookFinished
 from actorflow.core.owed import owes_hooks
 from actorflow.core.plan import Plan
+from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError, BadInputError, DeadLetterNotFoundError, RunOwnedElsewhereError
 from actorflow.hooks.opening import specs_of
 from actorflow.hooks.parcel import renewed
@@ -30,6 +31,7 @@ from actorflow.journal.protocol import (
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.dispatch import Parent
 from actorflow.runtime.environment import run_secrets
+from actorflow.runtime.result import RunResult, result_from, result_of
 from actorflow.runtime.run_hooks import HookPorts, RunHooks
 
 if TYPE_CHECKING:
@@ -44,32 +46,35 @@ class Drains:
 
     open_: OpenRuntime
 
-    async def drain(self, run_id: str, timeout_s: float | None) -> None:
+    async def drain(self, run_id: str, timeout_s: float | None) -> RunResult:
         """See `Runtime.drain_hooks`."""
         ledger = self.open_.staff.store
         run_id = (await ledger.actor.ask(lambda: ledger.journal.find(run_id))).run_id
         while True:
             live = await self.open_.live(run_id)
             if live is None:
-                if await self.open_.hold(run_id, partial(self._deliver, timeout_s)):
-                    return
+                results: list[RunResult] = []
+                if await self.open_.hold(run_id, partial(self._deliver, timeout_s, results)):
+                    return results[0]
             elif live.is_over.is_set:
                 await live.is_settled.wait()
-            elif not live.owes_hooks:
-                return
             else:
-                with self.open_.conductor.time_to_drain(timeout_s):
-                    await self.open_.staff.hooks.drain(live.debtor)
-                return
+                if live.owes_hooks:
+                    with self.open_.conductor.time_to_drain(timeout_s):
+                        await self.open_.staff.hooks.drain(live.debtor)
+                return await live.read_result()
 
-    async def retry(self, letter: DeadLetter, timeout_s: float | None) -> None:
+    async def retry(self, letter: DeadLetter, timeout_s: float | None) -> RunResult:
         """See `Runtime.retry_delivery`."""
         while True:
+            results: list[RunResult] = []
             live = await self.open_.live(letter.run_id)
             if live is not None:
                 await live.is_settled.wait()
-            elif await self.open_.hold(letter.run_id, partial(self._deliver_again, letter, timeout_s)):
-                return
+            elif await self.open_.hold(
+                letter.run_id, partial(self._deliver_again, letter, timeout_s, results)
+            ):
+                return results[0]
 
     async def take_up_children(
         self, run_id: str, plan: Plan, children: list[Latch], timeout_s: float | None = None
@@ -105,7 +110,9 @@ class Drains:
         except ActorflowError as error:
             _logger.warning("run %s, which a hook of %s has started, cannot go on: %s", run_id, parent, error)
 
-    async def _deliver_again(self, letter: DeadLetter, timeout_s: float | None, row: RunRow) -> None:
+    async def _deliver_again(
+        self, letter: DeadLetter, timeout_s: float | None, results: list[RunResult], row: RunRow
+    ) -> None:
         journal = self.open_.staff.store.journal
         body = await anyio.to_thread.run_sync(journal.dead_letter_body, letter.id)
         if body is None:
@@ -121,10 +128,10 @@ class Drains:
             RecordDeliveries(row.run_id, (), row.cursor, (pending,)),
             DropDeadLetters(row.run_id, ids=(letter.id,)),
         )
-        await self._deliver(timeout_s, row)
+        await self._deliver(timeout_s, results, row)
 
-    async def _deliver(self, timeout_s: float | None, row: RunRow) -> None:
-        """Deliver what a run that is ours is owed, and wait for what its hooks start."""
+    async def _deliver(self, timeout_s: float | None, results: list[RunResult], row: RunRow) -> None:
+        """Deliver what a run that is ours is owed, and wait for what its hooks start; the result goes into `results`."""
         open_ = self.open_
         state = (await open_.read(row)).state
         children: list[Latch] = []
@@ -144,6 +151,7 @@ class Drains:
             is_own=False,
         )
         if not owes_hooks(state):
+            results.append(result_of(state, ()))
             return
         hooks = RunHooks(ports)
         try:
@@ -154,6 +162,9 @@ class Drains:
         finally:
             with anyio.CancelScope(shield=True):
                 await open_.staff.hooks.forget(row.run_id)
+        journal = open_.staff.store.journal
+        read = partial(_result, journal, row.run_id, state)
+        results.append(await anyio.to_thread.run_sync(read) if journal.is_durable else read())
 
     async def _keep(self, *writes: Write) -> None:
         """Keep writes in one commit."""
@@ -180,6 +191,10 @@ def _dispatched(journal: Journal, run_id: str, plan: Plan) -> Sequence[str]:
             if isinstance(event, HookFinished) and plan.hooks.entry_of(event).path in paths:
                 records.append(event.record)
     return tuple(dict.fromkeys(str(record["run_id"]) for record in records if "run_id" in record))
+
+
+def _result(journal: Journal, run_id: str, state: RunState) -> RunResult:
+    return result_from(journal, journal.find(run_id), state)
 
 
 def _nobody(message: object) -> None:

@@ -420,8 +420,7 @@ class Runtime:
         """
         letters = [each for each in await self.dead_letters() if each.kind == "delivery"]
         letter = chosen_letter(letters, letter_id)
-        await self._drains.retry(letter, timeout_s)
-        return await self.get(letter.run_id)
+        return await self._drains.retry(letter, timeout_s)
 
     async def drain_hooks(self, run_id: str, *, timeout_s: float | None = None) -> RunResult:
         """Deliver what a run's async hooks are owed, without going on with the run.
@@ -439,8 +438,7 @@ class Runtime:
             RunNotFoundError: no run, or several, have that id or beginning.
             RunOwnedElsewhereError: another process runs it.
         """
-        await self._drains.drain(run_id, timeout_s)
-        return await self.get(run_id)
+        return await self._drains.drain(run_id, timeout_s)
 
     async def purge_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget dead letters by their whole ids; how many there were. Their runs stay as they are."""
