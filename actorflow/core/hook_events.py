@@ -51,7 +51,7 @@ def _hook_started(state: RunState, event: HookStarted) -> None:
 def _hook_finished(state: RunState, event: HookFinished) -> None:
     line = _line(state, event)
     line.expect_next(event.event, event.index)
-    entry = state.plan.hooks.of(event.event, _task_of(event))[event.index]
+    entry = state.plan.hooks.entry_of(event)
     if event.subject:
         _enter(state, event, line)
         state.hooks_running_count -= line.is_running
@@ -176,10 +176,6 @@ def _enter(state: RunState, event: HookStarted | HookFinished, line: HookLine) -
         index = state.plan.index[event.subject]
         state.task_lines[index] = line
         state.tasks[index].status = "preparing"
-
-
-def _task_of(event: HookFinished) -> str:
-    return event.subject if event.event in ("task_started", "task_finished") else ""
 
 
 def _stage_number(state: RunState, name: str) -> int:

@@ -135,8 +135,6 @@ def snapshot(  # noqa: PLR0917 - all that a delivery is made of, in order
     params: Any,
 ) -> HookContext:
     """What the action is told."""
-    started = state.started
-    assert started is not None
     task = None
     if occasion.task is not None:  # its input may be sensitive: who wants it names it
         task = {name: value for name, value in names["task"].items() if name != "input"}

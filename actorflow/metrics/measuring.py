@@ -21,8 +21,6 @@ from actorflow.metrics.snapshot import Tags
 TELLING: frozenset[type[Event]] = frozenset({HookFinished, BreakerOpened, BreakerClosed})
 """The types of events that are looked into one by one."""
 
-_OF_TASKS = frozenset({"task_started", "task_finished"})
-
 
 @frozen
 class Measured:
@@ -82,8 +80,7 @@ def queue_waits(state: RunState) -> Iterator[float]:
 
 def hook_action(plan: Plan, event: HookFinished) -> str:
     """The action of the blocking hook that has ended."""
-    task = event.subject if event.event in _OF_TASKS else ""
-    return plan.hooks.of(event.event, task)[event.index].spec.action
+    return plan.hooks.entry_of(event).spec.action
 
 
 def hook_actions(plan: Plan) -> dict[str, str]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 from attrs import frozen
 
 from actorflow.core.commands import RunHook
 from actorflow.core.events import Event, HookFinished
-from actorflow.core.hook_context import HookContext
 from actorflow.core.plan import Plan
 from actorflow.core.state import RunState
-from actorflow.hooks.actions.action import ActionSurroundings
+from actorflow.hooks.actions.action import ActionSurroundings, Dispatch
 from actorflow.hooks.blocking import BlockingHook, HookOutcome
 from actorflow.hooks.debtor import Debtor
 from actorflow.hooks.executor import HookExecutor
@@ -40,7 +38,7 @@ class HookPorts:
     secrets: RunSecrets
     tell: Callable[[Message], None]  #: to the WorkflowActor
     keep: Callable[[Write, Callable[[Outcome], None]], None]
-    dispatch: Callable[[HookContext, str, Any], Any]  #: see `hooks.actions.action.Dispatch`
+    dispatch: Dispatch
     is_new: bool  #: created by this process
     is_own: bool  #: its generation began in this process
 
