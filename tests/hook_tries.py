@@ -18,7 +18,7 @@ from actorflow.hooks.actions.action import ActionSurroundings, MetricKind
 from actorflow.hooks.executor import HookExecutor
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.registry import HookRegistry
-from actorflow.hooks.room import AsyncioRoom
+from actorflow.actors.room import AsyncioRoom
 from actorflow.processes import ProcessTrees
 from actorflow.secrecy.run_secrets import RunSecrets
 from actorflow.secrecy.source import SecretSource

@@ -19,7 +19,7 @@ from actorflow.hooks.actions.action import DispatchRefused
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.records import LARGEST
 from actorflow.hooks.registry import HookRegistry
-from actorflow.hooks.room import AsyncioRoom
+from actorflow.actors.room import AsyncioRoom
 from actorflow.spec.model import BreakerSpec
 from tests.hook_tries import Breakers, Measurements, around_of, context_of, executor_of, sealed
 

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from actorflow.actors.host import current_host
+from actorflow.actors.room import AsyncioRoom
 from actorflow.core.breaker import Allowed, BreakerAsk, BreakerReport
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
@@ -17,7 +18,6 @@ from actorflow.hooks.actions.action import ActionSurroundings, DispatchRefused
 from actorflow.hooks.executor import HookExecutor
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.registry import REGISTRY
-from actorflow.hooks.room import AsyncioRoom
 from actorflow.metrics.registry import Metrics
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.environment import inherited_environment, run_secrets

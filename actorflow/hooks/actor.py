@@ -1,13 +1,13 @@
 """The HookActor: parent of the deliveries of all runs, and starter of blocking hooks.
 
-Deliveries are worked on in slices, one after the other, beside the tasks of the runs. While tasks are on the move there is
-a pause behind each slice: a long one at first, since what tasks leave of the loop is there for the taking once they rest,
-and a short one when deliveries have been behind for a while. The tries themselves are turns of the runner pool.
+Deliveries are worked on in slices, one after the other, beside the tasks of the runs. While tasks are on the move they make
+way: what tasks leave of the loop is there for the taking once they rest. Deliveries that have been behind for a while get a
+part of the loop all the same. The tries themselves are turns of the runner pool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
@@ -27,14 +27,11 @@ __all__ = ["HookActor"]
 SLICE_S: Final = 0.001
 """So long the loop is held at a time."""
 
-PAUSE_S: Final = 0.05
-"""The pause behind a slice while tasks are on the move."""
-
-LATE_S: Final = 1.0
-"""Events that were not looked at for so long are not put off as long any more."""
+LATE_S: Final = 0.5
+"""Events that were not looked at for so long make way for tasks no more."""
 
 LATE_PAUSE_S: Final = 0.008
-"""The pause then: one part in nine is left to deliveries, and never nothing."""
+"""The pause behind a slice then: one part in nine is left to deliveries, and never nothing."""
 
 REST_S: Final = 0.02
 """Tasks of a run rest when nothing has happened in it for so long."""
@@ -97,33 +94,45 @@ class HookActor:
         """Work on what is ready until cancelled."""
         while True:
             while self._ready:
-                worked_on = self._work_slice()
-                await self._pause(worked_on)
+                if self._work_slice():
+                    # the tries of the slice begin: they are not what it makes way for
+                    await anyio.lowlevel.checkpoint()
+                if self._ready and (pause_s := self._pause_s()):
+                    await anyio.sleep(pause_s)
             await self._gate.wait()
 
-    def _work_slice(self) -> Sequence[RunDeliveries]:
+    def _work_slice(self) -> bool:
+        """Work on those whose time it is, in turn; whether there were any."""
         until = perf_counter() + SLICE_S
-        worked_on: list[RunDeliveries] = []
-        while self._ready:
-            deliveries = next(iter(self._ready))
+        now = self._host.time()
+        due = [deliveries for deliveries in self._ready if self._is_due(deliveries, now)]
+        for deliveries in due:
             del self._ready[deliveries]
             deliveries.work(until)
-            worked_on.append(deliveries)
             if deliveries.has_more:
                 self._ready[deliveries] = None
             if perf_counter() >= until:
                 break
-        return worked_on
+        return bool(due)
 
-    async def _pause(self, worked_on: Sequence[RunDeliveries]) -> None:
-        """Let tasks go on, unless somebody waits for these deliveries."""
-        await anyio.lowlevel.checkpoint()  # the tries of the slice begin: they are not what it makes way for
+    def _is_due(self, deliveries: RunDeliveries, now: float) -> bool:
+        """Whether it need not make way for tasks: nobody is held up by it, or it has been behind for long enough."""
+        since = deliveries.behind_since
+        return (
+            since is None
+            or deliveries.is_draining
+            or now - since > LATE_S
+            or not (self._is_busy() or now - deliveries.noted_at < REST_S)
+        )
+
+    def _pause_s(self) -> float:
         now = self._host.time()
-        behind = [(each, since) for each in worked_on if (since := each.behind_since) is not None]
-        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each, _ in behind)
-        if are_on_the_move and not any(each.is_draining for each in worked_on):
-            is_late = any(now - since > LATE_S for _, since in behind)
-            await anyio.sleep(LATE_PAUSE_S if is_late else PAUSE_S)
+        if any(each.is_draining or each.behind_since is None for each in self._ready):
+            return 0.0
+        if not any(self._is_due(each, now) for each in self._ready):
+            return REST_S / 2
+        are_on_the_move = self._is_busy() or any(now - each.noted_at < REST_S for each in self._ready)
+        return LATE_PAUSE_S if are_on_the_move else 0.0
 
     def _wake(self, deliveries: RunDeliveries) -> None:
         self._ready[deliveries] = None

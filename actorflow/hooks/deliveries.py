@@ -63,7 +63,7 @@ class RunDeliveries:
         self._opening: Reading[Opened] | None = None
         self._is_stopped = False
         if debtor.is_new:
-            self._begin(Opened(RunState(debtor.plan), 0, 0, frozenset(), {}, {}, {}))
+            self._begin(Opened(lambda: RunState(debtor.plan), 0, 0, frozenset(), {}, {}, {}))
         else:
             self._reopen()
 

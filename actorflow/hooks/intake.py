@@ -7,7 +7,8 @@ they are folded are forgotten, and read from the journal when their turn comes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from time import perf_counter
 from typing import Final
@@ -27,18 +28,23 @@ class Intake:
     """What the events of a run owe, in their order.
 
     Args:
-        state: of the run, behind event `seq`.
+        fold: makes the state of the run behind event `seq`: not before an event is folded, as the run itself begins then.
         seq: number of the last event that is in it.
         noted_seq: number of the last event that is known to be in the journal.
     """
 
-    def __init__(self, state: RunState, seq: int, noted_seq: int) -> None:
-        self.state = state
+    def __init__(self, fold: Callable[[], RunState], seq: int, noted_seq: int) -> None:
+        self._fold = fold
         self.seq = seq
         self._noted_seq = noted_seq
         self._backlog: deque[tuple[int, Event]] = deque()
         self._functions: Functions | None = None
         self.is_behind = noted_seq > seq  #: what comes next is to be read from the journal
+
+    @cached_property
+    def state(self) -> RunState:
+        """The run behind event `seq`."""
+        return self._fold()
 
     @property
     def has_more(self) -> bool:

@@ -79,7 +79,7 @@ class OpenDeliveries:
         self._known = found.known
         self._known_to = found.last_seq
         self._failures = dict(found.failures)
-        self._intake = Intake(found.state, found.cursor, max(noted_seq, found.last_seq))
+        self._intake = Intake(found.fold, found.cursor, max(noted_seq, found.last_seq))
         self._inputs: Mapping[str, Any] | None = None
         self.outgoing = Outgoing(
             debtor, found.cursor, inputs=self._shown_inputs, on_kept=self._note_kept, on_lost=owner.lose
@@ -205,7 +205,7 @@ class OpenDeliveries:
         return is_quiet and all(line.is_quiet for line in self._lines.values())
 
     def _load(self, found: Opened) -> None:
-        specs: Mapping[str, HookSpec] = specs_of(found.state) if found.row_counts else {}
+        specs: Mapping[str, HookSpec] = specs_of(self._intake.state) if found.row_counts else {}
         for path, count in found.row_counts.items():
             rows, spec = found.rows[path], specs.get(path)
             refusal = "" if spec is not None else _GONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -42,7 +42,7 @@ _FIRST: Final = 1
 class Opened:
     """The deliveries of a run as its journal has them."""
 
-    state: RunState  #: behind the event at the cursor
+    fold: Callable[[], RunState]  #: the run behind the event at the cursor; asked for once, when it is needed
     cursor: int
     last_seq: int
     known: frozenset[str]  #: deliveries owed by events behind the cursor that are settled, or have a row
@@ -67,7 +67,7 @@ def open_deliveries(journal: Journal, run_id: str, plan: Plan) -> Opened:
     cursor = max(row.cursor, _FIRST)
     state = folded_to(journal, run_id, plan, cursor)
     failures = _failures(journal, run_id, specs_of(state))
-    return Opened(state, cursor, row.last_seq, frozenset(settled | ahead), rows, counts, failures)
+    return Opened(lambda: state, cursor, row.last_seq, frozenset(settled | ahead), rows, counts, failures)
 
 
 def folded_to(journal: Journal, run_id: str, plan: Plan, seq: int) -> RunState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorflow.hooks.room import AsyncioRoom
+from actorflow.actors.room import AsyncioRoom
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter

@@ -30,12 +30,12 @@ from actorflow.actors.alarm import Alarm
 from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.actors.restarts import DEFAULT, Restarts
+from actorflow.actors.room import AsyncioRoom
 from actorflow.agents.python import AgentThreads
 from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.actor import HookActor
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.registry import REGISTRY, HookRegistry
-from actorflow.hooks.room import AsyncioRoom
 from actorflow.hooks.switches import HookSwitches
 from actorflow.journal import Journal, MemoryJournal
 from actorflow.metrics.registry import Metrics

@@ -11,8 +11,8 @@ import pytest
 import sniffio
 
 from actorflow.actors.host import current_host
+from actorflow.actors.room import AsyncioRoom
 from actorflow.hooks.rates import HookRates
-from actorflow.hooks.room import AsyncioRoom
 from tests.hook_tries import until
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,73 @@
+"""What passes between the client and who asks it: a request, and its answer or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from actorflow.egress.guard import Guard
+
+__all__ = ["FailureKind", "HttpAnswer", "HttpFailed", "HttpRequest"]
+
+HOOK_BODY_MAX: Final = 65_536
+"""Bytes that are read of an answer to a hook, after decompression."""
+
+AGENT_BODY_MAX: Final = 16 * 1024 * 1024
+"""Bytes that an answer to an agent may have, after decompression."""
+
+FailureKind: TypeAlias = Literal["connect", "tls", "timeout", "protocol", "too_large"]
+
+
+@frozen(kw_only=True)
+class HttpRequest:
+    """One request."""
+
+    method: str
+    url: str = field(repr=False)  #: as rendered, secrets put in; judged before anything is sent
+    guard: Guard = field(repr=False)  #: judges the URL, each redirect, and each address that is dialled
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)  #: values without CR, LF and NUL
+    query: Sequence[tuple[str, str]] = field(default=(), repr=False)  #: behind what the URL has
+    body: bytes | None = field(default=None, repr=False)
+    body_max: int = HOOK_BODY_MAX  #: bytes of the answer's body that are read, after decompression
+    is_cut: bool = True  #: whether a longer body is cut there, instead of being a failure
+    redirects_max: int = 0  #: that are followed; 0: a 3xx is an answer like any other
+    secret_headers: frozenset[str] = frozenset()  #: in lower case; not sent on to another origin
+    connect_timeout_s: float = 10.0  #: for name look-up, connection and TLS together
+
+
+@frozen(kw_only=True)
+class HttpAnswer:
+    """What came back, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)  #: names in lower case; the first value of each
+    body: bytes = field(repr=False)  #: decompressed
+    is_cut: bool = False  #: the body was longer than what is here
+    redirects: Sequence[str] = ()  #: the URLs that led on, without query
+    retry_after_s: float | None = None  #: what the target asks for, from seconds or a date; never negative or endless
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a record: the status."""
+        return {"http_status": self.status}
+
+
+class HttpFailed(Exception):  # noqa: N818 - a fact about a request
+    """Raised where no whole answer came.
+
+    Args:
+        kind: of the failure; all may be tried again.
+        message: one sentence.
+        was_sent: whether the request may have reached the target.
+    """
+
+    def __init__(self, kind: FailureKind, message: str, *, was_sent: bool) -> None:
+        super().__init__(kind, message)
+        self.kind: FailureKind = kind
+        self.message = message
+        self.was_sent = was_sent
+
+    def __str__(self) -> str:
+        return self.message
