@@ -10,15 +10,16 @@ import anyio
 from attrs import define, field
 
 from actorflow.actors.host import current_host
+from actorflow.actors.room import AsyncioRoom
 from actorflow.core import breaker as rules
 from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerAsk, BreakerReport, Refused
 from actorflow.core.hook_context import HookContext
+from actorflow.egress.guard import NOTHING_ALLOWED
 from actorflow.expression import compile_template
 from actorflow.hooks.actions.action import ActionSurroundings, MetricKind
 from actorflow.hooks.executor import HookExecutor
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.registry import HookRegistry
-from actorflow.actors.room import AsyncioRoom
 from actorflow.processes import ProcessTrees
 from actorflow.secrecy.run_secrets import RunSecrets
 from actorflow.secrecy.source import SecretSource
@@ -106,6 +107,8 @@ def around_of(
             "metrics": Measurements(),
             "dispatch": no_dispatch,
             "functions": {},
+            "http": None,  # a test whose hooks make requests hands in a client
+            "guard": NOTHING_ALLOWED,
             **facts,
         }
     )

@@ -14,10 +14,12 @@ from actorflow.core.breaker import Allowed, BreakerAsk, BreakerReport
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.core.plan import Plan
+from actorflow.egress.guard import NOTHING_ALLOWED, Guard
 from actorflow.hooks.actions.action import ActionSurroundings, DispatchRefused
 from actorflow.hooks.executor import HookExecutor
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.registry import REGISTRY
+from actorflow.http.client import HttpClient
 from actorflow.metrics.registry import Metrics
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.environment import inherited_environment, run_secrets
@@ -25,12 +27,13 @@ from actorflow.runtime.environment import inherited_environment, run_secrets
 __all__ = ["performer"]
 
 
-def performer(plan: Plan) -> Callable[[HookContext], Awaitable[TryResult]]:
+def performer(plan: Plan, guard: Guard = NOTHING_ALLOWED) -> Callable[[HookContext], Awaitable[TryResult]]:
     """What makes one try of a hook of this definition; to be called within the loop that it is used in.
 
     Circuit breakers are closed, metrics go nowhere, and a run that a hook would start is not started.
     """
     host = current_host()
+    room = AsyncioRoom(host)
     around = ActionSurroundings(
         trees=ProcessTrees(),
         folder=plan.spec.folder,
@@ -39,12 +42,14 @@ def performer(plan: Plan) -> Callable[[HookContext], Awaitable[TryResult]]:
         metrics=Metrics(),
         dispatch=_start_nothing,
         functions={},
+        http=HttpClient(room),
+        guard=guard,
     )
     executor = HookExecutor(
         host=host,
         registry=REGISTRY,
         around=around,
-        rates=HookRates(AsyncioRoom(host)),
+        rates=HookRates(room),
         breakers=_Closed(),
         now=time.time,
     )

@@ -121,6 +121,8 @@ class RunHooks:
             metrics=staff.metrics,
             dispatch=ports.dispatch,
             functions=staff.functions,
+            http=staff.http,
+            guard=staff.guard,
         )
         return HookExecutor(
             host=staff.host,

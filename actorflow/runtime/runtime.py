@@ -5,7 +5,8 @@ It is a guest in its host's process: no signal handlers, no logging set-up, no e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -28,6 +29,7 @@ from actorflow.runtime.bindings import Agent, Binder
 from actorflow.runtime.checkpoints import read_run
 from actorflow.runtime.dispatch import PARENT
 from actorflow.runtime.drains import Drains
+from actorflow.runtime.egress import guard_of
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.letters import chosen_letter
 from actorflow.runtime.open_runtime import OpenRuntime
@@ -70,6 +72,12 @@ class Runtime:
         drain_timeout_s: seconds that async hooks get at the end for what they are owed.
         max_threads: synchronous agents that run side by side, over all runs.
         hooks: the actions that hooks may name; those of the process, which `hook_action` registers, if not given.
+        allow_hosts: where hooks and HTTP agents may send requests, as `https://api.example.com`, `*.example.com`,
+            `http://10.1.2.3:8080/path` or `10.0.0.0/8`, besides what ACTORFLOW_ALLOW_HOSTS lists. Addresses that are not
+            public must be listed themselves.
+
+    Raises:
+        ValueError: an entry of one of these lists cannot be read.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class Runtime:
         drain_timeout_s: float = 10.0,
         max_threads: int = 100,
         hooks: HookRegistry | None = None,
+        allow_hosts: Iterable[str] = (),
     ) -> None:
         self._store = store
         self._agents = dict(agents or {})
@@ -88,6 +97,7 @@ class Runtime:
         self._drain_timeout_s = drain_timeout_s
         self._max_threads = max_threads
         self._registry = REGISTRY if hooks is None else hooks
+        self._guard = guard_of(allow_hosts, os.environ)
         self._functions: dict[tuple[HookEvent, str], HookFunction] = {}
         self._open: OpenRuntime | None = None
         self._leaving: Staff | None = None
@@ -105,6 +115,7 @@ class Runtime:
             grace_s=self._grace_s,
             registry=self._registry,
             functions=self._functions,
+            guard=self._guard,
         )
         binder = Binder(self._agents, staff.trees, staff.threads, self._registry)
         self._open = OpenRuntime.over(staff, binder, self._drain_timeout_s)
@@ -128,6 +139,7 @@ class Runtime:
                 await next(iter(open_.conductor.live.values())).is_settled.wait()
             open_.conductor.hurry()
             await open_.turns.all_over()
+            await open_.staff.http.aclose()
             await open_.staff.room.aclose()
             open_.staff.dismiss()
             self._open, self._leaving = None, open_.staff

@@ -32,11 +32,13 @@ from actorflow.actors.pool import RunnerPool
 from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.actors.room import AsyncioRoom
 from actorflow.agents.python import AgentThreads
+from actorflow.egress.guard import NOTHING_ALLOWED, Guard
 from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.actor import HookActor
 from actorflow.hooks.rates import HookRates
 from actorflow.hooks.registry import REGISTRY, HookRegistry
 from actorflow.hooks.switches import HookSwitches
+from actorflow.http.client import HttpClient
 from actorflow.journal import Journal, MemoryJournal
 from actorflow.metrics.registry import Metrics
 from actorflow.processes import ProcessTrees
@@ -86,6 +88,8 @@ class Staff:
     task_group: TaskGroup
     watchdog: Watchdog
     room: AsyncioRoom
+    http: HttpClient
+    guard: Guard  #: where requests of hooks and agents may go
     rates: HookRates
     registry: HookRegistry
     functions: Mapping[tuple[HookEvent, str], HookFunction]  #: the program's, for events
@@ -106,6 +110,7 @@ class Staff:
         grace_s: float = 10.0,
         registry: HookRegistry = REGISTRY,
         functions: Mapping[tuple[HookEvent, str], HookFunction] = _NO_FUNCTIONS,
+        guard: Guard = NOTHING_ALLOWED,
     ) -> Staff:
         """Make all actors and start those that run on their own."""
         trees = ProcessTrees(journal.cookie)
@@ -129,6 +134,8 @@ class Staff:
             task_group=task_group,
             watchdog=watchdog,
             room=room,
+            http=HttpClient(room),
+            guard=guard,
             rates=HookRates(room),
             registry=registry,
             functions=functions,

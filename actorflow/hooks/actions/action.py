@@ -9,6 +9,8 @@ from attrs import field, frozen
 
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
+from actorflow.egress.guard import Guard
+from actorflow.http.client import HttpClient
 from actorflow.processes import ProcessTrees
 from actorflow.secrecy.run_secrets import RunSecrets
 from actorflow.spec.model import HookEvent
@@ -69,6 +71,9 @@ class ActionSurroundings:
     metrics: MetricsPort
     dispatch: Dispatch
     functions: Mapping[tuple[HookEvent, str], HookFunction]  #: the program's, by event and name
+    http: HttpClient
+    guard: Guard  #: says where requests may go
+    gone: set[str] = field(factory=set[str])  #: targets that are asked no more in this run; see `webhook`
 
 
 class Action(Protocol):
