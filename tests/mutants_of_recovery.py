@@ -257,7 +257,7 @@ def tries_beside_what_did_not_stop() -> Iterator[None]:
     with (
         replaced(recovery, "FINAL", frozenset[str]()),
         replaced(due, "FINAL", frozenset[str]()),
-        replaced(recovery, "NEVER_RETRIED", frozenset({"not_found"})),
+        replaced(recovery, "NEVER_RETRIED", frozenset({"not_found", "not_allowed"})),
     ):
         yield
 

@@ -407,6 +407,6 @@ class Recovery(History):
 
 def is_worth_another_try(task: TaskSpec, failure: Failure) -> bool:
     """Whether the same agent may try again after such a failure."""
-    if failure.type in ("not_found", "did_not_stop") or failure.type in task.retry.no_retry_on:
+    if failure.type in ("not_found", "did_not_stop", "not_allowed") or failure.type in task.retry.no_retry_on:
         return False
     return not task.retry.retry_on or failure.type in task.retry.retry_on

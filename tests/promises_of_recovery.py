@@ -252,7 +252,7 @@ class RecoveryPromises:
         assert tried.failure is not None
         retry, used, kind = task.retry, tried.agents[-1], tried.failure.type
         is_excluded = bool(retry.retry_on) and kind not in retry.retry_on
-        is_hopeless = kind in ("not_found", "did_not_stop", *retry.no_retry_on) or is_excluded
+        is_hopeless = kind in ("not_found", "did_not_stop", "not_allowed", *retry.no_retry_on) or is_excluded
         is_used_up = used == retry.max_attempts
         expect("exhausted retries are told", tried.is_exhausted == (is_used_up and used > 1), event)
         left = self.time_left(event, tried)

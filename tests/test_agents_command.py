@@ -11,12 +11,16 @@ from pathlib import Path
 import anyio
 import pytest
 
+from actorflow.actors.host import current_host
+from actorflow.actors.room import AsyncioRoom
 from actorflow.agents.binding import Echo, Fail, Sleep, parse_runner_word, performer_for
 from actorflow.agents.call import AgentCall, Recorded
 from actorflow.agents.command import command_performer
 from actorflow.agents.failure import AgentFailed
 from actorflow.agents.python import AgentThreads
+from actorflow.egress.guard import NOTHING_ALLOWED
 from actorflow.errors import BindError
+from actorflow.http.client import HttpClient
 from actorflow.processes import ProcessTrees
 from actorflow.spec.model import CommandRunner, PythonRunner
 from actorflow.survivors import find_survivors
@@ -314,6 +318,7 @@ async def test_every_binding_performs(trees, tmp_path, anyio_backend, monkeypatc
 
     async def result(binding):
         tools = {"env": {}, "trees": trees, "threads": AgentThreads(1)}
+        tools |= {"http": HttpClient(AsyncioRoom(current_host())), "guard": NOTHING_ALLOWED, "trust": "own"}
         return await performer_for(binding, folder=str(tmp_path), **tools)(call)
 
     assert await result("echo") == {"input": {"n": 1}, "description": "what to do"}

@@ -10,14 +10,17 @@ from pathlib import Path
 import anyio
 import pytest
 
+from actorflow.actors.host import current_host
+from actorflow.actors.room import AsyncioRoom
 from actorflow.agents.binding import performer_for
 from actorflow.agents.call import AgentCall, Recorded
 from actorflow.agents.failure import AgentFailed
 from actorflow.agents.python import AgentThreads
 from actorflow.agents.script import script_performer
-from actorflow.errors import BindError
+from actorflow.egress.guard import NOTHING_ALLOWED
+from actorflow.http.client import HttpClient
 from actorflow.processes import ProcessTrees
-from actorflow.spec.model import HttpRunner, ScriptRunner
+from actorflow.spec.model import ScriptRunner
 from actorflow.survivors import find_survivors
 
 pytestmark = pytest.mark.anyio
@@ -267,12 +270,11 @@ async def test_a_script_may_remove_or_replace_itself(perform):
     assert (await perform("bash", 'rm -r "$(dirname "$0")"; echo done')).output == "done"
 
 
-async def test_a_script_runner_is_bound_and_an_http_runner_says_that_it_cannot_be(trees, work):
+async def test_a_script_runner_is_bound(trees, work):
     tools = {"folder": str(work), "env": dict(os.environ), "trees": trees, "threads": AgentThreads(1)}
+    tools |= {"http": HttpClient(AsyncioRoom(current_host())), "guard": NOTHING_ALLOWED, "trust": "own"}
     performer = performer_for(ScriptRunner(language="bash", text="echo '[1]'"), **tools)
 
     result = await performer(AgentCall(input={}, task="t", run_id="r"))
 
     assert json.dumps(result.output) == "[1]"
-    with pytest.raises(BindError, match="http agents cannot run yet"):
-        performer_for(HttpRunner(url="http://example.com"), **tools)

@@ -10,13 +10,16 @@ from attrs import frozen
 from actorflow.agents import builtin
 from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.command import command_performer
+from actorflow.agents.http import http_performer
 from actorflow.agents.loading import load_function
 from actorflow.agents.python import AgentThreads, python_performer
 from actorflow.agents.script import script_performer
+from actorflow.egress.guard import Guard
 from actorflow.errors import BindError
+from actorflow.http.client import HttpClient
 from actorflow.processes import ProcessTrees
 from actorflow.spec.durations import parse_duration
-from actorflow.spec.model import CommandRunner, HttpRunner, PythonRunner, Runner, ScriptRunner
+from actorflow.spec.model import CommandRunner, HttpRunner, PythonRunner, Runner, ScriptRunner, Trust
 
 __all__ = [
     "Binding",
@@ -60,6 +63,9 @@ def performer_for(
     env: Mapping[str, str],
     trees: ProcessTrees,
     threads: AgentThreads,
+    http: HttpClient,
+    guard: Guard,
+    trust: Trust,
 ) -> Performer:
     """Make what performs the attempts of an agent; imports the module of a Python runner, which may block.
 
@@ -69,6 +75,9 @@ def performer_for(
         env: what commands and scripts inherit.
         trees: keeps the processes of commands and scripts.
         threads: run the synchronous functions.
+        http: makes the requests.
+        guard: says where requests may go.
+        trust: of the definition; see `http_performer`.
 
     Raises:
         BindError: nothing can be made of it; the sentence says why.
@@ -82,7 +91,7 @@ def performer_for(
         case ScriptRunner():
             return script_performer(runner, folder=folder, env=env, trees=trees)
         case HttpRunner():
-            raise BindError("http agents cannot run yet; bind an agent of that name that makes the request")
+            return http_performer(runner, client=http, guard=guard, trust=trust)
         case Echo():
             return builtin.echo
         case Fail():

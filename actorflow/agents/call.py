@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, field, frozen
 
+from actorflow.core.http_call import HttpCall
 from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
 
 __all__ = ["AgentCall", "AgentFailed", "Performer", "Recorded"]
@@ -35,6 +36,8 @@ class AgentCall:
     env: Mapping[str, str] = field(default=_NOTHING, repr=False)  #: for a process, secrets in the clear
     #: of a list command, or a script's arguments
     argv: tuple[str, ...] | None = field(default=None, repr=False)
+    #: of an HTTP agent, secrets in the clear
+    http: HttpCall[str] | None = field(default=None, repr=False)
     #: takes the run's secrets out of what is told
     hiding: Hiding = field(default=NOTHING_HIDDEN, repr=False)
     #: says that the attempt is alive; never waits

@@ -101,7 +101,8 @@ def _record(result: ProcessResult, hiding: Hiding) -> dict[str, Any]:
 
 def _fail(result: ProcessResult, hiding: Hiding) -> NoReturn:
     tail = _tail(result, hiding)
-    last_line = tail.strip().rpartition("\n")[2].strip()
+    # behind a carriage return stands what a terminal would show: a progress bar is written over
+    last_line = tail.strip().rpartition("\n")[2].rpartition("\r")[2].strip()
     says = f": {last_line}" if last_line else ""
     if result.signal is not None:
         name = _signal_name(result.signal)

@@ -19,11 +19,9 @@ from actorflow.core.events import (
     RunOutcome,
 )
 from actorflow.core.hook_context import HookContext
-from actorflow.expression import Sealed
+from actorflow.core.http_call import HttpCall
+from actorflow.core.texts import Text
 from actorflow.spec.model import TaskSpec
-
-Text: TypeAlias = str | Sealed
-"""What is given to a process: text, or text with places for secrets, which who acts fills in at the last moment."""
 
 
 @frozen
@@ -42,6 +40,7 @@ class StartAttempt:
     timeout: float | None  #: seconds; what is left of the deadline, if that is less
     idempotency_key: str
     deadline: float | None = None  #: the task's, in seconds, where it is what ends the attempt
+    http: HttpCall[Text] | None = None  #: the rendered request of an HTTP agent
 
     def started(self, now: float) -> AttemptStarted:
         """The fact to commit before it is done."""

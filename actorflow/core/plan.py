@@ -14,9 +14,11 @@ from typing import Any, Literal, TypeAlias
 from attrs import frozen
 
 from actorflow.core.hook_config import HookConfig, hook_config
+from actorflow.core.http_call import HttpTemplates, http_templates
 from actorflow.expression import Expression, SecretName, Template, compile_template, condition
 from actorflow.spec.model import (
     CommandRunner,
+    HttpRunner,
     Runner,
     ScriptRunner,
     TaskSpec,
@@ -82,11 +84,15 @@ class RunnerTemplates:
 
     env: Template
     argv: tuple[Template | str, ...] | None  #: of a list command or a script; text is a shell's, and opaque
+    http: HttpTemplates | None = None
 
     @property
-    def parts(self) -> tuple[Template, ...]:
+    def parts(self) -> Iterator[Expression | Template]:
         """Those that are there."""
-        return (self.env, *(item for item in self.argv or () if not isinstance(item, str)))
+        yield self.env
+        yield from (item for item in self.argv or () if not isinstance(item, str))
+        if self.http is not None:
+            yield from self.http.parts
 
 
 @frozen(eq=False)
@@ -330,9 +336,10 @@ def _runner_templates(runner: Runner | None, env: Mapping[str, Any]) -> RunnerTe
         argv = _argv_templates(runner.command, shell_item(runner.command))
     if isinstance(runner, ScriptRunner) and runner.args:
         argv = _argv_templates(runner.args, None)
-    if not env and argv is None:
+    http = http_templates(runner) if isinstance(runner, HttpRunner) else None
+    if not env and argv is None and http is None:
         return None
-    return RunnerTemplates(compile_template(dict(env), secrets=True), argv)
+    return RunnerTemplates(compile_template(dict(env), secrets=True), argv, http)
 
 
 def _argv_templates(argv: tuple[str, ...], opaque: int | None) -> tuple[Template | str, ...]:
@@ -351,6 +358,7 @@ def _secret_names(each: Sequence[RunnerTemplates | None]) -> tuple[SecretName, .
         for templates in each
         if templates is not None
         for part in templates.parts
+        if isinstance(part, Template)
         for name in part.secret_names
     )
     return tuple(dict.fromkeys(names))

@@ -27,8 +27,11 @@ from actorflow.core.events import (
 )
 from actorflow.spec.model import RetrySpec, TaskSpec
 
-NEVER_RETRIED = frozenset({"not_found", "did_not_stop"})
-"""Failure types that another attempt of the same agent cannot mend: a program that does not exist, a body that goes on."""
+NEVER_RETRIED = frozenset({"not_found", "did_not_stop", "not_allowed"})
+"""Failure types that another attempt of the same agent cannot mend.
+
+A program that does not exist, a body that goes on, a host that may not be reached.
+"""
 
 FINAL = frozenset({"did_not_stop"})
 """Failure types after which nobody may try: the body is at work still."""

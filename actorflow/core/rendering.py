@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from actorflow.core.commands import AskBreaker, Record, StartAttempt, Text
+from actorflow.core.commands import AskBreaker, Record, StartAttempt
 from actorflow.core.events import (
     AttemptFailed,
     AttemptSucceeded,
@@ -24,13 +24,15 @@ from actorflow.core.events import (
     TaskFailed,
     TaskSkipped,
 )
+from actorflow.core.http_call import HttpCall, http_call
 from actorflow.core.json_values import checked_json
 from actorflow.core.plan import RunnerTemplates, TaskTemplates
 from actorflow.core.recovery import effect_of
 from actorflow.core.task_state import error_of
+from actorflow.core.texts import Text, text_of
 from actorflow.core.transitions import ENDED, SHOWN
 from actorflow.errors import ExpressionError
-from actorflow.expression import Sealed, Template
+from actorflow.expression import Template
 
 if TYPE_CHECKING:
     from actorflow.core.state import RunState
@@ -57,7 +59,7 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBre
     is_inline = spec.runner is not None and task.agent_index == 0
     own, agents_own = state.plan.runners[index], None if is_inline else state.plan.agents.get(agent)
     env: Mapping[str, Text] = {}
-    argv = None
+    argv = http = None
     if templates is not None or own is not None or agents_own is not None or task.reached_by is not None:
         try:
             context = task_context(state, index, now)
@@ -66,7 +68,9 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBre
             given = _given(state, index, now, context)
             context = _with_input(context, given)
             env = {**_env(agents_own, context), **_env(own, context)}
-            argv = _argv(own if is_inline else agents_own, context)
+            performer = own if is_inline else agents_own
+            argv = _argv(performer, context)
+            http = _http(performer, context, is_quotable=not spec.sensitive)
         except ExpressionError as error:
             failure = Failure("expression", str(error))
             return Record(TaskFailed(now, task.id, effect_on_run(state, index), failure))
@@ -93,7 +97,7 @@ def start_task(state: RunState, index: int, now: float) -> StartAttempt | AskBre
     number = task.attempt if task.loss else task.attempt + 1
     key = f"{state.run_id}/{task.id}/{state.generation}"
     return StartAttempt(
-        task.id, number, task.loss, agent, spec, is_inline, given, env, argv, timeout, key, deadline
+        task.id, number, task.loss, agent, spec, is_inline, given, env, argv, timeout, key, deadline, http
     )
 
 
@@ -195,6 +199,14 @@ def _argv(templates: RunnerTemplates | None, context: Mapping[str, Any]) -> tupl
         item if isinstance(item, str) else text_of(item.render(context), f"command[{i}]")
         for i, item in enumerate(templates.argv)
     )
+
+
+def _http(
+    templates: RunnerTemplates | None, context: Mapping[str, Any], *, is_quotable: bool
+) -> HttpCall[Text] | None:
+    if templates is None or templates.http is None:
+        return None
+    return http_call(templates.http, context, is_quotable=is_quotable)
 
 
 def outcome(state: RunState, event: AttemptSucceeded) -> AttemptSucceeded | AttemptFailed:
@@ -357,22 +369,3 @@ def error_behind(state: RunState, index: int) -> Mapping[str, Any] | None:
     sources = () if source is None else (source,)
     failed = (state.tasks[i] for i in (*sources, *state.plan.failures_before(index)))
     return next((error_of(task) for task in failed if task.status == "failed"), None)
-
-
-def text_of(value: Any, where: str) -> Text:
-    """A rendered value as a process is given it; `where` names its place.
-
-    Raises:
-        ExpressionError: it is a list or a mapping.
-    """
-    match value:
-        case str() | Sealed():
-            return value
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return str(value)
-        case _:
-            raise ExpressionError(f"{where} is a {type(value).__name__}, not text")

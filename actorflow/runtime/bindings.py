@@ -13,8 +13,10 @@ from actorflow.agents.binding import is_python, performer_for
 from actorflow.agents.call import AgentCall, Performer
 from actorflow.agents.python import AgentThreads
 from actorflow.core.plan import plan_of
+from actorflow.egress.guard import Guard
 from actorflow.errors import BindError, SpecError, UnboundAgentsError
 from actorflow.hooks.registry import HookRegistry
+from actorflow.http.client import HttpClient
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.task_actor import Performers
@@ -52,6 +54,8 @@ class Binder:
     trees: ProcessTrees
     threads: AgentThreads
     registry: HookRegistry
+    http: HttpClient
+    guard: Guard
     _bound: OrderedDict[int, Bound] = field(factory=OrderedDict[int, Bound])
     _chosen: OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]] = field(
         factory=OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]]
@@ -131,7 +135,8 @@ class Binder:
 
     def unused(self, spec: WorkflowSpec) -> tuple[str, ...]:
         """Names that were bound and that the workflow does not use."""
-        return tuple(name for name in self.agents if name != "*" and name not in spec.agent_names)
+        used = {*spec.agent_names, *spec.dispatch_agents, "*"}
+        return tuple(name for name in self.agents if name not in used)
 
     def recorded(self, spec: WorkflowSpec) -> dict[str, str]:
         """What a run records of its bindings, so that it can be resumed without being told again.
@@ -178,6 +183,15 @@ class Binder:
         self, spec: WorkflowSpec, name: str, runner: Agent | Runner, env: Mapping[str, str]
     ) -> Performer:
         try:
-            return performer_for(runner, folder=spec.folder, env=env, trees=self.trees, threads=self.threads)
+            return performer_for(
+                runner,
+                folder=spec.folder,
+                env=env,
+                trees=self.trees,
+                threads=self.threads,
+                http=self.http,
+                guard=self.guard,
+                trust=spec.trust,
+            )
         except BindError as error:
             raise BindError(f"agent {name!r}: {error}") from error

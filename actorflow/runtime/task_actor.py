@@ -16,8 +16,10 @@ from actorflow.agents.call import AgentCall, Performer, Recorded
 from actorflow.agents.failure import AgentFailed, failure_of
 from actorflow.agents.output import plain
 from actorflow.agents.soft_errors import soft_failure
-from actorflow.core.commands import StartAttempt, Text
+from actorflow.core.commands import StartAttempt
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
+from actorflow.core.http_call import HttpCall
+from actorflow.core.texts import Text
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
 from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
@@ -44,7 +46,9 @@ class Performers:
     descriptions: Mapping[str, str]  #: of agents, for tasks without one of their own
     options: Mapping[str, Mapping[str, Any]]  #: of agents
     soft_errors: frozenset[str] = frozenset()  #: agents whose outputs may say that they are errors
-    as_declared: frozenset[str] = frozenset()  #: agents with the file's own runner: only that gets its argv
+    as_declared: frozenset[str] = (
+        frozenset()
+    )  #: agents with the file's own runner: only that gets its argv and request
     named_python: frozenset[str] = frozenset()  #: agents that are Python, and may go on when they should end
     inline_python: frozenset[str] = frozenset()  #: tasks whose own runner is
 
@@ -140,7 +144,9 @@ class TaskActor:
         if command.timeout is not None:
             self._timer = around.alarm.after(command.timeout, self._time_out)
         try:
-            ended: AttemptEnded = self._returned(await self._performer()(self._call(self._opened())))
+            ended: AttemptEnded = self._returned(
+                await self._performer()(self._call(self._opened(), self._request()))
+            )
         except TurnClosed:
             raise
         except KeyboardInterrupt:  # of the program, not of the agent: the run is to be resumed
@@ -252,12 +258,24 @@ class TaskActor:
             raise AgentFailed("environment", str(error)) from None
 
     def _argv(self) -> tuple[Text, ...] | None:
-        """The arguments that were rendered, if the runner is the one of the file that they were rendered for."""
-        command = self._command
-        is_meant = command.is_inline or command.agent in self._with.performers.as_declared
-        return command.argv if is_meant else None
+        """The arguments that were rendered, for the runner that they are for."""
+        return self._command.argv if self._is_as_declared() else None
 
-    def _call(self, opened: Opened) -> AgentCall:
+    def _request(self) -> HttpCall[str] | None:
+        """The request that was rendered, for the runner that it is for; its secrets put in."""
+        request = self._command.http
+        if request is None or not self._is_as_declared():
+            return None
+        try:
+            return request.opened(self._with.secrets.lookup)
+        except SecretUnreadable as error:
+            raise AgentFailed("environment", str(error)) from None
+
+    def _is_as_declared(self) -> bool:
+        """Whether the runner is the one of the file, which all was rendered for."""
+        return self._command.is_inline or self._command.agent in self._with.performers.as_declared
+
+    def _call(self, opened: Opened, request: HttpCall[str] | None) -> AgentCall:
         command, around = self._command, self._with
         agent = command.agent
         return AgentCall(  # by position: keywords cost a microsecond more, for every attempt
@@ -274,6 +292,7 @@ class TaskActor:
             self._options(),
             opened.env,
             opened.argv,
+            request,
             around.hiding if around.has_secrets else NOTHING_HIDDEN,
         )
 

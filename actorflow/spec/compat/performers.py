@@ -38,7 +38,7 @@ _DONE_ANYWAY: Final = {
     "capture_stdout": True,
     "capture_stderr": True,
     "verify_tls": True,
-    "follow_redirects": False,
+    "follow_redirects": True,
 }
 
 
