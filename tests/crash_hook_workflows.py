@@ -1,9 +1,10 @@
-"""The workflows whose hooks are killed: waited for and not, on the run, on stages and on tasks; that fail, give up, start a run."""
+"""The workflows whose hooks are killed: waited for and not, on the run, on stages, on tasks; that fail, start a run, send batches."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import aiohttp  # noqa: F401 - imported for the fork server: whoever sends batches needs it
 from attrs import frozen
 from crash_workflows import append, deadly_hooks, hook
 
@@ -130,7 +131,27 @@ RETRIED: dict[str, Any] = {
 }
 """A hook whose tries are so far apart that each is kept before the next."""
 
+SINK: str = "SINK"
+"""The variable with the URL that batches are sent to."""
+
+BATCHED: dict[str, Any] = {
+    "name": "batched",
+    "tasks": {f"t{n}": {"agent": "work", "with": {"n": n}} for n in range(7)},
+    "hooks": {
+        "task_finished": [
+            _waited_for(),
+            {
+                "type": "webhook",
+                "batch": {"max": 3, "window": "4ms"},
+                "retry": {"max_attempts": 9, "delay": "2ms", "backoff": "constant", "jitter": "none"},
+                "params": {"url": f"${{{SINK}}}", "body": {"task": "{{ task.id }}"}},
+            },
+        ]
+    },
+}
+"""Seven events for a hook that sends them by three at most."""
+
 HOOKED_SPECS: dict[str, WorkflowSpec] = {
     definition["name"]: load_dict(definition, trust="own", actions=REGISTRY.contracts)
-    for definition in (HOOKED, DEADLY_LISTS, ORPHANED, FAMILY, RETRIED)
+    for definition in (HOOKED, DEADLY_LISTS, ORPHANED, FAMILY, RETRIED, BATCHED)
 }

@@ -7,7 +7,7 @@ there. A life can end after any of its commits, as a killed process does.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -100,6 +100,7 @@ class Pager:
     Args:
         answer: what a try comes to.
         is_batchable: whether it takes several deliveries at once.
+        commits_batches: whether these are one to a target.
         takes_s: how long a call takes, by the first of its deliveries.
         gate: what it waits for, for those that `is_stuck` names.
     """
@@ -109,13 +110,16 @@ class Pager:
         answer: Answer = ok,
         *,
         is_batchable: bool = False,
+        commits_batches: bool = False,
         takes_s: Callable[[HookContext], float] = lambda _: 0.0,
         is_stuck: Callable[[HookContext], bool] = lambda _: False,
     ) -> None:
         self._answer = answer
-        self._is_batchable = is_batchable
+        self._is_batchable = is_batchable or commits_batches
+        self._commits_batches = commits_batches
         self._takes_s = takes_s
         self._is_stuck = is_stuck
+        self.gone: set[str] = set()
         self.batches: list[list[HookContext]] = []
         self.times: list[float] = []
         self.at_work_count = 0
@@ -123,6 +127,12 @@ class Pager:
 
     def is_batchable(self, spec: HookSpec) -> bool:
         return self._is_batchable
+
+    def commits_batches(self, spec: HookSpec) -> bool:
+        return self._commits_batches
+
+    def recall_gone(self, targets: Collection[str]) -> None:
+        self.gone.update(targets)
 
     async def deliver(self, batch: Sequence[HookContext]) -> Sequence[TryResult]:
         self.batches.append(list(batch))

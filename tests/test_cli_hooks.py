@@ -107,7 +107,7 @@ def test_the_actions_are_told_with_what_must_be_given_those_of_programs_too(caps
     actions = {row["action"]: row for row in told(capsys, "hooks", "actions")["actions"]}
     assert actions["log"]["required"] == ["message"]
     assert actions["webhook"]["max_attempts"] == 5
-    assert not actions["webhook"]["is_runnable"]
+    assert actions["webhook"]["is_runnable"]
     assert actions["cli_page"] == {
         "action": "cli_page",
         "does": "Pages somebody.",
@@ -117,6 +117,7 @@ def test_the_actions_are_told_with_what_must_be_given_those_of_programs_too(caps
         "max_attempts": 1,
         "is_built_in": False,
         "is_runnable": True,
+        "channels": [],
     }
     assert "cli_page: Pages somebody.\n  needs     who\n  takes     note\n" in said(
         capsys, "hooks", "actions"

@@ -8,15 +8,14 @@ from typing import get_args
 import pytest
 
 from actorflow import loads
-from actorflow.cli.hook_catalogue import NOT_YET
 from actorflow.cli.rehearsal import rehearse
 from actorflow.cli.script import Sample
 from actorflow.core.events import TaskOutcome
 from actorflow.core.hook_config import BLOCKING, OF_RUNS
 from actorflow.core.plan import plan_of
-from actorflow.spec.model import HookEvent, WorkflowSpec
+from actorflow.spec.model import NOT_FIRED_YET, HookEvent, WorkflowSpec
 
-_EVENTS = sorted({*get_args(HookEvent)} - NOT_YET)
+_EVENTS = sorted({*get_args(HookEvent)} - NOT_FIRED_YET)
 _RUN = OF_RUNS | {"signal_received"}
 
 

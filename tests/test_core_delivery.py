@@ -74,7 +74,14 @@ RULES: dict[str, tuple[Verdict, Verdict]] = {
         follows(TryResult(status="failed", error="exit 1", has_acted=True), 2), Again(NOW + DELAY_S)
     ),
     "what would be the same again is failed": (
-        follows(TryResult(status="failed", error="bad", is_final=True)), Settled("failed", "bad")
+        follows(TryResult(status="failed", error="bad", final="failed")), Settled("failed", "bad")
+    ),
+    "or dead at once, where its target may be mended": (
+        follows(TryResult(status="failed", error="gone", final="dead_letter")), Settled("dead_letter", "gone")
+    ),
+    "also if a try before ran and said no": (
+        follows(TryResult(status="failed", error="gone", has_acted=True, final="dead_letter"), 2),
+        Settled("dead_letter", "gone"),
     ),
     "refused at home is dead": (follows(TryResult(status="refused", error="no KEY")), Settled("dead_letter", "no KEY")),
     "refused elsewhere is held": (
@@ -91,7 +98,9 @@ RULES: dict[str, tuple[Verdict, Verdict]] = {
     "an open circuit does not keep it alive": (
         follows(TryResult(status="circuit_open", until=NOW + 30.0), max_age=12.0), Again(OWED_AT + 12.0)
     ),
-    "too old after a failure": (follows(FAILED, max_age=10.0), Settled("dead_letter", "older than 10 s")),
+    "too old after a failure, which is told": (
+        follows(FAILED, max_age=10.0), Settled("dead_letter", "older than 10 s; last: no")
+    ),
     "too old, and it had run": (
         follows(TryResult(status="failed", has_acted=True), max_age=10.0), Settled("failed", "older than 10 s")
     ),
@@ -161,7 +170,7 @@ RESULTS = st.builds(
     status=st.sampled_from(["ok", "failed", "timed_out", "rate_limited", "circuit_open", "refused"]),
     error=st.sampled_from(["", "no"]),
     has_acted=st.booleans(),
-    is_final=st.booleans(),
+    final=st.sampled_from(["", "", "failed", "dead_letter"]),
     skip=st.sampled_from(["", "", "depth"]),
     retry_after_s=st.none() | st.floats(0.0, 1e6),
     until=st.none() | st.floats(0.0, 1e6),
@@ -181,7 +190,7 @@ def test_a_delivery_ends_within_its_attempts_and_its_age(
             check_end(verdict, each, tries, result, now, is_own=is_own)
             return
         assert tries.attempts < spec.retry.max_attempts or not one.counts
-        assert not result.is_final or not one.counts
+        assert not result.final or not one.counts
         assert now <= verdict.at <= each.expires_at
         if one.counts:
             assert verdict.at - now <= spec.retry.max_delay + 1e-6
@@ -205,10 +214,11 @@ def check_end(
         case Settled("skipped", reason):
             assert reason == result.skip
         case Settled("failed", _):
-            assert result.has_acted or result.is_final or tries.has_acted
+            assert result.has_acted or result.final == "failed" or tries.has_acted
         case Settled("dead_letter", _):
             is_used_up = tries.attempts >= each.spec.retry.max_attempts
             is_old = now >= each.expires_at
-            assert is_used_up or is_old or (result.status == "refused" and is_own)
+            is_dead = result.final == "dead_letter" or (result.status == "refused" and is_own)
+            assert is_used_up or is_old or is_dead
         case _:
             raise AssertionError(verdict)

@@ -198,7 +198,7 @@ def test_a_set_up_hook_that_fails_is_told_as_the_failure_of_the_run() -> None:
     hooks = hooks_on(pre_workflow=[set_up, TELL], **{event: [TELL] for event in SKIPS})
     run = ScriptedRun(workflow(task("a"), hooks=hooks), hook=lambda hook: "failed").finish()
     assert lines(owed(run)) == ["pre_workflow running", "task_skipped a skipped", *FAILURE]
-    assert owed(run)[-1].context.error_text.startswith("pre_workflow hook 1 failed")
+    assert owed(run)[-1].context.error_text.startswith("hook pre_workflow[0] failed")
 
 
 @pytest.mark.parametrize(("status", "told"), [("ok", "success"), ("failed", "failed")])
@@ -260,7 +260,7 @@ def test_a_notice_is_owed_for_a_success_alone() -> None:
     run = ScriptedRun(spec, script_of({"b": [BROKEN]})).finish()
     assert [(each.entry.path, each.skip) for each in owed(run)] == [
         ("tasks.a.on_complete", ""),
-        ("tasks.b.on_complete", "when is false"),
+        ("tasks.b.on_complete", "the task has not succeeded"),
     ]
 
 

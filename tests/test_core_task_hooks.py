@@ -71,7 +71,7 @@ def test_a_start_that_a_hook_refuses_fails_the_task_without_an_attempt() -> None
     assert not happened(run, AttemptStarted)
     (failed,) = happened(run, TaskFailed)
     assert (failed.failure.type, failed.effect) == ("hook_failed", "fatal")
-    assert failed.failure.message == "task_started hook 1 failed"
+    assert failed.failure.message == "hook task_started[0] failed"
 
 
 def test_a_hook_that_may_fail_leaves_the_task_as_it_is() -> None:

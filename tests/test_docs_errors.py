@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -13,10 +16,12 @@ from actorflow import SpecError
 from actorflow.cli import main
 from actorflow.spec.loading import loads_with_warnings
 from actorflow.spec.unsupported import unsupported
+from tests.chaos_sink import ChaosSink, redirect
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 SECTIONS = re.findall(r"^### ([EW]\d{3}): (.+?)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+NAMES = {"billing.internal": "10.1.2.3"}
 _BLOCK = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -92,6 +97,26 @@ def test_a_mended_example_has_nothing_to_be_told_any_more(code: str, block: Bloc
     assert told(block, "E190") == [] or code != "E190"
 
 
+@pytest.fixture
+def circle() -> Iterator[ChaosSink]:
+    """Who leads whoever asks it in a circle."""
+    with ChaosSink() as sink:
+        sink.answers("/a", redirect("/b"))
+        sink.answers("/b", redirect("/a"))
+        yield sink
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of the page come to what it says; there are no others."""
+
+    def found(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (NAMES[host], port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+@pytest.mark.usefixtures("names")
 @pytest.mark.parametrize(("code", "example", "_following"), _pairs("console"))
 def test_a_command_gives_its_code_and_the_message_below_it(
     code: str,
@@ -100,6 +125,7 @@ def test_a_command_gives_its_code_and_the_message_below_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    circle: ChaosSink,
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTORFLOW_STORE", "runs.db")
@@ -109,8 +135,9 @@ def test_a_command_gives_its_code_and_the_message_below_it(
     main(shlex.split("run order.yaml --input n=3 --agent bank=echo --run-id order-1"))
     capsys.readouterr()
 
-    command, shown = example.text.strip().split("\n")
+    text = example.text.replace("127.0.0.1:8080", f"127.0.0.1:{circle.port}")
+    command, shown = text.strip().split("\n")
     main(shlex.split(command.removeprefix("$ actorflow ")))
-    printed = capsys.readouterr().err.replace(str(tmp_path), "/home/me/orders")
+    printed = "".join(capsys.readouterr()).replace(str(tmp_path), "/home/me/orders")
     assert shown in printed.splitlines()
     assert f"{code} " in shown

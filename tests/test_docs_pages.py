@@ -21,6 +21,7 @@ PAGES = [
     ROOT / "docs" / "cli.md",
     ROOT / "docs" / "design.md",
     ROOT / "docs" / "hooks.md",
+    ROOT / "docs" / "requests.md",
 ]
 SECOND_GRAMMAR = ROOT / "docs" / "second-grammar.md"
 FENCE = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

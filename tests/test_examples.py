@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +190,27 @@ async def test_without_an_audit_log_there_is_no_order(tmp_path: Path):
 
 def lines_of(audit: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in audit.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.anyio
+async def test_signed_webhooks_reach_a_shop_that_checks_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SHOP_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    folder = EXAMPLES / "signed_webhooks"
+    command = [sys.executable, str(folder / "receiver.py")]
+    env = {**os.environ, "PORT": "0"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as shop:  # noqa: ASYNC220 - it is there before the run
+        assert shop.stdout is not None
+        url = shop.stdout.readline().strip()
+        monkeypatch.setenv("SHOP_URL", url)
+        async with Runtime(store="memory:", allow_hosts=[url]) as rt:
+            handle = await rt.start(load(folder / "order.yaml"))
+            result = await handle.settled()
+        shop.kill()
+        orders = [json.loads(line.removeprefix("order: ")) for line in shop.stdout]
+    assert result.outputs == {"total": "29"}
+    assert result.hooks.delivered == 3
+    assert {order["task"]: order["output"] for order in orders} == {
+        "price_of_first": 4,
+        "price_of_second": 25,
+        "total": "29",
+    }

@@ -52,7 +52,7 @@ async def test_a_command_that_exits_with_0_is_ok_and_its_record_has_what_it_prin
 )
 async def test_a_command_that_says_no_has_acted(text, error, exit_status):
     result = await try_of(command(text))
-    assert (result.status, result.has_acted, result.is_final) == ("failed", True, False)
+    assert (result.status, result.has_acted, result.final) == ("failed", True, "")
     assert result.error.startswith(error)
     assert result.record["exit_status"] == exit_status
 
@@ -249,7 +249,7 @@ async def test_a_measurement_is_taken_and_kept_in_the_record(params, record):
 async def test_what_is_no_finite_number_is_not_measured_and_never_will_be(value):
     metrics = Measurements()
     result = await try_of(context_of("metric", {"name": "n", "value": value}), around_of(metrics=metrics))
-    assert (result.status, result.is_final, metrics.taken) == ("failed", True, [])
+    assert (result.status, result.final, metrics.taken) == ("failed", "failed", [])
     assert result.error.startswith("the value of n must be a finite number, not ")
     assert len(result.error) < 120
 
@@ -258,10 +258,10 @@ async def test_a_name_that_is_used_for_another_kind_fails_its_own_delivery_alone
     metrics = Measurements()
     batch = [context_of("metric", {"name": "n", "kind": kind}) for kind in ("counter", "gauge", "counter")]
     results = await executor_of(around_of(metrics=metrics)).deliver(batch)
-    assert [(each.status, each.is_final, each.error) for each in results] == [
-        ("ok", False, ""),
-        ("failed", True, "n is no gauge"),
-        ("ok", False, ""),
+    assert [(each.status, each.final, each.error) for each in results] == [
+        ("ok", "", ""),
+        ("failed", "failed", "n is no gauge"),
+        ("ok", "", ""),
     ]
 
 
@@ -284,9 +284,9 @@ async def test_a_dispatch_starts_a_run_and_names_it():
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        (DispatchRefused("depth 3 is reached", is_depth=True), ("ok", "depth 3 is reached", "", False)),
-        (DispatchRefused("no agent 'clean'"), ("failed", "", "no agent 'clean'", True)),
-        (OSError("the store is full"), ("failed", "", "OSError: the store is full", False)),
+        (DispatchRefused("depth 3 is reached", is_depth=True), ("ok", "depth 3 is reached", "", "")),
+        (DispatchRefused("no agent 'clean'"), ("failed", "", "no agent 'clean'", "failed")),
+        (OSError("the store is full"), ("failed", "", "OSError: the store is full", "")),
     ],
 )
 async def test_a_dispatch_that_is_refused_says_why(raised, told):
@@ -294,13 +294,13 @@ async def test_a_dispatch_that_is_refused_says_why(raised, told):
         raise raised
 
     result = await try_of(context_of("dispatch_task", {"task_id": "clean"}), around_of(dispatch=dispatch))
-    assert (result.status, result.skip, result.error, result.is_final) == told
+    assert (result.status, result.skip, result.error, result.final) == told
 
 
 async def test_a_secret_is_not_dispatched_as_a_runs_input_is_recorded():
     params = sealed({"task_id": "clean", "input": {"token": "${TOKEN}"}})
     result = await try_of(context_of("dispatch_task", params), around_of(environ={"TOKEN": "s3cr3t-value"}))
-    assert (result.status, result.is_final) == ("failed", True)
+    assert (result.status, result.final) == ("failed", "failed")
     assert "the input for clean holds a secret" in result.error
 
 
@@ -361,7 +361,7 @@ async def test_params_that_do_not_fit_their_class_are_told_all_at_once_and_nothi
         raise AssertionError
 
     result = await try_of(context_of("page", params), registry=with_page(page))
-    assert (result.status, result.is_final) == ("failed", True)
+    assert (result.status, result.final) == ("failed", "failed")
     assert result.error.startswith("params: ")
     assert all(name in result.error for name in mentioned)
 
@@ -384,7 +384,7 @@ async def test_anything_else_that_a_function_returns_is_a_failure_that_says_so(r
         return returned
 
     result = await try_of(context_of("page", {"who": "ann"}), registry=with_page(page))
-    assert (result.status, result.is_final) == ("failed", True)
+    assert (result.status, result.final) == ("failed", "failed")
     assert f"returned a {type(returned).__name__}; return a mapping" in result.error
 
 

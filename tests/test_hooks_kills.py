@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from collections.abc import Sequence
-from itertools import product
+from hashlib import sha256
+from itertools import count, product
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 import apsw
 import pytest
 from attrs import evolve, frozen
+from chaos_sink import ChaosSink, answer
 from crash_checks import check_crashed, check_ended
+from crash_hook_workflows import SINK
 from crash_lives import BACKENDS, Death, Life, Report, all_through, live, live_through, start, wait_until
 from crash_records import Ledger, Recorded, all_recorded, ledger
 from crash_workflows import RUN_ID
 
 from actorflow.core.events import AttemptLost, HookFinished, HookLost, RunFinished
 from actorflow.hooks.unsettled import pending_documents
+from actorflow.runtime.egress import ALLOW_HOSTS
 
 HOOKED = Life(Path(), "hooked", generations=2)
 
@@ -289,6 +297,108 @@ def test_what_a_dispatched_run_has_started_and_owes_is_seen_to_when_its_parent_i
     runs = all_recorded(tmp_path)
     assert [type(run.events[-1][1]) for run in runs] == [RunFinished] * 3
     assert all({delivery.delivery_id for delivery in run.deliveries} == set(run.owed) for run in runs)
+
+
+Sent = Sequence[tuple[str, tuple[str, ...]]]
+"""What came to a sink: the names of batches and the ids of their members."""
+
+BATCHED_COUNT = 7
+
+
+def live_with_sink(channel: Connection, life: Life, url: str) -> None:
+    """The main function of a process whose batches go to a URL."""
+    os.environ.update({SINK: url, ALLOW_HOSTS: url})
+    live(channel, life)
+
+
+def sent_to(sink: ChaosSink, life: Life) -> Sent:
+    """What the processes of a life have sent."""
+    return [
+        (request.header("webhook-id") or "", tuple(event["id"] for event in json.loads(request.body)))
+        for request in sink.requests
+        if request.path == f"/{life.folder.name}"
+    ]
+
+
+def lives_before(sink: ChaosSink, lives: Sequence[Life]) -> list[Report | None]:
+    """Live through some at a time, each with a path of the sink to itself."""
+    processes = [start(live_with_sink, life, sink.url(f"/{life.folder.name}")) for life in lives]
+    return [process.report() for process in processes]
+
+
+@frozen
+class Cut:
+    """What was there when a process was killed."""
+
+    life: Life
+    left: tuple[Recorded, Ledger]
+    sent: Sent
+
+
+def cut_lives(sink: ChaosSink, parent: Path, commit: int) -> list[Cut]:
+    """Two processes that kill themselves before and after a commit; of those that have come to it, what was there then.
+
+    Every other request is answered 503, so that batches are sent again without a kill too.
+    """
+    moments: tuple[Literal["before", "after"], ...] = ("before", "after")
+    lives = [
+        Life(
+            _folder(parent, f"{commit}-{moment}"),
+            "batched",
+            BACKENDS[(commit + i) % 2],
+            Death(moment, commit),
+        )
+        for i, moment in enumerate(moments)
+    ]
+    for life in lives:
+        sink.answers(f"/{life.folder.name}", *[answer(503), answer(204)] * 20)
+    reports = lives_before(sink, lives)
+    return [
+        Cut(life, check_crashed(life.folder), sent_to(sink, life))
+        for life, report in zip(lives, reports, strict=True)
+        if report is None
+    ]
+
+
+def test_a_kill_at_any_commit_changes_no_batch_and_loses_none(tmp_path):
+    backends: Counter[str] = Counter()
+    with ChaosSink() as sink:
+        for commit in count(1):
+            cuts = cut_lives(sink, tmp_path, commit)
+            heirs = [evolve(cut.life, death=None) for cut in cuts]
+            for cut, report in zip(cuts, lives_before(sink, heirs), strict=True):
+                check_kept_before_sent(cut)
+                hooks = report.facts["hooks"]
+                assert (hooks["delivered"], hooks["pending"]) == (2 * BATCHED_COUNT, 0)
+                check_ended(cut.life.folder, cut.left)
+                check_batches(cut, sent_to(sink, cut.life))
+                backends[cut.life.backend] += 1
+            if not cuts:
+                break
+    assert all(backends[backend] > 5 for backend in BACKENDS)
+
+
+def check_kept_before_sent(cut: Cut) -> None:
+    """Whatever was sent is known to the journal as of that batch."""
+    run, _ = cut.left
+    batch_of = {row.delivery_id: row.body.get("batch") for row in run.pending}
+    batch_of |= {each.delivery_id: each.record.get("batch") for each in run.deliveries}
+    for name, members in cut.sent:
+        assert {batch_of[member] for member in members} == {name}
+
+
+def check_batches(cut: Cut, sent: Sent) -> None:
+    """Each delivery was sent in one batch, and each batch whole; of what was settled before the kill nothing was sent again."""
+    run, _ = cut.left
+    batch_of = {row.delivery_id: row.body["batch"] for row in run.pending if "batch" in row.body}
+    for name, members in sent:
+        ids = "\n".join(members)
+        assert name == f"b_{sha256(ids.encode()).hexdigest()[:32]}"
+        assert {batch_of.setdefault(member, name) for member in members} == {name}
+    before, after = (Counter(one for _, members in each for one in members) for each in (cut.sent, sent))
+    assert len(after) == BATCHED_COUNT
+    for delivery in run.deliveries:
+        assert before[delivery.delivery_id] == after[delivery.delivery_id]
 
 
 def _settled_count(folder: Path) -> int:

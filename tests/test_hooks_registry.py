@@ -63,7 +63,7 @@ def test_every_kind_of_coroutine_function_can_be_an_action(function: Any, params
 
 def test_the_built_in_actions_are_in_every_registry():
     registry = HookRegistry()
-    assert registry.names() == ("command", "dispatch_task", "log", "metric", "notify")
+    assert registry.names() == ("command", "dispatch_task", "log", "metric", "notify", "webhook")
     assert all(registry.action(name) for name in (*registry.names(), "code"))
     assert registry.action("page") is None
     assert dict(registry.contracts) == {}
@@ -72,7 +72,7 @@ def test_the_built_in_actions_are_in_every_registry():
 def test_what_is_registered_in_one_registry_is_not_in_another():
     first, second = HookRegistry(), HookRegistry()
     first.hook_action("page", params=PageParams)(page)
-    assert first.names() == ("command", "dispatch_task", "log", "metric", "notify", "page")
+    assert first.names() == ("command", "dispatch_task", "log", "metric", "notify", "page", "webhook")
     assert second.action("page") is None
 
 

@@ -46,9 +46,9 @@ def checked(monkeypatch):
     """The files that were checked, in order."""
     files: list[object] = []
 
-    def noting(path):
+    def noting(path, terms):
         files.append(Path(path))
-        return load_with_warnings(path)
+        return load_with_warnings(path, terms=terms)
 
     monkeypatch.setattr(definitions, "load_with_warnings", noting)
     return files
@@ -134,8 +134,8 @@ def test_an_odd_entry_is_passed_over_and_overwritten(journal, file, body, warnin
 
 
 def test_a_file_that_is_changed_while_it_is_checked_is_not_kept(journal, file, monkeypatch):
-    def changing(path):
-        loaded = load_with_warnings(path)
+    def changing(path, terms):
+        loaded = load_with_warnings(path, terms=terms)
         Path(path).write_text(text_of(401))
         return loaded
 

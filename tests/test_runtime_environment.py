@@ -258,11 +258,6 @@ async def test_an_output_that_looks_like_a_secret_stays_as_it_is(monkeypatch: py
     [
         {"type": "parallel", "tasks": {"x": {"agent": "x"}}},
         {"agent": "x", "loop": {"repeat": 2}},
-        {
-            "agent": "x",
-            "hooks": {"task_finished": [{"type": "webhook", "params": {"url": "https://a.example"}}]},
-        },
-        {"http": {"url": "https://example.com"}},
     ],
     ids=lambda task: next(key for key in task if key != "agent"),
 )

@@ -301,25 +301,19 @@ class TestActions:
 
     async def test_a_later_process_without_the_action_keeps_what_it_is_owed(self, tmp_path: Path):
         told: list[str] = []
-        is_down = True
 
         async def act(context: HookContext, params: Words) -> None:
-            if is_down:
-                raise ConnectionError("no route")
             told.append(context.delivery_id)
 
         registry, store = registry_with(act), sqlite(tmp_path)
         spec = workflow(None, {"task_finished": [{"type": "act"}]}, actions=registry.contracts)
-        async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
+        async with Runtime(store=store, agents=AGENTS, hooks=registry, drain_timeout_s=0.0) as rt:
             await (await rt.start(spec, run_id="own")).settled()
-            (letter,) = await rt.dead_letters()
-        is_down = False
         async with Runtime(store=store, agents=AGENTS) as rt:
-            without = await rt.retry_delivery(letter.id)
+            without = await rt.drain_hooks("own")
         _, waiting = kept(store, "own")
         async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
             with_it = await rt.drain_hooks("own")
 
-        assert letter.reason == "ConnectionError: no route"
-        assert (without.hooks.pending, without.hooks.dead_letters, waiting) == (1, 0, [letter.id])
-        assert (with_it.hooks.delivered, with_it.hooks.pending, told) == (1, 0, [letter.id])
+        assert (without.hooks.pending, without.hooks.dead_letters, len(waiting)) == (1, 0, 1)
+        assert (with_it.hooks.delivered, with_it.hooks.pending, told) == (1, 0, waiting)

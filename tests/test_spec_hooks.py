@@ -120,12 +120,17 @@ def test_hooks_may_share_a_name_and_need_none():
     assert [found.name for found in named.hooks.of("task_finished")] == ["n", "n", ""]
 
 
-def test_the_channels_of_a_notice_are_checked_and_said_to_be_unused():
-    text = "hooks: {task_finished: [{type: notify, params: {message: m, channels: [{type: file, path: n.txt}]}}]}\n"
+@pytest.mark.parametrize(
+    ("more", "timeout", "attempts"),
+    [("", 10.0, 5), ("timeout: 3s, retry: 0, ", 3.0, 1), ("retry: {max_attempts: 1}, timeout: 5s, ", 5.0, 1)],
+)
+def test_a_notice_with_channels_is_tried_as_a_webhook_is_where_it_does_not_say(
+    more: str, timeout: float, attempts: int
+):
+    notice = hook(f"{{type: notify, {more}params: {{message: m, channels: [{{type: file, path: n.txt}}]}}}}")
 
-    (warning,) = loads_with_warnings(text + TASK, trust="own").warnings
-
-    assert (warning.code, warning.line, warning.column) == ("W106", 1, 61)
+    assert (notice.action, notice.timeout, notice.retry.max_attempts) == ("notify", timeout, attempts)
+    assert notice.params["channels"] == [{"type": "file", "path": "n.txt"}]
 
 
 def test_a_string_and_an_argv_are_commands():

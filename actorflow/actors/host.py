@@ -88,6 +88,8 @@ class AsyncioHost:
 
 
 class _AsyncioGate:
+    __slots__ = ("_is_open", "_loop", "_waiter")
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._is_open = False

@@ -17,6 +17,8 @@ class Latch:
 
     def set(self) -> None:
         """Let everybody pass who waits, now and later."""
+        if self.is_set:
+            return
         self.is_set = True
         gates, self._gates = self._gates, ()
         for gate in gates:

@@ -23,6 +23,8 @@ DEFAULT = RestartPolicy()
 class Restarts:
     """The restarts of one supervised actor, counted against a policy."""
 
+    __slots__ = ("_crashes", "_host", "_policy")
+
     def __init__(self, policy: RestartPolicy, host: Host) -> None:
         self._policy = policy
         self._host = host

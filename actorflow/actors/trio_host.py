@@ -34,6 +34,8 @@ class TrioHost:
 
 
 class _TrioGate:
+    __slots__ = ("_is_open", "_waiter")
+
     def __init__(self) -> None:
         self._is_open = False
         self._waiter: trio.lowlevel.Task | None = None

@@ -21,6 +21,7 @@ class Account:
     spec: WorkflowSpec
     result: RunResult
     failed_hooks: tuple[HookRun, ...] = ()
+    dispatched: tuple[RunResult, ...] = ()  #: runs that its hooks have started, as they stand
     letters: tuple[DeadLetter, ...] = ()  #: of its tasks and deliveries, which wait for somebody
     cause: str | None = None  #: who or what canceled or paused it
     pid: int | None = None  #: of another process, which has the run yet

@@ -17,11 +17,13 @@ from actorflow.cli.options import (
     pairs,
     seconds,
     strict_option,
+    trust_options,
 )
 from actorflow.cli.settings import Settings
 
 if TYPE_CHECKING:
     from actorflow.cli.start import IfRunning
+    from actorflow.spec.model import Trust
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,6 +48,7 @@ def app() -> None:
     "--input-file", metavar="FILE", help="Inputs as a mapping in JSON or YAML; --input comes first."
 )
 @agents_option
+@trust_options
 @click.option("--durability", type=click.Choice(["full", "memory"]), help="Instead of what the file says.")
 @click.option("--max-parallel", type=click.IntRange(1, 100_000), help="Attempts that run side by side.")
 @click.option("--backend", type=BACKEND, default="asyncio", show_default=True, help="The event loop.")
@@ -70,6 +73,9 @@ def run(
     inputs: dict[str, str],
     input_file: str | None,
     agents: dict[str, str],
+    trust: Trust,
+    allow_hosts: tuple[str, ...],
+    allow_env: tuple[str, ...],
     durability: str | None,
     max_parallel: int | None,
     backend: str,
@@ -79,25 +85,46 @@ def run(
     strict: bool,
 ) -> int:
     """Run a workflow file, or one that comes on stdin, to its end."""
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.start import Flags, StartRequest, start
 
-    flags = Flags(backend=backend, durability=durability, max_parallel=max_parallel, grace=grace)
-    request = StartRequest(file, workflow, inputs, input_file, agents, run_id, flags, if_running, strict)
-    return start(settings, request)
+    request = StartRequest(
+        file=file,
+        workflow=workflow,
+        inputs=inputs,
+        input_file=input_file,
+        agents=agents,
+        run_id=run_id,
+        flags=Flags(backend=backend, durability=durability, max_parallel=max_parallel, grace=grace),
+        if_running=if_running,
+        is_strict=strict,
+        trust=trust,
+        allows=Allowances(hosts=allow_hosts, env=allow_env),
+    )
+    return start(settings.for_file(file, trust), request)
 
 
 @app.command()
 @for_every_command
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@trust_options
 @click.pass_obj
-def validate(settings: Settings, files: tuple[str, ...]) -> int:
+def validate(
+    settings: Settings,
+    *,
+    files: tuple[str, ...],
+    trust: Trust,
+    allow_hosts: tuple[str, ...],
+    allow_env: tuple[str, ...],
+) -> int:
     """Check workflow files, and say what they need.
 
-    That is agents, programs, hosts, variables and files.
+    That is agents, programs, hosts, variables and files; of the hosts also which of them the lists allow.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.validate import validate
 
-    return validate(settings.screen, files)
+    return validate(settings, files, trust, Allowances(hosts=allow_hosts, env=allow_env))
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from actorflow.cli.options import agents_option, for_every_command, pairs, seconds
+from actorflow.cli.options import agents_option, for_every_command, hosts_option, pairs, seconds
 from actorflow.cli.settings import Settings
 
 
@@ -65,15 +65,26 @@ def list_(settings: Settings, *, run: str) -> int:
     help="How long the deliveries of each run are waited for; what is not delivered then stays.",
 )
 @agents_option
+@hosts_option
 @click.pass_obj
-def drain(settings: Settings, *, run: str | None, timeout: float, agents: dict[str, str]) -> int:
+def drain(
+    settings: Settings,
+    *,
+    run: str | None,
+    timeout: float,
+    agents: dict[str, str],
+    allow_hosts: tuple[str, ...],
+) -> int:
     """Deliver what hooks of a run are owed, or of all runs.
 
     All are those that nobody has. No task runs. Status 1 if anything failed, was given up, or stays.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.hook_drain import DrainRequest, drain_hooks
 
-    return drain_hooks(settings, DrainRequest(run=run, timeout_s=timeout, agents=agents))
+    allows = Allowances(hosts=allow_hosts)
+    request = DrainRequest(run=run, timeout_s=timeout, agents=agents, allows=allows)
+    return drain_hooks(settings, request)
 
 
 @hooks.command()
@@ -103,6 +114,7 @@ def drain(settings: Settings, *, run: str | None, timeout: float, agents: dict[s
     help="What a task gave; {} if not given. May be repeated.",
 )
 @click.option("--run", "is_for_real", is_flag=True, help="Perform the hooks, instead of only showing them.")
+@hosts_option
 @click.pass_obj
 def test(
     settings: Settings,
@@ -115,11 +127,13 @@ def test(
     inputs: dict[str, str],
     outputs: tuple[str, ...],
     is_for_real: bool,
+    allow_hosts: tuple[str, ...],
 ) -> int:
     """Show what the hooks of an event would do, with sample data.
 
     With --run, they do it. No task runs, nothing is kept, and what hooks start as runs is not started.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.hook_trial import try_hooks
     from actorflow.cli.samples import TrialRequest
 
@@ -133,4 +147,4 @@ def test(
         outputs=outputs,
         is_for_real=is_for_real,
     )
-    return try_hooks(settings, request)
+    return try_hooks(settings.for_file(file), request, Allowances(hosts=allow_hosts))

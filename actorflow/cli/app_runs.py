@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import click
 
-from actorflow.cli.options import for_every_command, means_options, seconds, strict_option
+from actorflow.cli.options import (
+    for_every_command,
+    hosts_option,
+    means_options,
+    seconds,
+    strict_option,
+    variables_option,
+)
 from actorflow.cli.settings import Settings
 
 _TAKE_OVER = click.option(
@@ -31,6 +38,7 @@ def add_run_commands(app: click.Group) -> None:
     metavar="FILE",
     help="Go on by what this file says now, instead of what the run began with.",
 )
+@variables_option
 @_TAKE_OVER
 @strict_option
 @click.pass_obj
@@ -39,6 +47,8 @@ def resume(
     *,
     run: str,
     agents: dict[str, str],
+    allow_hosts: tuple[str, ...],
+    allow_env: tuple[str, ...],
     backend: str | None,
     grace: float | None,
     accept: str | None,
@@ -49,12 +59,14 @@ def resume(
 
     RUN is an id or the unique beginning of one; `last` is the latest run that is paused or crashed. It goes on by the
     definition that it began with, whatever its file says now; --accept-changes moves it to what a file says, if only
-    tasks differ there that have not begun.
+    tasks differ there that have not begun. What it may reach is said anew each time.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.found import Means
     from actorflow.cli.resume import ResumeRequest, resume
 
-    means = Means(agents=agents, backend=backend, grace=grace)
+    allows = Allowances(hosts=allow_hosts, env=allow_env)
+    means = Means(agents=agents, backend=backend, grace=grace, allows=allows)
     request = ResumeRequest(run=run, means=means, accept=accept, take_over=take_over, is_strict=strict)
     return resume(settings, request)
 
@@ -63,15 +75,24 @@ def resume(
 @for_every_command
 @means_options
 @click.pass_obj
-def recover(settings: Settings, *, agents: dict[str, str], backend: str | None, grace: float | None) -> int:
+def recover(
+    settings: Settings,
+    *,
+    agents: dict[str, str],
+    allow_hosts: tuple[str, ...],
+    backend: str | None,
+    grace: float | None,
+) -> int:
     """Go on with all runs whose process is gone.
 
     They go on side by side. Runs of a process that lives and gives no sign of life are named, and left.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.found import Means
     from actorflow.cli.recover import recover
 
-    return recover(settings, Means(agents=agents, backend=backend, grace=grace))
+    allows = Allowances(hosts=allow_hosts)
+    return recover(settings, Means(agents=agents, backend=backend, grace=grace, allows=allows))
 
 
 @click.command()
@@ -79,15 +100,17 @@ def recover(settings: Settings, *, agents: dict[str, str], backend: str | None, 
 @click.argument("run", metavar="RUN|last")
 @click.option("--now", is_flag=True, help="Kill what runs at once, instead of asking it to end.")
 @_TAKE_OVER
+@hosts_option
 @click.pass_obj
-def cancel(settings: Settings, *, run: str, now: bool, take_over: bool) -> int:
+def cancel(settings: Settings, *, run: str, now: bool, take_over: bool, allow_hosts: tuple[str, ...]) -> int:
     """Cancel a run, whichever process runs it.
 
-    The post_workflow hooks of a run that nobody runs are run here.
+    The last hooks of a run that nobody runs are run here.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.control import cancel
 
-    return cancel(settings, run, now=now, take_over=take_over)
+    return cancel(settings, run, now=now, take_over=take_over, allows=Allowances(hosts=allow_hosts))
 
 
 @click.command()
@@ -158,16 +181,24 @@ def show_letter(settings: Settings, *, letter: str) -> int:
 @means_options
 @click.pass_obj
 def retry_letter(
-    settings: Settings, *, letter: str, agents: dict[str, str], backend: str | None, grace: float | None
+    settings: Settings,
+    *,
+    letter: str,
+    agents: dict[str, str],
+    allow_hosts: tuple[str, ...],
+    backend: str | None,
+    grace: float | None,
 ) -> int:
     """Try what was given up again.
 
     For a task its run is resumed, for it and what is below it. Of a delivery, only the hook acts; no task runs.
     """
+    from actorflow.cli.allowances import Allowances
     from actorflow.cli.dead_letters import retry_letter
     from actorflow.cli.found import Means
 
-    return retry_letter(settings, letter, Means(agents=agents, backend=backend, grace=grace))
+    allows = Allowances(hosts=allow_hosts)
+    return retry_letter(settings, letter, Means(agents=agents, backend=backend, grace=grace, allows=allows))
 
 
 @dead_letters.command("purge")

@@ -19,6 +19,7 @@ import anyio.to_thread
 from attrs import frozen
 
 from actorflow.cli.account import STOPPED, Account, stop_cause
+from actorflow.cli.allowances import Allowances
 from actorflow.cli.execution import beside, in_runtime, tell
 from actorflow.cli.files import read_value
 from actorflow.cli.found import Found, Means, found_run, place_for, silent_s
@@ -50,13 +51,13 @@ class Wish:
     act: Callable[[Runtime, str], Awaitable[RunResult]]
 
 
-def cancel(settings: Settings, run: str, *, now: bool, take_over: bool) -> int:
+def cancel(settings: Settings, run: str, *, now: bool, take_over: bool, allows: Allowances) -> int:
     """End a run as canceled; the status says whether it is."""
 
     async def act(runtime: Runtime, run_id: str) -> RunResult:
         return await runtime.cancel(run_id, now=now, take_over=take_over, cause=_cause("canceled"))
 
-    return _ask(settings, run, Wish(status="canceled", act=act), Means())
+    return _ask(settings, run, Wish(status="canceled", act=act), Means(allows=allows))
 
 
 def pause(settings: Settings, run: str, *, grace: float | None, take_over: bool) -> int:

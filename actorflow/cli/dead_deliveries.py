@@ -6,30 +6,33 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from actorflow.cli.execution import Place, in_runtime
 from actorflow.cli.found import found_run
 from actorflow.cli.hook_drain import Drain, delivered, tell_drained, unless_stopped
+from actorflow.cli.hook_hiding import HookHiding, shown_reason
 from actorflow.cli.hook_runs import hook_name
 from actorflow.cli.layout import as_json, columns, duration, local_time
+from actorflow.cli.pending import hook_entries
 from actorflow.cli.report import command_line
 from actorflow.cli.screen import as_line, as_text
 from actorflow.cli.sensitive import shown_params
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
-from actorflow.cli.statuses import Exit
+from actorflow.cli.statuses import Elsewhere, Exit
+from actorflow.cli.stores import store_option
 from actorflow.core.delivery import Try
+from actorflow.core.hook_config import HookEntry
 from actorflow.core.hook_rendering import shown_inputs
-from actorflow.errors import StoreDamagedError
-from actorflow.hooks.opening import specs_of
+from actorflow.errors import BadInputError, StoreDamagedError
 from actorflow.hooks.parcel import Parcel, opened
 from actorflow.journal import Journal
 from actorflow.journal.protocol import DeadLetter, PendingDelivery
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.model import HookSpec
 
-__all__ = ["GivenUp", "letter_document", "parcel_of", "retry_delivery", "show_delivery"]
+__all__ = ["GivenUp", "ShownLetters", "letter_document", "parcel_of", "retry_delivery", "show_delivery"]
 
 
 @frozen
@@ -52,9 +55,39 @@ def parcel_of(journal: Journal, letter: DeadLetter) -> GivenUp:
         raise StoreDamagedError(f"nothing is kept of the delivery {letter.id!r}")
     found = found_run(journal, journal.find(letter.run_id))
     row = PendingDelivery(letter.id, letter.task, letter.seq, letter.at, body)
-    spec = specs_of(found.state).get(letter.task, HookSpec())
+    entry = hook_entries(found.state).get(letter.task)
+    spec = HookSpec() if entry is None else entry.spec
     parcel = opened(row, letter.run_id, spec, shown_inputs(found.state))
-    return GivenUp(letter, parcel, shown_params(found.spec, spec, _task(parcel), parcel.context.params))
+    params = shown_params(found.spec, spec, _task(parcel), parcel.context.params)
+    if not HookHiding(found.spec).hides(entry, _task(parcel)):
+        return GivenUp(letter, parcel, params)
+    tries = evolve(
+        parcel.tries, recent=tuple(evolve(one, error=shown_reason(one.error)) for one in parcel.tries.recent)
+    )
+    return GivenUp(evolve(letter, reason=shown_reason(letter.reason)), evolve(parcel, tries=tries), params)
+
+
+class ShownLetters:
+    """Dead letters of deliveries as a list of them shows them; each run is read once."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._runs: dict[str, tuple[HookHiding, Mapping[str, HookEntry]]] = {}
+
+    def shown(self, letter: DeadLetter) -> DeadLetter:
+        """The letter without what a hook has said that was given something sensitive."""
+        if letter.run_id not in self._runs:
+            found = found_run(self._journal, self._journal.find(letter.run_id))
+            self._runs[letter.run_id] = (HookHiding(found.spec), hook_entries(found.state))
+        hiding, entries = self._runs[letter.run_id]
+        if not hiding.hides(entries.get(letter.task), self._task_of(letter)):
+            return letter
+        return evolve(letter, reason=shown_reason(letter.reason))
+
+    def _task_of(self, letter: DeadLetter) -> str:
+        body = self._journal.dead_letter_body(letter.id)
+        task: Mapping[str, Any] | None = None if body is None else body["context"]["task"]
+        return "" if task is None else str(task["id"])
 
 
 def show_delivery(settings: Settings, given_up: GivenUp) -> int:
@@ -78,7 +111,7 @@ def show_delivery(settings: Settings, given_up: GivenUp) -> int:
     if tries.recent:
         head = ("TRY", "AT", "STATUS", "TIME", "ERROR")
         screen.result("\n".join(["", *columns([head, *map(_try_cells, tries.recent)])]))
-    again = command_line("dead-letters retry", letter.id, settings.store_option)
+    again = command_line("dead-letters retry", letter.id, store_option(settings))
     screen.note(f"to try it again: {again}")
     return Exit.SUCCESS
 
@@ -87,7 +120,12 @@ def retry_delivery(settings: Settings, journal: Journal, letter: DeadLetter, pla
     """Deliver again what was given up, and what else its run's hooks are owed; 0 if nothing failed and nothing stays."""
 
     async def work(runtime: Runtime, interruption: Interruption) -> Drain:
-        deliver = partial(runtime.retry_delivery, letter.id)
+        async def deliver() -> None:
+            try:
+                await runtime.retry_delivery(letter.id)
+            except BadInputError as error:
+                raise Elsewhere(error, Exit.CONFIG) from error
+
         drained = await unless_stopped(partial(delivered, journal, letter.run_id, deliver), interruption)
         return Drain([drained])
 

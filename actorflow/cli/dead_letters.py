@@ -8,8 +8,15 @@ from typing import Any
 import click
 from attrs import evolve, field, frozen
 
-from actorflow.cli.dead_deliveries import letter_document, parcel_of, retry_delivery, show_delivery
+from actorflow.cli.dead_deliveries import (
+    ShownLetters,
+    letter_document,
+    parcel_of,
+    retry_delivery,
+    show_delivery,
+)
 from actorflow.cli.found import Means, found_run, place_for
+from actorflow.cli.handed_on import handed_on
 from actorflow.cli.history import Row, attempt_lines, attempt_rows
 from actorflow.cli.layout import as_json, columns, counted, local_time
 from actorflow.cli.progress import failure_text
@@ -20,7 +27,7 @@ from actorflow.cli.sensitive import sensitive_tasks, shown_failure, shown_task_i
 from actorflow.cli.settings import Settings
 from actorflow.cli.start import check_agent_words
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import reading
+from actorflow.cli.stores import reading, store_option
 from actorflow.core.events import DeadLettered, Event, Failure
 from actorflow.errors import StoreDamagedError
 from actorflow.journal import Journal
@@ -74,7 +81,7 @@ def show_letter(settings: Settings, word: str) -> int:
     screen.result("\n".join([*columns(facts.items()), as_line(f"why: {failure_text(story.failure)}")]))
     screen.result(f"input: {as_text(as_json(story.input, indent=2))}")
     screen.result("\n".join(["", *attempt_lines(story.rows)]))
-    again = command_line("dead-letters retry", letter.id, settings.store_option)
+    again = command_line("dead-letters retry", letter.id, store_option(settings))
     screen.note(f"to run {letter.task} again, and what is below it: {again}")
     return Exit.SUCCESS
 
@@ -135,7 +142,8 @@ def _story(journal: Journal, letter: DeadLetter) -> _Story:
     is_sensitive = letter.task in sensitive_tasks(found.spec)
     failure = shown_failure(told.failure) if is_sensitive else told.failure
     rows = attempt_rows(letter.task, events, is_sensitive=is_sensitive)
-    given = shown_task_input(found.spec, letter.task, told.input)
+    handed = handed_on(journal, found.started)
+    given = shown_task_input(found.spec, letter.task, told.input, handed=handed)
     shown = _hidden(letter) if is_sensitive else letter
     return _Story(shown, given, failure, told.attempts, rows)
 
@@ -146,10 +154,14 @@ def _last(events: Sequence[tuple[int, Event]]) -> DeadLettered | None:
 
 
 def _shown(journal: Journal, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """The letters without what sensitive tasks said; each definition is read once."""
+    """The letters without what is sensitive; each definition is read once."""
     sensitive: dict[str, frozenset[str]] = {}
+    deliveries = ShownLetters(journal)
     shown: list[DeadLetter] = []
     for letter in letters:
+        if letter.kind == "delivery":
+            shown.append(deliveries.shown(letter))
+            continue
         digest = journal.find(letter.run_id).definition
         if digest not in sensitive:
             sensitive[digest] = sensitive_tasks(from_json(journal.definition(digest)))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -13,21 +12,23 @@ import anyio
 from attrs import field, frozen
 
 from actorflow.cli.account import STOPPED, Account, stop_cause
+from actorflow.cli.children import dispatched_runs
 from actorflow.cli.faults import complain
 from actorflow.cli.hook_runs import failed_hooks, hook_runs
 from actorflow.cli.progress import Progress
+from actorflow.cli.records import records_shown
 from actorflow.cli.report import account_document, account_text, has_hooks_amiss, next_step
 from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import BODIES_END_S, HANDLED, Interrupted, Interruption, end_process
 from actorflow.cli.statuses import STATUS_OF_RUN, Exit
-from actorflow.cli.stores import is_lasting
+from actorflow.cli.store_urls import is_lasting
+from actorflow.cli.stores import store_option
 from actorflow.core.plan import plan_of
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.runtime import Runtime
-from actorflow.secrecy.logs import SECRETS_IN_LOGS
 from actorflow.spec.model import WorkflowSpec
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Place:
     agents: Mapping[str, str] = field(factory=dict[str, str])
     backend: str = "asyncio"
     grace_s: float = 10.0
+    allow_hosts: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -81,7 +83,7 @@ def tell(settings: Settings, account: Account, *, can_go_on: bool = True) -> Non
         screen.document(account_document(account))
     else:
         screen.result(account_text(account))
-    step = next_step(account, settings.store_option) if can_go_on else None
+    step = next_step(account, store_option(settings)) if can_go_on else None
     if step is not None:
         screen.note(step)
 
@@ -106,7 +108,7 @@ def in_runtime(
         Interrupted: a signal came before it began, or where it says so.
     """
     settings.early.note_only()
-    with _records_shown(settings.screen), redirect_stdout(sys.stderr):
+    with records_shown(settings.screen), redirect_stdout(sys.stderr):
         # what agents print is no part of the result
         value = anyio.run(partial(_drive, settings, place, work, conclude), backend=place.backend)
     return conclude(value)
@@ -137,7 +139,9 @@ async def _drive(
     work: Callable[[Runtime, Interruption], Awaitable[T]],
     conclude: Callable[[T], int],
 ) -> T:
-    runtime = Runtime(store=place.store, agents=place.agents, grace_s=place.grace_s)
+    runtime = Runtime(
+        store=place.store, agents=place.agents, grace_s=place.grace_s, allow_hosts=place.allow_hosts
+    )
     outcome: _Done[T] | BaseException = Interrupted()
     is_leaving = anyio.Event()
 
@@ -233,52 +237,22 @@ async def account_of(
     if result.status == "failed":
         letters = tuple(each for each in await runtime.dead_letters() if each.run_id == result.run_id)
     is_stopped = result.status in STOPPED
-    has_failed_hooks = result.hooks.failed or result.hooks.dead_letters
-    if not has_failed_hooks and not is_stopped:
+    plan = plan_of(spec)
+    tells_of_hooks = result.hooks.failed or result.hooks.dead_letters or plan.hooks.dispatch_paths
+    if not tells_of_hooks and not is_stopped:
         return Account(spec, result, letters=letters)
     events = [each async for each in handle.events()]
-    hooks = hook_runs(plan_of(spec), events, await handle.deliveries()) if has_failed_hooks else ()
-    cause = stop_cause(result.status, events) if is_stopped else None
-    return Account(spec, result, failed_hooks(hooks, result.generation), letters, cause)
+    hooks = hook_runs(plan, events, await handle.deliveries()) if tells_of_hooks else ()
+    return Account(
+        spec,
+        result,
+        failed_hooks=failed_hooks(hooks, result.generation),
+        dispatched=await dispatched_runs(runtime, plan, hooks),
+        letters=letters,
+        cause=stop_cause(result.status, events) if is_stopped else None,
+    )
 
 
 def _can_go_on(job: Job) -> bool:
     """Whether another process can find the run."""
     return is_lasting(job.place.store) and job.spec.limits.durability != "memory"
-
-
-@contextmanager
-def _records_shown(screen: Screen) -> Generator[None]:
-    """Show what the runtime logs: notifications, and what is worth a warning."""
-    shown = {
-        logging.getLogger("actorflow"): logging.ERROR if screen.is_quiet else logging.WARNING,
-        logging.getLogger("actorflow.notify"): logging.ERROR if screen.is_quiet else logging.INFO,
-    }
-    handlers = {logger: _ScreenHandler(screen, level) for logger, level in shown.items()}
-    levels = {logger: logger.level for logger in shown}
-    for logger, handler in handlers.items():
-        logger.addHandler(handler)
-        logger.setLevel(handler.level)
-    try:
-        yield
-    finally:
-        for logger, handler in handlers.items():
-            logger.removeHandler(handler)
-            logger.setLevel(levels[logger])
-
-
-class _ScreenHandler(logging.Handler):
-    """Writes the message of a record to stderr, and nothing else of it."""
-
-    def __init__(self, screen: Screen, level: int) -> None:
-        super().__init__(level)
-        self.addFilter(SECRETS_IN_LOGS)
-        self._screen = screen
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write it; one that can't be formatted is shown as it stands."""
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            message = str(record.msg)
-        self._screen.error(as_line(message))

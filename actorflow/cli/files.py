@@ -11,7 +11,7 @@ from actorflow.cli.stores import reading
 from actorflow.errors import Problem, SpecError, StoreDamagedError, StoreFailed, StoreUnusableError
 from actorflow.runtime.definitions import Recalled, is_worth_keeping, load_cached
 from actorflow.spec.bounds import Bounds
-from actorflow.spec.loading import Loaded, load_with_warnings, loads_with_warnings
+from actorflow.spec.loading import OWN, Loaded, Terms, load_with_warnings, loads_with_warnings
 from actorflow.spec.text.composer import compose
 from actorflow.spec.text.nodes import ListNode, MapNode, Node, kind_of
 from actorflow.spec.text.report import Report
@@ -20,19 +20,26 @@ from actorflow.spec.text.source import decode, read_file
 STDIN = "-"
 
 
-def load_workflow(file: str) -> Loaded:
-    """Load a workflow file, or what comes on stdin: a user who names a file trusts it.
+def load_workflow(file: str, terms: Terms = OWN) -> Loaded:
+    """Load a workflow file, or what comes on stdin: a user who names a file trusts it, if nothing else is said.
 
     Raises:
         SpecError: with all that is wrong with it.
     """
     if file != STDIN:
-        return load_with_warnings(file)
+        return load_with_warnings(file, terms=terms)
     body = b"" if sys.stdin is None else sys.stdin.buffer.read(Bounds().file_bytes + 1)
-    return loads_with_warnings(body, name="stdin", trust="own", file="<stdin>")
+    return loads_with_warnings(
+        body,
+        name="stdin",
+        trust=terms.trust,
+        file="<stdin>",
+        allow_env=terms.allow_env,
+        may_reach=terms.may_reach,
+    )
 
 
-def recall_workflow(settings: Settings, file: str) -> Recalled:
+def recall_workflow(settings: Settings, file: str, terms: Terms = OWN) -> Recalled:
     """Load a workflow file as `load_workflow` does, or take it from the store if it was found good before.
 
     What is wrong with the store is told by who runs something in it.
@@ -42,8 +49,8 @@ def recall_workflow(settings: Settings, file: str) -> Recalled:
     """
     if file != STDIN and is_worth_keeping(file):
         with suppress(StoreFailed, StoreDamagedError, StoreUnusableError), reading(settings) as journal:
-            return load_cached(file, journal)
-    return Recalled(load_workflow(file), None)
+            return load_cached(file, journal, terms)
+    return Recalled(load_workflow(file, terms), None)
 
 
 def read_inputs(file: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from actorflow.cli.allowances import Allowances, allowed_hosts
+from actorflow.cli.bindings import for_runs
 from actorflow.cli.execution import Place
 from actorflow.cli.layout import duration
 from actorflow.cli.settings import Settings
@@ -55,6 +57,7 @@ class Means:
     agents: Mapping[str, str] = field(factory=dict[str, str])
     backend: str | None = None
     grace: float | None = None  #: seconds
+    allows: Allowances = field(factory=Allowances)
 
 
 def found_run(journal: Journal, row: RunRow) -> Found:
@@ -90,13 +93,14 @@ def status_text(status: str, row: RunRow) -> str:
     return f"{status} (pid {row.owner_pid}{silent})"
 
 
-def place_for(settings: Settings, found: Found, means: Means) -> Place:
-    """Where a run goes on: as it is wanted, else as it was begun."""
+def place_for(settings: Settings, found: Found, means: Means, spec: WorkflowSpec | None = None) -> Place:
+    """Where a run goes on: as it is wanted, else as it was begun; `spec` is the definition that it has from now on."""
     flags = found.started.flags
     grace_s = means.grace if means.grace is not None else flags.get("grace")
     return Place(
         store=store_url(settings),
-        agents=means.agents,
+        agents=for_runs(settings, means.agents, [(spec or found.spec, found.started)]),
         backend=means.backend or ("trio" if flags.get("backend") == "trio" else "asyncio"),
         grace_s=float(grace_s) if isinstance(grace_s, int | float) else 10.0,
+        allow_hosts=allowed_hosts(settings, means.allows),
     )

@@ -16,8 +16,8 @@ from actorflow.core.hook_config import BLOCKING, OF_RUNS
 from actorflow.hooks.actions.custom import CustomAction
 from actorflow.hooks.registry import REGISTRY
 from actorflow.spec.action_contracts import ActionContract
-from actorflow.spec.model import HookAction, HookEvent
-from actorflow.spec.readers.actions import action_of
+from actorflow.spec.model import NOT_FIRED_YET, HookAction, HookEvent
+from actorflow.spec.readers.actions import CHANNELS, action_of
 from actorflow.spec.surface.forms import keys_of
 from actorflow.spec.surface.hooks import PARAMS_OF, HookSet
 
@@ -28,9 +28,6 @@ BY_CONTRACT: Final[frozenset[HookEvent]] = frozenset(
     }
 )  # fmt: skip
 """The events that every version of the format has, and fires alike."""
-
-NOT_YET: Final[frozenset[HookEvent]] = frozenset({"child_finished", "iteration_finished"})
-"""Events that nothing in this version fires."""
 
 _BESIDE_PARAMS: Final = frozenset({"timeout"})  # of a command: told as a default
 _TOLD_OF_RUNS: Final[frozenset[str]] = OF_RUNS | {"signal_received"}
@@ -60,6 +57,7 @@ class ActionRow:
     max_attempts: int
     is_built_in: bool
     is_runnable: bool  #: whether this version can perform it
+    channels: tuple[str, ...] = ()  #: the types of those that it may have
 
 
 def event_rows() -> list[EventRow]:
@@ -71,7 +69,7 @@ def event_rows() -> list[EventRow]:
             is_by_contract=event in BY_CONTRACT,
             of="run" if event in _TOLD_OF_RUNS else "task",
             may_block=event in BLOCKING,
-            is_fired=event not in NOT_YET,
+            is_fired=event not in NOT_FIRED_YET,
             when=texts[event],
         )
         for event in get_args(HookEvent)
@@ -122,6 +120,7 @@ def _action_lines(row: ActionRow) -> list[str]:
     facts: Mapping[str, str] = {
         "needs": ", ".join(row.required),
         "takes": ", ".join(name for name in row.params if name not in row.required),
+        "channels": ", ".join(row.channels),
         "defaults": f"timeout {row.timeout_s:g}s, max_attempts {row.max_attempts}",
     }
     later = "" if row.is_runnable else " (not in this version)"
@@ -140,6 +139,7 @@ def _built_in(name: HookAction) -> ActionRow:
         max_attempts=action.max_attempts,
         is_built_in=True,
         is_runnable=name == "transform" or REGISTRY.action(name) is not None,
+        channels=CHANNELS if "channels" in keys else (),
     )
 
 

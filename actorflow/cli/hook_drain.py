@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import anyio.to_thread
 from attrs import field, frozen
 
+from actorflow.cli.allowances import Allowances, allowed_hosts
+from actorflow.cli.bindings import for_runs
 from actorflow.cli.execution import Place, beside, in_runtime
 from actorflow.cli.faults import fault_of
 from actorflow.cli.found import Found, Means, found_run, place_for
@@ -37,6 +39,7 @@ class DrainRequest:
     run: str | None  #: None: all that nobody has
     timeout_s: float  #: for each run
     agents: Mapping[str, str]  #: for runs that hooks start
+    allows: Allowances = field(factory=Allowances)
 
 
 @frozen(kw_only=True)
@@ -119,9 +122,16 @@ async def unless_stopped(work: Callable[[], Awaitable[T]], interruption: Interru
 def _chosen(settings: Settings, journal: Journal, request: DrainRequest) -> tuple[Place, Sequence[RunRow]]:
     if request.run is not None:
         row = named_run(journal, request.run)
-        return place_for(settings, found_run(journal, row), Means(agents=request.agents)), [row]
+        means = Means(agents=request.agents, allows=request.allows)
+        return place_for(settings, found_run(journal, row), means), [row]
     owing = [row for row in journal.runs() if row.owner_pid is None and read_row(journal, row).hooks.pending]
-    return Place(store=store_url(settings), agents=request.agents), owing
+    runs = (found_run(journal, row) for row in owing)
+    place = Place(
+        store=store_url(settings),
+        agents=for_runs(settings, request.agents, ((run.spec, run.started) for run in runs)),
+        allow_hosts=allowed_hosts(settings, request.allows),
+    )
+    return place, owing
 
 
 async def _drain(

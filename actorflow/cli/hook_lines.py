@@ -71,6 +71,7 @@ def hook_facts(hook: HookRun) -> dict[str, Any]:
         "tries": hook.tries,
         "why": hook.why or None,
         "delivery_id": hook.delivery_id or None,
+        **{fact: hook.sent(fact) for fact in ("http_status", "target", "batch")},
     }
 
 

@@ -12,9 +12,11 @@ from actorflow.cli.pending import pending_runs
 from actorflow.cli.report import command_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading
+from actorflow.cli.stores import named_run, reading, store_option
 
-_HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SINCE", "WHY")
+_HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SENT TO", "SINCE", "WHY")
+_SENT = _HEAD.index("SENT TO")
+_BATCH_SHOWN = 10  #: characters of a batch's id
 
 
 def list_hooks(settings: Settings, run: str) -> int:
@@ -33,10 +35,10 @@ def list_hooks(settings: Settings, run: str) -> int:
     if not listed:
         screen.note(f"no hook of run {found.run_id} has acted, and none has to")
         return Exit.SUCCESS
-    screen.result("\n".join(columns([_HEAD, *map(_cells, listed)])))
+    screen.result("\n".join(columns(_without_empty([_HEAD, *map(_cells, listed)]))))
     if pending:
         screen.result("\n".join(["", *pending_lines(pending, indent="")]))
-        drain = command_line("hooks drain", found.run_id, settings.store_option)
+        drain = command_line("hooks drain", found.run_id, store_option(settings))
         if found.row.owner_pid is None:
             screen.note(f"to deliver what is owed: {drain}")
     return Exit.SUCCESS
@@ -50,9 +52,24 @@ def _cells(hook: HookRun) -> tuple[str, ...]:
         named,
         hook.how,
         str(hook.tries),
+        _sent(hook),
         local_time(hook.at),
         hook.why,
     )
+
+
+def _sent(hook: HookRun) -> str:
+    """Where its last request went, after the status that was answered, and with which others."""
+    facts = {name: hook.sent(name) for name in ("http_status", "target", "batch")}
+    batch = f"in {facts['batch'][:_BATCH_SHOWN]}" if facts["batch"] else ""
+    return " ".join(str(fact) for fact in (facts["http_status"], facts["target"], batch) if fact)
+
+
+def _without_empty(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows without the column of requests, where none was made."""
+    if any(row[_SENT] for row in rows[1:]):
+        return rows
+    return [(*row[:_SENT], *row[_SENT + 1 :]) for row in rows]
 
 
 def _document(hook: HookRun) -> dict[str, Any]:

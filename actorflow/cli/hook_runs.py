@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from actorflow.cli.hook_hiding import HookHiding, shown_record
 from actorflow.core.events import Event, GenerationStarted, HookFinished, HookLost, HookStarted, RunStarted
-from actorflow.core.hook_config import HookConfig, HookEntry
+from actorflow.core.hook_config import HookEntry
 from actorflow.core.owed import functions_of
 from actorflow.core.plan import Plan
 from actorflow.journal.protocol import Delivery
@@ -59,6 +60,12 @@ class HookRun:
         """How it ended, in words."""
         return _WORDS.get(self.status, self.status.replace("_", " "))
 
+    def sent(self, fact: str) -> Any:
+        """What is known of the request of its last try, such as `http_status` or `target`; None where none was made."""
+        tries: Sequence[Mapping[str, Any]] = self.record.get("tries", ())
+        found: Any = self.record.get(fact)
+        return tries[-1].get(fact) if found is None and tries else found
+
     @property
     def why(self) -> str:
         """Why it did not do what it should, or has not done it yet; the run that it started; else empty."""
@@ -88,7 +95,7 @@ def hook_runs(
         events: all of the run, with their numbers.
         deliveries: settled ones, in the order in which they were settled.
     """
-    reader = _Reader(plan.hooks, deliveries)
+    reader = _Reader(plan, deliveries)
     if deliveries or any(entry.is_blocking for entry in plan.hooks.entries):
         for seq, event in events:
             reader.read(seq, event)
@@ -116,10 +123,11 @@ _TELLING: Final = ("task_id", "name", "message", "url")
 class _Reader:
     """Reads the events of a run one by one."""
 
-    def __init__(self, hooks: HookConfig, deliveries: Sequence[Delivery]) -> None:
+    def __init__(self, plan: Plan, deliveries: Sequence[Delivery]) -> None:
         self.found: dict[object, HookRun] = {}
-        self._hooks = hooks
-        self._entries = {entry.path: entry for entry in hooks.entries}
+        self._hooks = plan.hooks
+        self._hiding = HookHiding(plan.spec)
+        self._entries = {entry.path: entry for entry in plan.hooks.entries}
         self._generation = 0
         self._owed: dict[int, list[Delivery]] = {}
         for delivery in {each.delivery_id: each for each in deliveries}.values():
@@ -152,11 +160,11 @@ class _Reader:
                 run = evolve(run, status=NOT_ENDED, tries=1)
             case HookLost():
                 run = evolve(run, status=NOT_ENDED)
-            case HookFinished(status=status, record=record):
-                # one that was tried once lists no tries
-                run = evolve(
-                    run, status=status, record=record, tries=len(record.get("tries", ())) or run.tries
-                )
+            case HookFinished(status=status):
+                record = self._shown(event.record, run.path, run.task, status)
+                # one that was tried once lists no tries, and one that was passed over has had none
+                count = 0 if status == "skipped" else len(record.get("tries", ())) or run.tries
+                run = evolve(run, status=status, record=record, tries=count)
         self.found[key] = run
 
     def _blocking(self, event: HookStarted | HookLost | HookFinished) -> HookRun:
@@ -175,19 +183,25 @@ class _Reader:
             status=NOT_ENDED,
         )
 
+    def _shown(self, record: Mapping[str, Any], path: str, task: str, status: str) -> Mapping[str, Any]:
+        """A record without what is sensitive; of a hook that was passed over, the reason is ours."""
+        is_hidden = status != "skipped" and self._hiding.hides(self._entries.get(path), task)
+        return shown_record(record) if is_hidden else record
+
     def _delivered(self, delivery: Delivery, event: Event) -> HookRun:
         entry = self._entries.get(delivery.hook)
+        task = getattr(event, "task", None) or ""
         return HookRun(
             path=delivery.hook,
             name=delivery.hook if entry is None else hook_name(entry.spec),
             event=event_of(delivery.hook, entry),
-            task=getattr(event, "task", None) or "",
+            task=task,
             stage=getattr(event, "stage", ""),
             generation=self._generation,
             at=event.at,
             status="ok" if delivery.status == "delivered" else delivery.status,
             tries=int(delivery.record.get("try_count", 0)),
-            record=delivery.record,
+            record=self._shown(delivery.record, delivery.hook, task, delivery.status),
             delivery_id=delivery.delivery_id,
         )
 

@@ -10,11 +10,14 @@ from typing import Any, cast
 
 from attrs import evolve, frozen
 
+from actorflow.cli.allowances import Allowances, allowed_hosts, guard_for
 from actorflow.cli.execution import Place, in_runtime
 from actorflow.cli.faults import complain
 from actorflow.cli.files import load_workflow
 from actorflow.cli.hook_drain import unless_stopped
+from actorflow.cli.hook_hiding import HookHiding, shown_reason, shown_record
 from actorflow.cli.hook_lines import hook_lines
+from actorflow.cli.hook_requests import ShownRequest, obstacle, shown_request
 from actorflow.cli.hook_runs import HookRun, hook_name
 from actorflow.cli.layout import as_json, columns, counted
 from actorflow.cli.performance import performer
@@ -22,20 +25,23 @@ from actorflow.cli.rehearsal import Rehearsal, rehearse
 from actorflow.cli.samples import TrialRequest, sample_of
 from actorflow.cli.screen import as_line
 from actorflow.cli.script import Fired, Sample
-from actorflow.cli.sensitive import shown_params
+from actorflow.cli.sensitive import sensitive_tasks, shown_params
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted, Interruption
 from actorflow.cli.statuses import Exit
+from actorflow.cli.store_urls import MEMORY
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_config import OF_RUNS
 from actorflow.core.hook_context import HookContext
 from actorflow.core.plan import Plan, plan_of
+from actorflow.egress.guard import Guard
 from actorflow.hooks.registry import REGISTRY
 from actorflow.hooks.switches import HookSwitches
 from actorflow.runtime.environment import run_secrets
 from actorflow.runtime.runtime import Runtime
 from actorflow.secrecy.source import SecretUnreadable
 from actorflow.spec.entries import chosen
+from actorflow.spec.sensitive import HIDDEN
 
 
 @frozen
@@ -44,6 +50,7 @@ class Verdict:
 
     fired: Fired
     params: Any = None  #: as they are shown
+    request: ShownRequest | None = None  #: what it would send
     hindrance: str = ""  #: why it cannot act here, or at all
     outcome: TryResult | None = None  #: of performing it
     took_s: float | None = None
@@ -66,7 +73,7 @@ class Verdict:
         return self.outcome is None or bool(self.outcome.skip) or self.outcome.status == "ok"
 
 
-def try_hooks(settings: Settings, request: TrialRequest) -> int:
+def try_hooks(settings: Settings, request: TrialRequest, given: Allowances) -> int:
     """Show what each hook would do, or did; 0 if nothing is wrong with any.
 
     Raises:
@@ -78,13 +85,14 @@ def try_hooks(settings: Settings, request: TrialRequest) -> int:
     plan = plan_of(spec)
     sample = sample_of(plan, request)
     rehearsal = rehearse(plan, sample)
-    verdicts = [_judged(plan, sample, fired) for fired in rehearsal.fired]
+    guard = guard_for(settings, given)
+    verdicts = [_judged(plan, sample, guard, fired) for fired in rehearsal.fired]
     if not request.is_for_real or not any(each.acts for each in verdicts):
         return _tell(settings, sample, rehearsal, verdicts)
 
     async def work(_: Runtime, interruption: Interruption) -> Sequence[Verdict] | None:
         try:
-            return await unless_stopped(partial(_perform, plan, verdicts), interruption)
+            return await unless_stopped(partial(_perform, plan, guard, verdicts), interruption)
         except Interrupted:
             return None
 
@@ -96,13 +104,14 @@ def try_hooks(settings: Settings, request: TrialRequest) -> int:
         settings.screen.error("interrupted; what ran was ended")
         return Exit.STOPPED
 
-    return in_runtime(settings, Place(store="memory:"), work, conclude)
+    place = Place(store=MEMORY, allow_hosts=allowed_hosts(settings, given))
+    return in_runtime(settings, place, work, conclude)
 
 
 # What would be done
 
 
-def _judged(plan: Plan, sample: Sample, fired: Fired) -> Verdict:
+def _judged(plan: Plan, sample: Sample, guard: Guard, fired: Fired) -> Verdict:
     spec, context = fired.entry.spec, fired.context
     skip = HookSwitches.from_environment(os.environ).skip_reason(spec, fired.entry.path)
     if skip and not fired.fault:  # what cannot be rendered fails wherever it is switched off
@@ -111,25 +120,30 @@ def _judged(plan: Plan, sample: Sample, fired: Fired) -> Verdict:
         return Verdict(fired)
     task = "" if context.task is None else sample.task
     params = shown_params(plan.spec, spec, task, context.params)
-    return Verdict(fired, params, _hindrance(plan, fired))
+    is_hidden = task in sensitive_tasks(plan.spec)
+    told = evolve(context, output=HIDDEN, error=None) if is_hidden else context
+    is_shown = isinstance(params, Mapping)  # else it is hidden as a whole
+    request = shown_request(told, cast("Mapping[str, Any]", params)) if is_shown else None
+    return Verdict(fired, params, request, _hindrance(plan, guard, context))
 
 
-def _hindrance(plan: Plan, fired: Fired) -> str:
+def _hindrance(plan: Plan, guard: Guard, context: HookContext) -> str:
     """What keeps a hook from acting in this process."""
-    action = fired.entry.spec.action
+    action, secrets = context.spec.action, run_secrets(plan)
     if REGISTRY.action(action) is None:
         return f"the action {action} cannot run in this version, and no program has registered it"
     try:
-        run_secrets(plan).unsealed(None if fired.context is None else fired.context.params)
+        secrets.unsealed(context.params)
     except SecretUnreadable as missing:
         return str(missing)
-    return ""
+    return obstacle(context, guard, secrets)
 
 
-async def _perform(plan: Plan, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+async def _perform(plan: Plan, guard: Guard, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
     """Perform those that act, one after the other, once each."""
-    perform_once = performer(plan)
-    return [await _performed(perform_once, each) for each in verdicts]
+    hiding = HookHiding(plan.spec)
+    async with performer(plan, guard) as perform_once:
+        return [_hidden(hiding, await _performed(perform_once, each)) for each in verdicts]
 
 
 async def _performed(
@@ -141,6 +155,18 @@ async def _performed(
     began = time.monotonic()
     outcome = await perform_once(context)
     return evolve(verdict, outcome=outcome, took_s=time.monotonic() - began)
+
+
+def _hidden(hiding: HookHiding, verdict: Verdict) -> Verdict:
+    """What came of it, without what is sensitive."""
+    outcome, context = verdict.outcome, verdict.fired.context
+    if outcome is None or context is None:
+        return verdict
+    task = "" if context.task is None else str(context.task["id"])
+    if not hiding.hides(verdict.fired.entry, task):
+        return verdict
+    shown = evolve(outcome, error=shown_reason(outcome.error), record=shown_record(outcome.record))
+    return evolve(verdict, outcome=shown)
 
 
 # How it is told
@@ -162,18 +188,21 @@ def _tell(settings: Settings, sample: Sample, rehearsal: Rehearsal, verdicts: Se
 
 
 def _occasion(sample: Sample) -> str:
-    if sample.event in OF_RUNS or sample.event == "signal_received":
-        return sample.event
-    return f"{sample.event} of task {sample.task}"
+    return sample.event if _is_of_run(sample) else f"{sample.event} of task {sample.task}"
+
+
+def _is_of_run(sample: Sample) -> bool:
+    """Whether the event is about no task, whichever the made-up history has."""
+    return sample.event in OF_RUNS or sample.event == "signal_received"
 
 
 def _lines(verdict: Verdict) -> list[str]:
     fired = verdict.fired
     spec = fired.entry.spec
     if verdict.outcome is not None:
-        return [*hook_lines(_as_run(verdict, verdict.outcome), indent=""), *_param_lines(verdict.params)]
+        return [*hook_lines(_as_run(verdict, verdict.outcome), indent=""), *_given_lines(verdict)]
     head = f"{fired.entry.path} {_would(verdict)} ({hook_name(spec)}; {spec.mode} {spec.action})"
-    return [as_line(head), *_param_lines(verdict.params), *_param_lines(fired.record)]
+    return [as_line(head), *_given_lines(verdict), *_param_lines(fired.record)]
 
 
 def _would(verdict: Verdict) -> str:
@@ -185,6 +214,12 @@ def _would(verdict: Verdict) -> str:
     if verdict.hindrance:
         return f"cannot act here: {verdict.hindrance}"
     return "would set" if fired.context is None else "would act"
+
+
+def _given_lines(verdict: Verdict) -> list[str]:
+    if verdict.request is None:
+        return _param_lines(verdict.params)
+    return columns(verdict.request.lines(), indent="  ")
 
 
 def _param_lines(params: Any) -> list[str]:
@@ -209,7 +244,7 @@ def _as_run(verdict: Verdict, outcome: TryResult) -> HookRun:
 def _document(sample: Sample, rehearsal: Rehearsal, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return {
         "event": sample.event,
-        "task": sample.task or None,
+        "task": None if _is_of_run(sample) else sample.task,
         "status": sample.status,
         "is_possible": rehearsal.is_possible,
         "hooks": [_hook_document(each) for each in verdicts],
@@ -227,6 +262,7 @@ def _hook_document(verdict: Verdict) -> dict[str, Any]:
         "skip": fired.skip or None,
         "fault": fired.fault or verdict.hindrance or None,
         "params": verdict.params,
+        "request": None if verdict.request is None else verdict.request.document(),
         "sets": dict(fired.record) or None,
         "outcome": None if outcome is None else _outcome_document(outcome, verdict.took_s),
     }

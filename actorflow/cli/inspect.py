@@ -10,6 +10,7 @@ from attrs import frozen
 
 from actorflow.cli.account import STOPPED, Account, stop_cause
 from actorflow.cli.found import Found, found_run, parent_of, status_of_row, status_text, with_owner
+from actorflow.cli.handed_on import handed_on
 from actorflow.cli.happenings import (
     IN_ATTEMPTS,
     STANDS_IN,
@@ -35,7 +36,7 @@ from actorflow.cli.screen import Screen, as_line, as_text
 from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit, TaskNotFoundError
-from actorflow.cli.stores import named_run, parent_of_row, reading
+from actorflow.cli.stores import named_run, parent_of_row, reading, store_option
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult, TaskResult, result_from, result_of
@@ -78,7 +79,7 @@ def show_run(settings: Settings, run: str) -> int:
     ]
     if details:
         screen.result("\n".join(["", *details]))
-    step = next_step(account, settings.store_option) if sight.row.owner_pid is None else None
+    step = next_step(account, store_option(settings)) if sight.row.owner_pid is None else None
     if step is not None:
         screen.note(step)
     return Exit.SUCCESS
@@ -119,7 +120,7 @@ def _sight(journal: Journal, row: RunRow) -> _Sight:
             letters=tuple(each for each in journal.dead_letters() if each.run_id == row.run_id),
             cause=stop_cause(asked, events) if asked in STOPPED else None,
         ),
-        inputs=shown_inputs(spec, found.started.inputs),
+        inputs=shown_inputs(spec, found.started.inputs, handed=handed_on(journal, found.started)),
         hooks=_last_hooks(journal, found, result.generation),
         pending=pending_runs(journal, row, found.state) if result.hooks.pending else (),
         parent=parent_of(found.started),

@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import click
 
+from actorflow.cli.hook_hiding import HookHiding
 from actorflow.cli.layout import columns
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
@@ -32,7 +33,7 @@ def show_metrics(settings: Settings, run: str | None, form: Format) -> int:
         raise click.UsageError("--json and --format prometheus are two forms; choose one", _context())
     with reading(settings) as journal:
         rows = journal.runs() if run is None else [named_run(journal, run)]
-        snapshot = collect(journal, rows)
+        snapshot = collect(journal, rows, lambda plan: HookHiding(plan.spec).hides)
     if screen.is_json:
         screen.document(snapshot.document())
     elif form == "prometheus":

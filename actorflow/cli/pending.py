@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
+from actorflow.cli.hook_hiding import HookHiding, shown_record
 from actorflow.cli.hook_runs import PENDING, HookRun, event_of, hook_name
 from actorflow.cli.layout import counted, local_time
 from actorflow.core.hook_config import HookEntry
@@ -15,7 +16,7 @@ from actorflow.core.state import RunState
 from actorflow.hooks.opening import folded_to
 from actorflow.journal.protocol import Journal, PendingDelivery, RunRow
 
-__all__ = ["heads", "pending_runs"]
+__all__ = ["heads", "hook_entries", "pending_runs"]
 
 
 def pending_runs(journal: Journal, row: RunRow, state: RunState) -> tuple[HookRun, ...]:
@@ -26,9 +27,10 @@ def pending_runs(journal: Journal, row: RunRow, state: RunState) -> tuple[HookRu
         row: of the run.
         state: of the run, as it stands.
     """
-    entries = _entries(state)
+    entries = hook_entries(state)
     rows = journal.pending(row.run_id)
-    found = [_kept(each, entries.get(each.hook)) for each in rows]
+    hiding = HookHiding(state.plan.spec)
+    found = [_kept(each, entries.get(each.hook), hiding) for each in rows]
     found += _unseen(journal, row, state, {each.delivery_id for each in rows})
     return tuple(_in_line(found, entries))
 
@@ -41,7 +43,8 @@ def heads(pending: Sequence[HookRun]) -> tuple[tuple[HookRun, int], ...]:
     return tuple((found[0], len(found)) for found in by_path.values())
 
 
-def _entries(state: RunState) -> Mapping[str, HookEntry]:
+def hook_entries(state: RunState) -> Mapping[str, HookEntry]:
+    """The hooks of a run by path, functions of its program included."""
     entries = {entry.path: entry for entry in state.plan.hooks.entries}
     if state.started is not None:
         for found in functions_of(state.started.flags).values():
@@ -49,18 +52,24 @@ def _entries(state: RunState) -> Mapping[str, HookEntry]:
     return entries
 
 
-def _kept(row: PendingDelivery, entry: HookEntry | None) -> HookRun:
+def _kept(row: PendingDelivery, entry: HookEntry | None, hiding: HookHiding) -> HookRun:
     """A delivery with a row of its own: it was tried, or has others before it."""
     body, context = row.body, row.body["context"]
     count = int(body["counts"][0])
-    record: dict[str, Any] = {"summary": _waits_for(row, count), "due_at": row.due_at, "tries": body["tries"]}
+    task = "" if context["task"] is None else context["task"]["id"]
+    record: dict[str, Any] = {"due_at": row.due_at, "tries": body["tries"]}
     if "reason" in body:
         record["reason"] = body["reason"]
+    if "batch" in body:
+        record["batch"] = body["batch"]
+    if hiding.hides(entry, task):
+        record = shown_record(record)
+    record["summary"] = _waits_for(record, count)
     return HookRun(
         path=row.hook,
         name=row.hook if entry is None else hook_name(entry.spec),
         event=event_of(row.hook, entry),
-        task="" if context["task"] is None else context["task"]["id"],
+        task=task,
         stage=context["stage"] if context["event"] == "on_stage_complete" else "",
         generation=context["generation"],
         at=context["at"],
@@ -71,15 +80,15 @@ def _kept(row: PendingDelivery, entry: HookEntry | None) -> HookRun:
     )
 
 
-def _waits_for(row: PendingDelivery, count: int) -> str:
-    reason = row.body.get("reason", "")
+def _waits_for(record: Mapping[str, Any], count: int) -> str:
+    reason = record.get("reason", "")
     if reason:
         return f"held: {reason}"
     if not count:
         return "not tried yet"
-    tries = row.body["tries"]
+    tries = record["tries"]
     error = tries[-1].get("error") or tries[-1]["status"] if tries else ""
-    return f"next try at {local_time(row.due_at)}; tried {counted(count, 'time')}, last: {error}"
+    return f"next try at {local_time(record['due_at'])}; tried {counted(count, 'time')}, last: {error}"
 
 
 def _unseen(journal: Journal, row: RunRow, state: RunState, known: set[str]) -> Iterator[HookRun]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 from attrs import frozen
 
 from actorflow.actors.host import current_host
@@ -27,13 +29,17 @@ from actorflow.runtime.environment import inherited_environment, run_secrets
 __all__ = ["performer"]
 
 
-def performer(plan: Plan, guard: Guard = NOTHING_ALLOWED) -> Callable[[HookContext], Awaitable[TryResult]]:
-    """What makes one try of a hook of this definition; to be called within the loop that it is used in.
+@asynccontextmanager
+async def performer(
+    plan: Plan, guard: Guard = NOTHING_ALLOWED
+) -> AsyncGenerator[Callable[[HookContext], Awaitable[TryResult]]]:
+    """What makes one try of a hook of this definition.
 
     Circuit breakers are closed, metrics go nowhere, and a run that a hook would start is not started.
     """
     host = current_host()
     room = AsyncioRoom(host)
+    http = HttpClient(room)
     around = ActionSurroundings(
         trees=ProcessTrees(),
         folder=plan.spec.folder,
@@ -42,7 +48,7 @@ def performer(plan: Plan, guard: Guard = NOTHING_ALLOWED) -> Callable[[HookConte
         metrics=Metrics(),
         dispatch=_start_nothing,
         functions={},
-        http=HttpClient(room),
+        http=http,
         guard=guard,
     )
     executor = HookExecutor(
@@ -58,7 +64,12 @@ def performer(plan: Plan, guard: Guard = NOTHING_ALLOWED) -> Callable[[HookConte
         (result,) = await executor.deliver([context])
         return result
 
-    return perform
+    try:
+        yield perform
+    finally:
+        with anyio.CancelScope(shield=True):
+            await http.aclose()
+            await room.aclose()
 
 
 async def _start_nothing(context: HookContext, target: str, given: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actorflow.cli.happenings import Narrator
+from actorflow.cli.hook_hiding import HookHiding, shown_reason
 from actorflow.cli.hook_runs import hook_name
 from actorflow.cli.layout import columns, counted, duration
 from actorflow.cli.screen import as_line
@@ -40,6 +41,7 @@ class Progress:
 
     def __init__(self, spec: WorkflowSpec, *, is_kept: bool = True) -> None:
         self._hooks = plan_of(spec).hooks
+        self._hiding = HookHiding(spec)
         self._is_kept = is_kept  #: of a run in memory nobody can look up anything later
         self._width = min(_LONGEST_ID, max((len(task.id) for task in spec.tasks), default=0))
         self._sensitive = sensitive_tasks(spec)
@@ -86,7 +88,9 @@ class Progress:
                 return as_line(f"  stage {stage}: {status}")
             case HookFinished(status="failed" | "timed_out" | "canceled" as status, record=record):
                 hook, how = self._entry(event), status.replace("_", " ")
-                why = f"{record.get('summary', '')} ({hook_name(hook.spec)})"
+                summary = str(record.get("summary", ""))
+                why = shown_reason(summary) if self._hiding.hides(hook, _task_of(event)) else summary
+                why = f"{why} ({hook_name(hook.spec)})"
                 return as_line(f"  hook {hook.path}{_about(event)} {how}: {why}")
             case HookLost():
                 return as_line(f"  hook {self._entry(event).path}{_about(event)} was cut off, and runs again")
@@ -110,8 +114,7 @@ class Progress:
         return "" if failure is None else f", after {failure_text(failure)}"
 
     def _entry(self, event: HookFinished | HookLost) -> HookEntry:
-        task = "" if event.event == "on_stage_complete" else event.subject
-        return self._hooks.of(event.event, task)[event.index]
+        return self._hooks.of(event.event, _task_of(event))[event.index]
 
     def _end(self, task: str, status: str, at: float, why: str = "") -> str | None:
         """The line of a task's end; where hooks on it are waited for, TaskFinished has it, unless they change the end."""
@@ -127,6 +130,11 @@ class Progress:
 
     def _row(self, task: str, status: str, rest: str) -> str:
         return columns([(task.ljust(self._width), status.ljust(8), rest)], indent="  ")[0]
+
+
+def _task_of(event: HookFinished | HookLost) -> str:
+    """The task that a hook is on; empty: it is on the run, or on a stage."""
+    return "" if event.event == "on_stage_complete" else event.subject
 
 
 def _about(event: HookFinished | HookLost) -> str:

@@ -10,6 +10,8 @@ import anyio.to_thread
 from attrs import frozen
 
 from actorflow.cli.account import Account
+from actorflow.cli.allowances import allowed_hosts
+from actorflow.cli.bindings import for_runs
 from actorflow.cli.execution import Place, account_of, in_runtime, tell_progress
 from actorflow.cli.faults import fault_of
 from actorflow.cli.found import Found, Means, found_run, silent_s, status_of_row
@@ -41,20 +43,25 @@ class _Recovered:
 def recover(settings: Settings, means: Means) -> int:
     """Go on with all that was left running; the exit status is the highest of theirs."""
     check_agent_words(means.agents)
-    place = Place(
-        store=store_url(settings),
-        agents=means.agents,
-        backend=means.backend or "asyncio",
-        grace_s=10.0 if means.grace is None else means.grace,
-    )
     with reading(settings) as journal:
         rows = journal.runs()
         found = {row.run_id: found_run(journal, row) for row in rows if status_of_row(row) == "crashed"}
         silent = _silent(rows)
         if not found:
             return _tell(settings, _Recovered([], silent))
+        place = _place(settings, found.values(), means)
         work = partial(_recover, settings.screen, journal, found)
         return in_runtime(settings, place, work, lambda recovered: _tell(settings, recovered.beside(silent)))
+
+
+def _place(settings: Settings, found: Iterable[Found], means: Means) -> Place:
+    return Place(
+        store=store_url(settings),
+        agents=for_runs(settings, means.agents, ((each.spec, each.started) for each in found)),
+        backend=means.backend or "asyncio",
+        grace_s=10.0 if means.grace is None else means.grace,
+        allow_hosts=allowed_hosts(settings, means.allows),
+    )
 
 
 def _silent(rows: Iterable[RunRow]) -> dict[str, ActorflowError]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import asdict
@@ -16,7 +17,12 @@ from actorflow.runtime.result import RunResult, TaskResult
 
 def account_document(account: Account) -> dict[str, Any]:
     """The JSON of a run that was followed to where it is."""
-    return result_document(account.result, account.status)
+    document = result_document(account.result, account.status)
+    if account.dispatched:
+        document["dispatched"] = [
+            {"run_id": each.run_id, "status": each.status} for each in account.dispatched
+        ]
+    return document
 
 
 def result_document(result: RunResult, status: str | None = None) -> dict[str, Any]:
@@ -46,8 +52,13 @@ def account_text(account: Account) -> str:
 
 
 def detail_lines(account: Account) -> list[str]:
-    """Who stopped it, why it failed, the outputs and the failed hooks of a run; last what its hooks came to."""
-    return cause_lines(account.cause) + result_lines(account.result) + _failed_hook_lines(account)
+    """Who stopped it, why it failed, and its outputs; what came of runs that hooks have started, and of the hooks."""
+    return [
+        *cause_lines(account.cause),
+        *result_lines(account.result),
+        *_dispatched_lines(account.dispatched),
+        *_failed_hook_lines(account),
+    ]
 
 
 def cause_lines(cause: str | None) -> list[str]:
@@ -86,6 +97,31 @@ def has_hooks_amiss(account: Account) -> bool:
     return bool(account.failed_hooks or hooks.dead_letters or hooks.pending)
 
 
+def _dispatched_lines(runs: Sequence[RunResult]) -> list[str]:
+    """How many ended how, and those that did not succeed."""
+    if not runs:
+        return []
+    counts = Counter(run.status for run in runs)
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    lines = [
+        as_line(f"    run {run.run_id} {run.status}{_why(run)}") for run in runs if run.status != "success"
+    ]
+    return [
+        f"  started by hooks: {counted(len(runs), 'run')}: {told}",
+        *_last_ones(lines, "    ", "more run"),
+    ]
+
+
+def _why(run: RunResult) -> str:
+    return "" if run.error is None else f": {error_text(run.error)}"
+
+
+def _last_ones(lines: list[str], indent: str, noun: str) -> list[str]:
+    """The last so many lines, behind how many there are before."""
+    hidden = len(lines) - _FAILURES_SHOWN
+    return [f"{indent}… {counted(hidden, noun)} before", *lines[hidden:]] if hidden > 0 else lines
+
+
 def _failed_hook_lines(account: Account) -> list[str]:
     hooks = account.result.hooks
     if not (hooks.failed or hooks.pending or hooks.dead_letters):
@@ -93,14 +129,13 @@ def _failed_hook_lines(account: Account) -> list[str]:
     failed = [
         as_line(f"  hook {hook.place} {hook.how}: {hook.why} ({hook.name})") for hook in account.failed_hooks
     ]
-    hidden = len(failed) - _FAILURES_SHOWN
-    notes = [f"  … {counted(hidden, 'more failed hook')} before"] if hidden > 0 else []
-    return [*notes, *failed[max(hidden, 0) :], hook_counts(account.result)]
+    return [*_last_ones(failed, "  ", "more failed hook"), hook_counts(account.result)]
 
 
 def error_text(error: Mapping[str, Any]) -> str:
     """An error with the task and the attempt that it comes from, in one line."""
-    where = "" if error["task"] is None else f"task {error['task']}, attempt {error['attempt']}: "
+    attempt = f", attempt {error['attempt']}" if error["attempt"] else ""
+    where = "" if error["task"] is None else f"task {error['task']}{attempt}: "
     return as_line(f"{where}{error['type']}: {error['message']}")
 
 

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from actorflow.cli.allowances import terms_for
 from actorflow.cli.execution import Job, carry_out
 from actorflow.cli.faults import problem_text
 from actorflow.cli.files import load_workflow
@@ -31,8 +32,9 @@ from actorflow.runtime.result import result_from
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.definition import to_json
 from actorflow.spec.entries import chosen
-from actorflow.spec.loading import load_with_warnings
+from actorflow.spec.loading import Terms, load_with_warnings
 from actorflow.spec.model import WorkflowSpec
+from actorflow.spec.needs import needs
 from actorflow.spec.unsupported import unsupported
 
 _OWNER_ANSWERS_S: Final = 10.0
@@ -57,7 +59,7 @@ def resume(settings: Settings, request: ResumeRequest) -> int:
     check_agent_words(request.means.agents)
     with reading(settings) as journal:
         found = found_run(journal, _last(journal) if request.run == LAST else journal.find(request.run))
-    accepted = None if request.accept is None else _accepted(settings, found, request.accept)
+    accepted = None if request.accept is None else _accepted(settings, found, request)
     if accepted is None and not request.take_over and _goes_on_elsewhere(settings, found):
         return Exit.SUCCESS
     if accepted is None and _has_changed(found.spec, found.started):
@@ -103,7 +105,7 @@ def take_up(
         except UnboundAgentsError as error:
             raise Elsewhere(error, Exit.CONFIG) from error
 
-    place = place_for(settings, found, means)
+    place = place_for(settings, found, means, spec)
     job = Job(spec=spec, place=place, begin=begun, seen_seq=found.seq, is_strict=is_strict)
     return carry_out(settings, job)
 
@@ -116,14 +118,17 @@ def _last(journal: Journal) -> RunRow:
     raise no_last_run("no run of this store is paused or crashed")
 
 
-def _accepted(settings: Settings, found: Found, file: str) -> WorkflowSpec:
-    """The run's workflow as a file has it now, with the limits that the run was begun with.
+def _accepted(settings: Settings, found: Found, request: ResumeRequest) -> WorkflowSpec:
+    """The run's workflow as a file has it now, with the limits and on the terms that the run was begun with.
+
+    What a definition that is data may name is said anew.
 
     Raises:
         SpecError: with all that is wrong with the file, or that cannot be run yet.
         BadInputError: the file has no such workflow any more.
     """
-    loaded = load_workflow(file)
+    file = request.accept or ""
+    loaded = load_workflow(file, terms_for(settings, found.spec.trust, request.means.allows))
     if loaded.warnings:
         settings.screen.note(problem_text(loaded.warnings))
     flags = found.started.flags
@@ -173,7 +178,9 @@ def _has_changed(spec: WorkflowSpec, started: RunStarted) -> bool:
     if spec.path is None or not os.path.exists(spec.path):  # noqa: PTH110 - any error is a no here
         return False
     try:
-        now = chosen(load_with_warnings(spec.path).spec, spec.entry)
+        # what it was allowed to name it was allowed for good: only changes are looked for
+        terms = Terms(spec.trust, frozenset(needs(spec).environment), may_reach=True)
+        now = evolve(chosen(load_with_warnings(spec.path, terms=terms).spec, spec.entry), folder=spec.folder)
     except (SpecError, BadInputError):
         return True
     flags = started.flags

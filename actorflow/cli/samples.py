@@ -11,13 +11,12 @@ from typing import Any, Final, Literal, cast, get_args
 import click
 from attrs import frozen
 
-from actorflow.cli.hook_catalogue import NOT_YET
 from actorflow.cli.script import Sample
 from actorflow.core.hook_config import OF_RUNS
 from actorflow.core.plan import Plan
 from actorflow.expression.names import did_you_mean
 from actorflow.runtime.inputs import checked_inputs
-from actorflow.spec.model import HookEvent, InputSpec, InputType, WorkflowSpec
+from actorflow.spec.model import NOT_FIRED_YET, HookEvent, InputSpec, InputType, WorkflowSpec
 
 __all__ = ["TrialRequest", "sample_inputs", "sample_of"]
 
@@ -48,7 +47,7 @@ def sample_of(plan: Plan, request: TrialRequest) -> Sample:
     if is_failure and request.status not in (None, "failed"):
         raise _usage(f"--status {request.status}: {event} comes of a failure alone")
     task = _task(plan, event, request.task)
-    payload, outputs = _outputs(task, request.outputs)
+    payload, outputs = _outputs(plan, task, request.outputs)
     return Sample(
         event=event,
         task=task,
@@ -65,13 +64,15 @@ def _event(word: str) -> HookEvent:
     if word not in events:
         hint = did_you_mean(word, events) or "; `actorflow hooks events` lists them"
         raise _usage(f"there is no event {word!r}{hint}")
-    if word in NOT_YET:
+    if word in NOT_FIRED_YET:
         raise _usage(f"nothing in this version fires {word}")
     return cast("HookEvent", word)
 
 
 def _task(plan: Plan, event: HookEvent, word: str | None) -> str:
     if word is not None:
+        if event in OF_RUNS:
+            raise _usage(f"--task {word}: {event} happens to a run, and to no task of it")
         if word not in plan.index:
             raise _usage(f"--task {word}: the workflow has no such task{did_you_mean(word, plan.index)}")
         return word
@@ -82,13 +83,15 @@ def _task(plan: Plan, event: HookEvent, word: str | None) -> str:
     raise _usage(f"{event} happens to tasks, and the workflow has none")
 
 
-def _outputs(task: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+def _outputs(plan: Plan, task: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """What a signal carries, and what tasks gave."""
     payload: Any = None
     outputs: dict[str, Any] = {}
     for word in words:
         named = _OF_TASK.fullmatch(word)
         name, text = (named[1], named[2]) if named else (task, word)
+        if named and name not in plan.index:
+            raise _usage(f"--output {name}=…: the workflow has no such task{did_you_mean(name, plan.index)}")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from attrs import evolve
 
@@ -14,8 +14,12 @@ from actorflow.spec.model import HookSpec, WorkflowSpec, every_task, shell_item
 from actorflow.spec.sensitive import HIDDEN, sensitive_tasks
 
 __all__ = [
-    "sensitive_tasks", "shown_failure", "shown_inputs", "shown_params", "shown_result", "shown_task_input",
+    "may_tell", "sensitive_tasks", "shown_failure", "shown_inputs", "shown_params", "shown_result",
+    "shown_task_input",
 ]  # fmt: skip
+
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
@@ -38,15 +42,17 @@ def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
     return evolve(result, tasks=shown, outputs=outputs, error=error)
 
 
-def shown_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a run with `***` for those that are sensitive."""
-    hidden = _sensitive_inputs(spec)
+def shown_inputs(
+    spec: WorkflowSpec, inputs: Mapping[str, Any], *, handed: frozenset[str] = _NONE
+) -> dict[str, Any]:
+    """The inputs of a run with `***` for those that are sensitive, or that came so from its parent."""
+    hidden = _sensitive_inputs(spec) | handed
     return {name: HIDDEN if name in hidden else value for name, value in inputs.items()}
 
 
-def shown_task_input(spec: WorkflowSpec, task: str, value: Any) -> Any:
+def shown_task_input(spec: WorkflowSpec, task: str, value: Any, *, handed: frozenset[str] = _NONE) -> Any:
     """What a task was given, with `***` for what may come of sensitive inputs or tasks; for a sensitive task, for all of it."""
-    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
+    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec) | handed
     if task in tasks:
         return HIDDEN
     if not isinstance(value, Mapping) or not (tasks or inputs):
@@ -63,7 +69,9 @@ def shown_task_input(spec: WorkflowSpec, task: str, value: Any) -> Any:
     return {name: HIDDEN if is_hidden(name) else each for name, each in given.items()}
 
 
-def shown_params(spec: WorkflowSpec, hook: HookSpec, task: str, params: Any) -> Any:
+def shown_params(
+    spec: WorkflowSpec, hook: HookSpec, task: str, params: Any, *, handed: frozenset[str] = _NONE
+) -> Any:
     """What a hook's action is given, with `***` for what may come of sensitive inputs or tasks, and places of secrets as text.
 
     Args:
@@ -71,8 +79,9 @@ def shown_params(spec: WorkflowSpec, hook: HookSpec, task: str, params: Any) -> 
         hook: whose params they are.
         task: that the event is about; empty: the run.
         params: rendered.
+        handed: inputs that came as sensitive ones from the run's parent.
     """
-    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
+    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec) | handed
     if not (tasks or inputs) or not isinstance(params, Mapping):
         return _without_places(params)
     is_own = not task or task in tasks
@@ -84,6 +93,29 @@ def shown_params(spec: WorkflowSpec, hook: HookSpec, task: str, params: Any) -> 
         return HIDDEN if _tells(source, tasks, inputs, is_own=is_own) else _without_places(value)
 
     return shown(_sources(hook), params)
+
+
+def may_tell(spec: WorkflowSpec, hook: HookSpec, task: str) -> bool:
+    """Whether what a hook's action prints or says may show what is sensitive.
+
+    Args:
+        spec: the definition.
+        hook: of it.
+        task: that the event is about; empty: the run.
+    """
+    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
+    if not (tasks or inputs):
+        return False
+    is_own = not task or task in tasks
+    return _hears_of_failure(hook, tasks, task) or _tells(_sources(hook), tasks, inputs, is_own=is_own)
+
+
+def _hears_of_failure(hook: HookSpec, tasks: frozenset[str], task: str) -> bool:
+    """Whether a command may say why a sensitive task failed, which all commands are told in a variable."""
+    if hook.action != "command":
+        return False
+    words = (hook.command,) if isinstance(hook.command, str) else hook.command
+    return task in tasks or (not task and bool(tasks) and any("WORKFLOW_ERROR" in word for word in words))
 
 
 def _sources(hook: HookSpec) -> Mapping[str, Any]:

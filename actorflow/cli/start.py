@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
 import click
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from actorflow.agents.binding import parse_runner_word
 from actorflow.agents.loading import load_function
+from actorflow.cli.allowances import Allowances, allowed_hosts, terms_for
+from actorflow.cli.bindings import for_new_run
 from actorflow.cli.execution import Job, Place, carry_out
 from actorflow.cli.faults import problem_text
 from actorflow.cli.files import read_inputs, recall_workflow
@@ -21,14 +23,15 @@ from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.stores import is_lasting, store_url
+from actorflow.cli.store_urls import is_lasting
+from actorflow.cli.stores import store_url
 from actorflow.errors import BadInputError, BindError, SpecError, WorkflowRunningError
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.entries import chosen
-from actorflow.spec.model import PythonRunner, WorkflowSpec
+from actorflow.spec.model import PythonRunner, Trust, WorkflowSpec
 from actorflow.spec.short_secrets import short_secrets
 from actorflow.spec.unsupported import unsupported
 
@@ -48,7 +51,7 @@ class Flags:
     grace: float  #: seconds
 
 
-@frozen
+@frozen(kw_only=True)
 class StartRequest:
     """What `run` was told."""
 
@@ -61,6 +64,8 @@ class StartRequest:
     flags: Flags
     if_running: IfRunning = "start"
     is_strict: bool = False  #: whether a success with hooks amiss is none
+    trust: Trust = "own"
+    allows: Allowances = field(factory=Allowances)
 
 
 def start(settings: Settings, request: StartRequest) -> int:
@@ -68,7 +73,8 @@ def start(settings: Settings, request: StartRequest) -> int:
     check_agent_words(request.agents)
     if request.run_id is not None:
         checked_run_id(request.run_id)
-    recalled = recall_workflow(settings, request.file)
+    terms = terms_for(settings, request.trust, request.allows)
+    recalled = recall_workflow(settings, request.file, terms)
     loaded = recalled.loaded
     warnings = (*loaded.warnings, *short_secrets(loaded.spec, request.file, os.environ))
     if warnings:
@@ -97,7 +103,13 @@ def start(settings: Settings, request: StartRequest) -> int:
     store = store_url(settings)
     if request.if_running != "start" and (not is_lasting(store) or spec.limits.durability == "memory"):
         raise click.UsageError("--if-running: runs in memory know nothing of each other")
-    place = Place(store=store, agents=request.agents, backend=flags.backend, grace_s=flags.grace)
+    place = Place(
+        store=store,
+        agents=for_new_run(settings, request.agents, spec),
+        backend=flags.backend,
+        grace_s=flags.grace,
+        allow_hosts=allowed_hosts(settings, request.allows),
+    )
     try:
         return carry_out(settings, Job(spec=spec, place=place, begin=begin, is_strict=request.is_strict))
     except WorkflowRunningError as other:

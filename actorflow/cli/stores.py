@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,8 +10,10 @@ from typing import Any, Final
 import click
 from platformdirs import user_state_path
 
+from actorflow.cli.configured import configured
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
+from actorflow.cli.store_urls import SQLITE, is_lasting, parse_store
 from actorflow.core.events import RunStarted
 from actorflow.errors import RunNotFoundError, StoreUnusableError
 from actorflow.journal import Journal, MemoryJournal, RunRow, open_journal
@@ -23,33 +24,40 @@ LAST: Final = "last"
 
 VARIABLE: Final = "ACTORFLOW_STORE"
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-_SQLITE: Final = "sqlite:///"
-
 
 def store_url(settings: Settings) -> str:
-    """The store's URL: from `--store`, else from ACTORFLOW_STORE, else one file in the user's state folder.
-
-    A text without a scheme is the name of a SQLite file.
+    """The store's URL: `--store`, else ACTORFLOW_STORE, else `store` of actorflow.toml, else a file in the user's state folder.
 
     Raises:
         click.UsageError: `--store` is no store's URL.
-        Elsewhere: the variable is none: the configuration is wrong.
+        Elsewhere: the variable is none, or actorflow.toml is wrong.
         StoreUnusableError: there is no state folder.
     """
-    option = settings.store_option
+    option = settings.store_flag
     if option is not None:
         try:
-            return _url(option)
+            return parse_store(option)
         except ValueError as error:
             raise click.UsageError(f"--store: {error}", click.get_current_context()) from error
     variable = os.environ.get(VARIABLE, "")
     if not variable:
-        return _SQLITE + _default_path()
+        return settings.configuration.store or SQLITE + _default_path()
     try:
-        return _url(variable)
+        return parse_store(variable)
     except ValueError as error:
         raise Elsewhere(StoreUnusableError(f"{VARIABLE}: {error}"), Exit.CONFIG) from error
+
+
+def store_option(settings: Settings) -> str | None:
+    """What `--store` must say in a command that is typed next, so that it means the same store; None: nothing."""
+    if settings.store_flag is not None or settings.is_plain or os.environ.get(VARIABLE):
+        return settings.store_flag
+    url = store_url(settings)
+    try:
+        usual = configured("").configuration.store or SQLITE + _default_path()
+    except (Elsewhere, StoreUnusableError):
+        return url  # what is wrong in this folder is no concern of the command that asks
+    return None if usual == url else url
 
 
 @contextmanager
@@ -95,19 +103,6 @@ def no_last_run(message: str) -> RunNotFoundError:
     return error
 
 
-def is_lasting(url: str) -> bool:
-    """Whether a store is there for the next process."""
-    return url != "memory:"
-
-
-def _url(text: str) -> str:
-    if text == "memory:" or (text.startswith(_SQLITE) and text != _SQLITE and "\0" not in text):
-        return text
-    if not text or _SCHEME.match(text):
-        raise ValueError(f"{text!r} is no store; write sqlite:///FILE, the name of a file, or memory:")
-    return _SQLITE + os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - no link is resolved here
-
-
 def _default_path() -> str:
     path = user_state_path("actorflow") / "runs.db"
     if not path.is_absolute():
@@ -117,5 +112,5 @@ def _default_path() -> str:
 
 def _is_absent(url: str) -> bool:
     """Whether nothing is there, not even the mark of a store that was lost."""
-    path = url.removeprefix(_SQLITE)
+    path = url.removeprefix(SQLITE)
     return is_lasting(url) and not os.path.lexists(path) and not os.path.lexists(f"{path}.mark")

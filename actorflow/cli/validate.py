@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
+from actorflow.cli.allowances import Allowances, guard_for, terms_for
 from actorflow.cli.faults import problem_documents, problem_text
 from actorflow.cli.files import load_workflow
 from actorflow.cli.layout import columns, counted
+from actorflow.cli.reach import Reach, reaches
 from actorflow.cli.screen import Screen, as_line
+from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import UNREADABLE, Exit
 from actorflow.errors import Problem, SpecError
 from actorflow.spec.entries import chosen
-from actorflow.spec.model import WorkflowSpec
+from actorflow.spec.model import Trust, WorkflowSpec
 from actorflow.spec.needs import Needs, needs
 from actorflow.spec.short_secrets import short_secrets
 from actorflow.spec.unsupported import unsupported
@@ -32,6 +35,7 @@ class Good:
     needs: Needs
     warnings: tuple[Problem, ...]
     not_yet: tuple[Problem, ...]  #: what a run of it would be refused for
+    reaches: tuple[Reach, ...]
 
 
 @frozen
@@ -42,9 +46,14 @@ class Bad:
     problems: tuple[Problem, ...]
 
 
-def validate(screen: Screen, files: Sequence[str]) -> int:
-    """Check all files; the status is that of the worst: bad before missing."""
-    checked = [_check(file) for file in files]
+def validate(settings: Settings, files: Sequence[str], trust: Trust, given: Allowances) -> int:
+    """Check all files, each by the actorflow.toml beside it; the status is that of the worst: bad before missing.
+
+    Raises:
+        Elsewhere: a configuration is wrong.
+    """
+    screen = settings.screen
+    checked = [_check(settings.for_file(file, trust), file, trust, given) for file in files]
     if screen.is_json:
         screen.document({"files": [_document(each) for each in checked]})
     else:
@@ -56,17 +65,27 @@ def validate(screen: Screen, files: Sequence[str]) -> int:
     return Exit.NOT_FOUND if codes else Exit.SUCCESS
 
 
-def _check(file: str) -> Good | Bad:
+def _check(settings: Settings, file: str, trust: Trust, given: Allowances) -> Good | Bad:
+    terms, guard = terms_for(settings, trust, given), guard_for(settings, given)
     try:
-        loaded = load_workflow(file)
+        loaded = load_workflow(file, terms)
     except SpecError as error:
         return Bad(file, error.problems)
     needed, warnings = needs(loaded.spec), (*loaded.warnings, *short_secrets(loaded.spec, file, os.environ))
-    if needed.unbound_agents:
-        message = f"agents without a runner: {', '.join(needed.unbound_agents)}"
+    unbound_agents = _unbound(settings, needed)
+    if unbound_agents:
+        message = f"agents without a runner: {', '.join(unbound_agents)}"
         unbound = Problem("W110", message, file, hint="bind each with --agent NAME=RUNNER")
         warnings = (*warnings, unbound)
-    return Good(file, loaded.spec, needed, warnings, _not_yet(loaded.spec, file))
+    needed = evolve(needed, unbound_agents=unbound_agents)
+    not_yet = _not_yet(loaded.spec, file)
+    return Good(file, loaded.spec, needed, warnings, not_yet, reaches(loaded.spec, guard))
+
+
+def _unbound(settings: Settings, needed: Needs) -> tuple[str, ...]:
+    """The agents that neither the file nor the configuration has a runner for."""
+    bound = settings.configuration.agents
+    return () if "*" in bound else tuple(name for name in needed.unbound_agents if name not in bound)
 
 
 def _not_yet(spec: WorkflowSpec, file: str) -> tuple[Problem, ...]:
@@ -87,6 +106,7 @@ def _document(checked: Good | Bad) -> dict[str, Any]:
         "warnings": problem_documents(checked.warnings),
         "workflows": [entry.name for entry in checked.spec.entries],
         "needs": {name: list(found) for name, found in asdict(checked.needs).items()},
+        "reach": [asdict(reach) for reach in checked.reaches],
         "runnable": not checked.not_yet,
         "not_yet": problem_documents(checked.not_yet),
     }
@@ -121,6 +141,9 @@ def _needs_lines(good: Good, width: int | None) -> list[str]:
         "agents": found.agents,
         "programs": found.programs,
         "hosts": found.hosts,
+        "allowed": tuple(reach.host for reach in good.reaches if reach.verdict == "allowed"),
+        "to allow": tuple(reach.flag for reach in good.reaches if reach.flag),
+        "refused": tuple(_refusal(reach) for reach in good.reaches if _is_hopeless(reach)),
         "environment": found.environment,
         "files": found.files,
     }
@@ -132,6 +155,15 @@ def _needs_lines(good: Good, width: int | None) -> list[str]:
         for index, line in enumerate(_broken(names, room))
     ]
     return columns([("".ljust(longest), ""), *rows], indent="  ")[1:]
+
+
+def _is_hopeless(reach: Reach) -> bool:
+    """Whether no list would allow it."""
+    return reach.verdict == "refused" and not reach.flag
+
+
+def _refusal(reach: Reach) -> str:
+    return as_line(f"{reach.host} ({reach.code} {reach.problem})")
 
 
 def _broken(names: Sequence[str], room: int | None) -> list[str]:

@@ -21,6 +21,9 @@ from actorflow.spec.model import HookSpec, RetrySpec
 TryStatus: TypeAlias = Literal["ok", "failed", "timed_out", "rate_limited", "circuit_open", "refused"]
 SettledStatus: TypeAlias = Literal["delivered", "failed", "dead_letter", "skipped"]
 
+Finality: TypeAlias = Literal["", "failed", "dead_letter"]
+"""How a delivery ends with a try: as one that nobody can mend, or as a dead letter, which an operator may send again."""
+
 
 @frozen(kw_only=True)
 class TryResult:
@@ -32,7 +35,9 @@ class TryResult:
     has_acted: bool = (
         False  #: it ran and said no, as a command does by its status: no dead letter comes of it
     )
-    is_final: bool = False  #: another try would see the same
+    final: Finality = (
+        ""  #: what becomes of it where another try would see the same; empty: it may be tried again
+    )
     skip: str = ""  #: why it is passed over after all; the status does not count then
     retry_after_s: float | None = None  #: what the target asks for, honoured up to the retry's `max_delay`
     until: float | None = None  #: of `circuit_open`: when it is worth asking again
@@ -147,17 +152,19 @@ def too_old(terms: Terms, tries: Tries, now: float) -> Settled | None:
     """What becomes of a delivery for its age alone; None while it may be tried."""
     if now < terms.expires_at:
         return None
-    return Settled("failed" if tries.has_acted else "dead_letter", f"older than {terms.spec.max_age:g} s")
+    error = tries.recent[-1].error if tries.recent else ""
+    reason = f"older than {terms.spec.max_age:g} s{f'; last: {error}' if error else ''}"
+    return Settled("failed" if tries.has_acted else "dead_letter", reason)
 
 
 def _after_failure(terms: Terms, tries: Tries, last: TryResult, now: float) -> Verdict:
     retry = terms.spec.retry
-    if not last.is_final and tries.attempts < retry.max_attempts and _may_be_retried(last, retry):
+    if not last.final and tries.attempts < retry.max_attempts and _may_be_retried(last, retry):
         key = f"{terms.delivery_id}/{tries.count}"
         delay_s = delay_before_retry(retry, tries.attempts, key, last.retry_after_s or 0.0)
         return too_old(terms, tries, now) or _again(terms, now + delay_s)
-    reason = last.error or last.status
-    return Settled("failed" if last.has_acted or last.is_final else "dead_letter", reason)
+    given_up: SettledStatus = last.final or ("failed" if last.has_acted else "dead_letter")
+    return Settled(given_up, last.error or last.status)
 
 
 def _may_be_retried(last: TryResult, retry: RetrySpec) -> bool:

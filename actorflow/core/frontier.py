@@ -55,13 +55,13 @@ class Frontier:
         self.to_skip: dict[int, SkipReason] = {}
         self.stages_to_complete: dict[int, StageStatus] = {}
         self._timers: list[tuple[float, int]] = []  #: heap of due times to come
-        self._deadlines: list[
-            tuple[float, int]
-        ] = []  #: heap of the deadlines of tasks that wait, or have waited
+        #: heap of the deadlines of tasks that wait, or have waited
+        self._deadlines: list[tuple[float, int]] = []
         is_open = [task.status not in ENDED for task in tasks]
         self.open_count = sum(is_open)
         self._unmet = [sum(is_open[i] for i in join.upstream) for join in plan.joins]
-        self._was_reached = [self._had_reached(join.upstream) for join in plan.joins]
+        is_new = self.open_count == len(tasks)
+        self._was_reached = [not is_new and self._had_reached(join.upstream) for join in plan.joins]
         self._sources_left = {
             target: sum(is_open[i] for i in found) for target, found in plan.sources.items()
         }
@@ -78,7 +78,8 @@ class Frontier:
         for number, stage in enumerate(plan.stages):
             if not stage.after and not self._stages[number].open_count:
                 self._leave_stage(number, is_passed=self._status_of_stage(number) == "success")
-        self._bar_what_closed_tasks_rule_out()
+        if not is_new:
+            self._bar_what_closed_tasks_rule_out()
 
     def startable(self, now: float, count: int) -> list[int]:
         """The first `count` tasks, in file order, that are ready or whose time has come."""
@@ -109,8 +110,10 @@ class Frontier:
         timers = self._timers
         while timers and not self._is_current(timers[0][1], timers[0][0]):
             heappop(timers)
-        asked_for = (due_at for i, due_at in self._ready if due_at != AT_ONCE and self._is_current(i, due_at))
-        return min((*asked_for, *(due_at for due_at, _ in timers[:1])), default=None)
+        times = [due_at for i, due_at in self._ready if due_at != AT_ONCE and self._is_current(i, due_at)]
+        if timers:
+            times.append(timers[0][0])
+        return min(times) if times else None
 
     def wait_until(self, index: int, due_at: float) -> None:
         """Hold a waiting task until a time."""

@@ -1,7 +1,8 @@
 """The hooks of a definition, compiled once: whose lists hold for what, in which order, with their templates.
 
-A task's own list comes first, then the workflow's, then that of `defaults`; `inherit: false` cuts off what is around. A
-hook keeps the path under which it stands in the definition, whichever task it acts for.
+A task's own list comes first, then the workflow's, then that of `defaults`; `inherit: false` cuts off what is around. The
+channels of all notices are behind these. A hook keeps the path under which it stands in the definition, whichever task it
+acts for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final, TypeAlias, get_args
 from attrs import Factory, field, frozen
 
 from actorflow.core.events import BlockingHookEvent, HookFinished, HookLost, HookStarted
+from actorflow.core.hook_channels import NOTIFY, channel_hooks, on_terms_of_channels
 from actorflow.expression import Expression, SecretName, Template, compile_template, condition
 from actorflow.spec.model import HookEvent, HookLists, HookSpec, TaskSpec, WorkflowSpec, shell_item
 
@@ -41,7 +43,7 @@ def _reads(entry: HookEntry) -> frozenset[tuple[str, ...]]:
 class HookEntry:
     """A hook where it acts: its place in the merged list of an event, and what is rendered for it."""
 
-    path: str  #: where it stands: `task_finished[0]`, `tasks.fetch.task_finished[0]`, `defaults.task_finished[0]`
+    path: str  #: where it stands: `task_finished[0]`, `tasks.fetch.task_finished[0]`, `defaults.task_finished[0].channels[1]`
     event: HookEvent
     index: int  #: in the merged list, from 0
     spec: HookSpec = field(repr=False)
@@ -150,19 +152,33 @@ def function_entry(event: HookEvent, name: str) -> HookEntry:
 
 FUNCTION_TIMEOUT_S: Final = 30.0
 
-_Placed: TypeAlias = Mapping[HookEvent, Sequence[tuple[str, HookSpec]]]
+
+@frozen(eq=False)
+class _Place:
+    """Where a hook stands, and its channels."""
+
+    path: str
+    hook: HookSpec
+    channels: tuple[tuple[str, HookSpec], ...]
+
+
+_Placed: TypeAlias = Mapping[HookEvent, Sequence[_Place]]
 
 
 def _placed(prefix: str, hooks: HookLists) -> _Placed:
     return {
-        event: [(f"{prefix}{event}[{index}]", hook) for index, hook in enumerate(found)]
+        event: [_place(f"{prefix}{event}[{index}]", hook) for index, hook in enumerate(found)]
         for event, found in hooks.lists.items()
     }
 
 
+def _place(path: str, hook: HookSpec) -> _Place:
+    return _Place(path, hook, tuple(channel_hooks(path, hook)))
+
+
 def _lists_of(task: TaskSpec, workflow: _Placed, defaults: _Placed) -> Iterator[_Placed]:
     if task.notify is not None:
-        yield {"task_finished": [(f"tasks.{task.id}.on_complete", _notice(task))]}
+        yield {"task_finished": [_place(f"tasks.{task.id}.on_complete", _notice(task))]}
     yield _placed(f"tasks.{task.id}.", task.hooks)
     if task.hooks.inherit:
         for each in (workflow, defaults):
@@ -174,20 +190,29 @@ def _notice(task: TaskSpec) -> HookSpec:
     """What `on_complete: {notify: …}` means."""
     params: dict[str, Any] = {**task.notice, "message": task.notify}
     when = "task.status == 'success'"
-    return HookSpec(action="notify", params=params, mode="async", when=when, timeout=5.0)
+    notice = HookSpec(action=NOTIFY, params=params, mode="async", when=when, timeout=5.0)
+    return on_terms_of_channels(notice) if params.get("channels") else notice
 
 
 def _merged(cache: dict[int, HookEntry], lists: Iterable[_Placed]) -> _ByEvent:
-    merged: dict[HookEvent, list[tuple[str, HookSpec]]] = {}
+    merged: dict[HookEvent, list[_Place]] = {}
     for placed in lists:
         for event, found in placed.items():
             merged.setdefault(event, []).extend(found)
     return {
         event: tuple(
-            _known_entry(cache, path, event, index, hook) for index, (path, hook) in enumerate(found)
+            _known_entry(cache, path, event, index, hook)
+            for index, (path, hook) in enumerate(_with_channels(found))
         )
         for event, found in merged.items()
     } or _NONE
+
+
+def _with_channels(places: Sequence[_Place]) -> Iterator[tuple[str, HookSpec]]:
+    """Hooks in the order of their list, then the channels of all of them."""
+    yield from ((place.path, place.hook) for place in places)
+    for place in places:
+        yield from place.channels
 
 
 def _known_entry(
@@ -220,11 +245,11 @@ def _entry(path: str, event: HookEvent, index: int, spec: HookSpec) -> HookEntry
 
 
 def _given(spec: HookSpec) -> dict[str, Any]:
-    """What of a hook is rendered; the channels of a notice are not used in this version, and so want no secret."""
+    """What of a hook is rendered; the channels of a notice are by themselves."""
     match spec.action:
         case "command":
             return dict(spec.env)
-        case "notify":
+        case _ if spec.action == NOTIFY:
             return {key: value for key, value in spec.params.items() if key != "channels"}
         case _:
             return dict(spec.params)

@@ -183,9 +183,8 @@ def _stage_number(state: RunState, name: str) -> int:
 
 
 def _failure(entry: HookEntry, event: HookFinished) -> Failure:
-    what = f"{event.event} hook {event.index + 1} {event.status.replace('_', ' ')}"
-    if entry.spec.name:
-        what = f"{event.event} hook {entry.spec.name!r} {event.status.replace('_', ' ')}"
+    called = f"{event.event} hook {entry.spec.name!r}" if entry.spec.name else f"hook {entry.path}"
+    what = f"{called} {event.status.replace('_', ' ')}"
     return Failure("hook_failed", f"{what}: {event.record.get('summary', '')}".rstrip(": "), event.record)
 
 

@@ -10,8 +10,9 @@ from attrs import field, frozen
 from actorflow.core.hook_config import HookEntry
 from actorflow.core.hook_context import HIDDEN, HookContext
 from actorflow.core.json_values import checked_json
-from actorflow.core.rendering import error_of_run, input_of_task, run_context, task_context, text_of
+from actorflow.core.rendering import error_of_run, input_of_task, run_context, task_context
 from actorflow.core.task_state import error_of
+from actorflow.core.texts import text_of
 from actorflow.core.transitions import ENDED
 from actorflow.errors import ExpressionError
 from actorflow.spec.model import HookEvent
@@ -75,8 +76,13 @@ def is_wanted(entry: HookEntry, names: Mapping[str, Any]) -> str:
     if entry.enabled is not None and not entry.enabled.evaluate(names):
         return "not enabled"
     if entry.when is not None and not entry.when.evaluate(names):
-        return "when is false"
+        return "the task has not succeeded" if _is_notice(entry) else "when is false"
     return ""
+
+
+def _is_notice(entry: HookEntry) -> bool:
+    """Whether it is what a task's `on_complete` means, or a channel of that: nobody wrote its condition."""
+    return "on_complete" in entry.path.split(".")[-2:]
 
 
 def transformed(entry: HookEntry, names: Mapping[str, Any]) -> dict[str, Any]:

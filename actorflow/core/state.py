@@ -146,16 +146,17 @@ class RunState:
                 times.append(self.frontier.next_deadline_at())
             if self.free_slots and (not self.closing or self.spares_handlers):
                 times.append(self.frontier.next_due_at())
-        return min((at for at in times if at is not None), default=None)
+        known = [at for at in times if at is not None]
+        return min(known) if known else None
 
     @property
     def is_timed(self) -> bool:
         """Whether the run's deadline can still end it."""
+        if self.deadline_at is None:
+            return False
         has_work = self.phase == "setup" or (self.phase == "tasks" and self.frontier.open_count > 0)
         is_counting = has_work and not self.is_pausing
-        return (
-            self.deadline_at is not None and is_counting and not self.is_out_of_time and not self.is_canceled
-        )
+        return is_counting and not self.is_out_of_time and not self.is_canceled
 
     @property
     def budget_left(self) -> int | None:

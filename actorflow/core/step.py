@@ -7,7 +7,7 @@ and go on after a crash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
@@ -25,6 +25,7 @@ from actorflow.core.commands import (
 )
 from actorflow.core.events import (
     AttemptLost,
+    BlockingHookEvent,
     Event,
     GenerationStarted,
     HookLost,
@@ -89,10 +90,26 @@ def next_generation(state: RunState, now: float, retried: Sequence[str] = ()) ->
 
 def recovered(state: RunState, now: float) -> list[Event]:
     """What a new owner of a run that has not ended records first: what was cut off, and that it goes on."""
-    events: list[Event] = []
-    events.extend(HookLost(now, *line.head, line.subject) for line in state.running_lines())
-    for index in state.running:
-        task = state.tasks[index]
-        events.append(AttemptLost(now, task.id, task.attempt, task.loss))
-    events.append(Resumed(now))
-    return events
+    return [*cut_off(state, now), Resumed(now)]
+
+
+def cut_off(
+    state: RunState,
+    now: float,
+    tasks: Container[str] = (),
+    hooks: Container[tuple[BlockingHookEvent, int, str]] = (),
+) -> list[Event]:
+    """The losses of a run whose attempts and hooks do not go on.
+
+    Args:
+        state: the run.
+        now: the time.
+        tasks: whose attempts go on all the same.
+        hooks: those that do, by event, index and subject.
+    """
+    places = ((*line.head, line.subject) for line in state.running_lines())
+    running = (state.tasks[index] for index in state.running)
+    return [
+        *(HookLost(now, *place) for place in places if place not in hooks),
+        *(AttemptLost(now, task.id, task.attempt, task.loss) for task in running if task.id not in tasks),
+    ]

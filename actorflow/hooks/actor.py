@@ -7,6 +7,7 @@ part of the loop all the same. The tries themselves are turns of the runner pool
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import Final
@@ -73,9 +74,14 @@ class HookActor:
             known = self._followed[debtor.run_id] = RunDeliveries(debtor, self._host, self._desk, self._wake)
         return known
 
-    async def drain(self, debtor: Debtor) -> None:
-        """Wait until nothing more of a run can be delivered by this process, tries that are due later included."""
-        await self.follow(debtor).drain()
+    async def drain(self, debtor: Debtor, deadline: float = math.inf) -> None:
+        """Wait until nothing more of a run can be delivered by this process.
+
+        Args:
+            debtor: the run.
+            deadline: by the loop's clock: tries that are due by then are waited for.
+        """
+        await self.follow(debtor).drain(deadline)
 
     async def forget(self, run_id: str) -> None:
         """End the tries of a run and follow it no more; what it owes stays in the journal. Then it may be released."""

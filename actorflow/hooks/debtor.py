@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextvars import Context, copy_context
 from typing import Protocol
 
@@ -29,6 +29,14 @@ class Executor(Protocol):
 
     def is_batchable(self, spec: HookSpec) -> bool:
         """Whether the action of a hook takes several deliveries at once."""
+        ...
+
+    def commits_batches(self, spec: HookSpec) -> bool:
+        """Whether it is to be kept which deliveries of a hook are tried together, before they are."""
+        ...
+
+    def recall_gone(self, targets: Collection[str]) -> None:
+        """These targets have said in this run that they are gone; told before the first try."""
         ...
 
 

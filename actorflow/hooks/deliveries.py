@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -55,9 +56,9 @@ class RunDeliveries:
         self._on_ready = on_ready
         self._restarts = Restarts(PATIENCE, host)
         self._noted_seq = 0
-        self._drain_count = 0
+        self._drains: list[float] = []  #: till when each of those waits who do, in epoch seconds
         self._is_look_due = False
-        self._watchers: list[Gate] = []
+        self._watchers: dict[Gate, float] = {}  #: who waits for the last thing that comes by a time
         self._open: OpenDeliveries | None = None  #: none before it is opened, and where it has stopped
         self._ending: OpenDeliveries | None = None  #: what has crashed or was stopped, until it is gone
         self._opening: Reading[Opened] | None = None
@@ -80,7 +81,7 @@ class RunDeliveries:
     @property
     def is_draining(self) -> bool:
         """Whether somebody waits for it."""
-        return self._drain_count > 0
+        return bool(self._drains)
 
     @property
     def has_more(self) -> bool:
@@ -108,19 +109,25 @@ class RunDeliveries:
         except Exception as error:  # noqa: BLE001 - a bug of ours must not take other runs' deliveries with it
             self._crash(error)
 
-    async def drain(self) -> None:
-        """Wait until nothing more can be delivered: what is owed is settled, held, or given up for this process.
+    async def drain(self, deadline: float = math.inf) -> None:
+        """Wait until nothing more can be delivered: what is owed is settled, held, given up for this process, or due too late.
 
-        A try that is due later is waited for. Cancelling leaves all as it is.
+        Cancelling leaves all as it is.
+
+        Args:
+            deadline: by the loop's clock: a try that is due later is not waited for.
         """
-        self._count_drain(1)
+        by = self.debtor.now() + (deadline - self._host.time())
+        self._drains.append(by)
+        self._tell_of_drains()
         try:
             await self._look_for_last()
             self._wake()
-            while not self._is_stopped and not self._is_idle:
-                await self._wait_for_change()
+            while not self._is_stopped and not self._is_idle(by):
+                await self._wait_for_change(by)
         finally:
-            self._count_drain(-1)
+            self._drains.remove(by)
+            self._tell_of_drains()
 
     async def _look_for_last(self) -> None:
         """Events may be kept of which nobody has told, where the run's actor crashed right behind its last commit."""
@@ -157,13 +164,12 @@ class RunDeliveries:
                 self.behind_since = None
         elif self._ending is None and self._opening is None and not self._is_stopped:
             self._reopen()
-        if self._is_stopped or self._is_idle:
-            for gate in self._watchers:
+        for gate, by in self._watchers.items():
+            if self._is_stopped or self._is_idle(by):
                 gate.open()
 
-    @property
-    def _is_idle(self) -> bool:
-        return self._open is not None and self._open.is_idle
+    def _is_idle(self, by: float) -> bool:
+        return self._open is not None and self._open.is_idle(by)
 
     def _reopen(self) -> None:
         debtor = self.debtor
@@ -186,7 +192,8 @@ class RunDeliveries:
         if not self._is_stopped:
             owner = Owner(self._wake, self._crash, self._lose)
             self._open = OpenDeliveries(self.debtor, found, self._noted_seq, self._desk, owner)
-            self._open.is_draining = self.is_draining
+            self.debtor.executor.recall_gone(found.gone)
+            self._tell_of_drains()
             self._wake()
 
     def _crash(self, error: Exception) -> None:
@@ -220,18 +227,17 @@ class RunDeliveries:
             self._ending, self._open = self._open, None
             self._ending.close()
 
-    def _count_drain(self, change: int) -> None:
-        self._drain_count += change
+    def _tell_of_drains(self) -> None:
         if self._open is not None:
-            self._open.is_draining = self.is_draining
+            self._open.wait_for(max(self._drains, default=None))
 
-    async def _wait_for_change(self) -> None:
+    async def _wait_for_change(self, by: float = math.inf) -> None:
         gate = self._host.gate()
-        self._watchers.append(gate)
+        self._watchers[gate] = by
         try:
             await gate.wait()
         finally:
-            self._watchers.remove(gate)
+            del self._watchers[gate]
 
     def _look(self) -> None:
         self._is_look_due = False

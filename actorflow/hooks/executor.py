@@ -8,7 +8,7 @@ rate_limit ─► secrets put in ─► breaker? ─► action, under its timeou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol, cast
 
 import anyio
@@ -70,20 +70,34 @@ class HookExecutor:
         if action is None:
             error = f"this process has no action {spec.action!r}; register it with hook_action({spec.action!r}, …)"
             return [TryResult(status="refused", error=error)] * len(batch)
-        if len(batch) > 1 and not action.is_batchable:
+        if len(batch) > 1 and not self.is_batchable(spec):
             return [result for context in batch for result in await self.deliver([context])]
         if spec.rate_limit is not None:
             await self.rates.turn(key_of(batch[0]), spec.rate_limit)
         opened = [self._opened(context) for context in batch]
+        refused = next((each for each in opened if isinstance(each, TryResult)), None)
+        if refused is not None and batch[0].batch:
+            opened = [refused] * len(batch)  # it goes as it was kept, or not at all
         ready = [each for each in opened if isinstance(each, HookContext)]
         results = iter(await self._behind_breaker(action, ready) if ready else ())
         told = (next(results) if isinstance(each, HookContext) else each for each in opened)
         return [self._told(each, action) for each in told]
 
     def is_batchable(self, spec: HookSpec) -> bool:
-        """Whether the action of a hook takes several deliveries at once."""
+        """Whether the action of a hook takes several deliveries at once; those that are one to a target, if it says so."""
         action = self.registry.action(spec.action)
-        return action is not None and action.is_batchable
+        if action is None or not action.is_batchable:
+            return False
+        return spec.batch is not None or not action.commits_batches
+
+    def commits_batches(self, spec: HookSpec) -> bool:
+        """Whether it is to be kept which deliveries of a hook are tried together, before they are."""
+        action = self.registry.action(spec.action)
+        return action is not None and action.commits_batches and spec.batch is not None
+
+    def recall_gone(self, targets: Collection[str]) -> None:
+        """These targets have said in this run that they are gone, by what its journal has of them."""
+        self.around.gone.update(targets)
 
     def _opened(self, context: HookContext) -> HookContext | TryResult:
         """The delivery with its secrets put in, or why that cannot be."""
@@ -99,7 +113,7 @@ class HookExecutor:
         breaker = batch[0].spec.breaker
         if breaker is None:
             return await self._performed(action, batch)
-        question = _question(batch[0], breaker)
+        question = _question(batch[0], breaker, action)
         answer = await self.breakers.ask(question)
         if isinstance(answer, Refused):
             error = f"the circuit breaker {question.key} is open"
@@ -160,19 +174,24 @@ def _has_places(params: Any) -> bool:
 
 
 def key_of(context: HookContext) -> str:
-    """What the runs of a workflow share of a hook: its rate, and its breaker if that has no key of its own."""
+    """What the runs of a workflow share of a hook: its rate, and its breaker if that is about nothing else."""
     return f"hook {context.workflow}/{context.path}"
 
 
-def _question(context: HookContext, spec: BreakerSpec) -> BreakerAsk:
+def _question(context: HookContext, spec: BreakerSpec, action: Action) -> BreakerAsk:
     """Whoever asks for a delivery again has its probe still: it is named by the delivery."""
     within_run = context.delivery_id.removeprefix(f"{context.run_id}/")
-    return BreakerAsk(spec.key or key_of(context), spec, context.run_id, within_run)
+    key = spec.key or action.breaker_key(context) or key_of(context)
+    return BreakerAsk(key, spec, context.run_id, within_run)
 
 
 def _outcome(results: Sequence[TryResult]) -> Outcome:
-    """What a breaker counts: a batch is as good as its worst delivery, and one that was passed over is nothing."""
-    statuses = {result.status for result in results if not result.skip}
+    """What a breaker counts: a batch is as good as its worst delivery; one that was passed over is nothing.
+
+    Neither is one that its target would never take: that says nothing of how the target is.
+    """
+    counted = (result for result in results if not result.skip and result.final != "dead_letter")
+    statuses = {result.status for result in counted}
     if statuses & _FAILURES:
         return "failure"
     return "success" if "ok" in statuses else "released"

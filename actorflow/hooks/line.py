@@ -2,8 +2,9 @@
 
 ```
 owed ──► window ──► errand ──► executor
-  │        ▲  ▲        │
-  │ full   │  └─ Again ┘ at its time, from the alarm: nobody waits for it
+  │        ▲  ▲ │ ▲    │
+  │ full   │  │ │ └ rows: a batch that is one to its target is kept before its first try
+  │        │  └─ Again ┘ at its time, from the alarm: nobody waits for it
   ▼        │
  rows ─────┘ a few at a time, in order
 ```
@@ -11,13 +12,15 @@ owed ──► window ──► errand ──► executor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from actorflow.core.delivery import Again, Held, Settled, TryResult, next_step, too_old
+from actorflow.core.delivery import Again, Held, Settled, TryResult, Verdict, next_step, too_old
 from actorflow.core.owed import OwedDelivery
+from actorflow.hooks.batching import Batch, composed, in_step, is_whole, sealed, taken
 from actorflow.hooks.debtor import Debtor
 from actorflow.hooks.opening import DISABLED, WINDOW, failures_after
 from actorflow.hooks.outgoing import Outgoing
@@ -53,7 +56,11 @@ class LineOffice(Protocol):
 
     debtor: Debtor
     outgoing: Outgoing
-    is_draining: bool  #: whether somebody waits: then nothing waits for company
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether somebody waits: then nothing waits for company."""
+        ...
 
     def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
         """Have a try of each made; `line.took` is told, but where the office is closed.
@@ -115,8 +122,11 @@ class HookLine:
         self._hold = office.debtor.switches.hold_reason(spec, path)
         self._is_reading = False
         self._lingers_until: float | None = None
+        self._is_cut_off = False  #: whether its next batch has members among the rows that are not in memory
         self._most_errands = 1 if spec.ordered else MOST_AT_ONCE
-        self._batch_max = _batch_max(spec, is_batchable=office.debtor.executor.is_batchable(spec))
+        executor = office.debtor.executor
+        self._batch_max = _batch_max(spec, is_batchable=executor.is_batchable(spec))
+        self._commits_batches = executor.commits_batches(spec)
 
     @property
     def unsettled_count(self) -> int:
@@ -128,22 +138,25 @@ class HookLine:
         """Those of them that are in memory."""
         return len(self._window)
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing more comes of it here: it has nothing, or what it has is held."""
+    def is_quiet(self, by: float) -> bool:
+        """Whether nothing more comes of it here: it has nothing, or what it has is held, or due later.
+
+        Args:
+            by: in epoch seconds: later than what?
+        """
         if self._errand_count or self._is_reading:
             return False
         if not self._window:
             return not self._spilled_count
         if self.spec.ordered:
-            return bool(next(iter(self._window.values())).reason)
-        are_held = all(parcel.reason for parcel in self._window.values())
-        return are_held and not (self._spilled_count and self._has_room)
+            return next(iter(self._window.values())).is_idle(by)
+        are_idle = all(parcel.is_idle(by) for parcel in self._window.values())
+        return are_idle and not (self._spilled_count and self._has_room)
 
     @property
     def _has_room(self) -> bool:
         """Whether rows are to be read back: few are left that can be tried. Those that are held take room too."""
-        if len(self._window) <= WINDOW // 4:
+        if self._is_cut_off or len(self._window) <= WINDOW // 4:
             return True
         is_full = self.spec.ordered or len(self._window) >= WINDOW
         return not is_full and sum(not parcel.reason for parcel in self._window.values()) <= WINDOW // 4
@@ -212,16 +225,23 @@ class HookLine:
                 self._office.look_at(self, at)
 
     def next_batch(self) -> Sequence[Parcel]:
-        """What is to be tried now, which counts as at work until `took` is told of it; empty if there is nothing."""
-        if self._errand_count >= self._most_errands:
-            return ()
-        batch = self._due_batch(self._office.debtor.now() + TOLERANCE_S)
-        if batch:
+        """What is to be tried now, which counts as at work until `took` is told of it; empty if there is nothing.
+
+        What is to be kept before it is tried is at work from now on too, and sent when it is kept.
+        """
+        while self._errand_count < self._most_errands:
+            batch = self._due_batch(self._office.debtor.now() + TOLERANCE_S)
+            if not batch:
+                break
             self._errand_count += 1
             self._begun_at = None
             self._at_work.update(parcel.id for parcel in batch)
             self._lingers_until = None
-        return batch
+            if batch[0].batch or not self._commits_batches:
+                return batch
+            members = sealed(batch)
+            self._office.outgoing.keep_first(members, partial(self._office.send, self, members))
+        return ()
 
     def note_begun(self, at: float) -> None:
         """A try has begun, at a time in epoch seconds."""
@@ -230,10 +250,17 @@ class HookLine:
     def took(self, tried: Tried) -> None:
         """A try was made of each of a batch."""
         self._errand_count -= 1
-        now = self._office.debtor.now()
-        for parcel, result in zip(tried.batch, tried.results, strict=True):
-            self._at_work.discard(parcel.id)
-            self._conclude(parcel.tried(result, tried.began_at, now), result, now)
+        now, is_own = self._office.debtor.now(), self._office.debtor.is_own
+        verdicts: list[Verdict] = []
+        parcels: list[Parcel] = []
+        for member, result in zip(tried.batch, tried.results, strict=True):
+            parcel = member.tried(result, tried.began_at, now)
+            verdicts.append(next_step(parcel.terms, parcel.tries, result, now, is_own=is_own))
+            parcels.append(parcel)
+        self._at_work.difference_update(parcel.id for parcel in parcels)
+        told = in_step(verdicts) if self._commits_batches else verdicts
+        for parcel, verdict, result in zip(parcels, told, tried.results, strict=True):
+            self._conclude(parcel, verdict, result.record)
 
     @property
     def spilled_count(self) -> int:
@@ -244,7 +271,8 @@ class HookLine:
         if self._hold:
             self._wait(parcel.held(self._hold))  # who looks at the row is told why
         else:
-            self._window[parcel.id] = parcel
+            is_loose = bool(parcel.batch) and not self._commits_batches  # its hook was another one then
+            self._window[parcel.id] = parcel.unsealed() if is_loose else parcel
         self._read_seq = max(self._read_seq, parcel.seq)
 
     def _spill(self, parcel: Parcel) -> None:
@@ -268,20 +296,33 @@ class HookLine:
         return Settled("delivered") if self.spec.action == "transform" else None
 
     def _due_batch(self, now: float) -> Sequence[Parcel]:
-        ready: list[Parcel] = []
+        batch = self._composed(now) if self._commits_batches else taken(self._due(now), self._batch_max)
+        return () if self._lingers(batch, now) else batch.parcels
+
+    def _composed(self, now: float) -> Batch:
+        """The next batch that is one to its target: all of its members, or none as long as rows of them may be to come."""
+        batch = composed(self._due(now), self._batch_max)
+        is_broken = bool(batch.parcels and batch.parcels[0].batch) and not is_whole(batch.parcels)
+        self._is_cut_off = is_broken and self._spilled_count > 0
+        if self._is_cut_off:
+            return Batch()
+        if is_broken:  # what was of it has ended otherwise: the others make another one
+            self._window.update((parcel.id, parcel.unsealed()) for parcel in batch.parcels)
+            return composed(self._due(now), self._batch_max)
+        return batch
+
+    def _due(self, now: float) -> Iterator[Parcel]:
+        """What can be tried now, in order. On the way, what needs no try is settled."""
         for parcel in list(self._window.values()):
             if parcel.id in self._at_work:
                 continue
             settled = self._settled_untried(parcel, now)
             if settled is not None:
                 self._settle(parcel, settled, {})
-            elif not parcel.reason and parcel.due_at <= now:
-                ready.append(parcel)
-                if len(ready) == self._batch_max:
-                    break
+            elif not parcel.is_idle(now):
+                yield parcel
             elif self.spec.ordered:
-                break
-        return [] if self._lingers(ready, now) else ready
+                return
 
     def _settled_untried(self, parcel: Parcel, now: float) -> Settled | None:
         """What becomes of a delivery in the window for other reasons than its own."""
@@ -292,27 +333,26 @@ class HookLine:
     def _is_disabled(self) -> bool:
         return self.spec.on_error == "disable" and self._failures >= self.spec.disable_after
 
-    def _lingers(self, ready: Sequence[Parcel], now: float) -> bool:
-        """Whether the first of a batch waits for more; one that is tried again has waited."""
-        batch = self.spec.batch
-        if batch is None or not ready or len(ready) == self._batch_max or self._office.is_draining:
-            return False
-        if ready[0].tries.count:
+    def _lingers(self, batch: Batch, now: float) -> bool:
+        """Whether the first of a batch waits for more."""
+        if self.spec.batch is None or not batch.parcels or batch.is_closed or self._office.is_draining:
             return False
         if self._lingers_until is None:
-            self._lingers_until = now + batch.window
+            self._lingers_until = now + self.spec.batch.window
         return now < self._lingers_until
 
     def _next_look(self) -> float | None:
         """When something is due next that is only waiting; of an ordered line, its head."""
+        if self._is_cut_off:
+            return None  # there is a look when its rows are read
         idle = [parcel for parcel in self._window.values() if parcel.id not in self._at_work]
         waiting = [parcel.due_at for parcel in (idle[:1] if self.spec.ordered else idle) if not parcel.reason]
         return max(min(waiting), self._lingers_until or 0.0) if waiting else None
 
-    def _conclude(self, parcel: Parcel, result: TryResult, now: float) -> None:
-        match next_step(parcel.terms, parcel.tries, result, now, is_own=self._office.debtor.is_own):
-            case Settled() as settled:
-                self._settle(parcel, settled, result.record)
+    def _conclude(self, parcel: Parcel, verdict: Verdict, record: Mapping[str, Any]) -> None:
+        match verdict:
+            case Settled():
+                self._settle(parcel, verdict, record)
             case Again(at):
                 self._wait(parcel.due_again(at))
             case Held(reason):

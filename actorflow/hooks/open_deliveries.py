@@ -73,7 +73,7 @@ class OpenDeliveries:
 
     def __init__(self, debtor: Debtor, found: Opened, noted_seq: int, desk: Desk, owner: Owner) -> None:
         self.debtor = debtor
-        self.is_draining = False
+        self._waited_for_till: float | None = None
         self._desk = desk
         self._owner = owner
         self._known = found.known
@@ -109,9 +109,20 @@ class OpenDeliveries:
         return self._intake.is_done
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing can be delivered: all that is owed is settled and kept, or held."""
-        return self._is_still and self.outgoing.is_kept
+    def is_draining(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._waited_for_till is not None
+
+    def wait_for(self, till: float | None) -> None:
+        """Somebody waits for what can be delivered by a time in epoch seconds; None: nobody does any more."""
+        if till is not None and not self.is_draining:
+            for line in self._lines.values():
+                self.look_at_once(line)  # who has been waiting for company does no more
+        self._waited_for_till = till
+
+    def is_idle(self, by: float) -> bool:
+        """Whether nothing can be delivered by a time: all that is owed is settled and kept, held, or due later."""
+        return self._is_still(by) and self.outgoing.is_kept
 
     @property
     def is_gone(self) -> bool:
@@ -158,9 +169,9 @@ class OpenDeliveries:
 
     def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
         """Make a try of each."""
-        self._submit(
-            Errand(line, batch, self.debtor, take=self._take, crashed=self._crash, gone=self._forget)
-        )
+        if not self._is_closed:
+            errand = Errand(line, batch, self.debtor, take=self._take, crashed=self._crash, gone=self._forget)
+            self._submit(errand)
 
     def read_back(self, line: HookLine, after: int) -> None:
         """Read the next rows of a line."""
@@ -199,10 +210,9 @@ class OpenDeliveries:
 
     # Its own
 
-    @property
-    def _is_still(self) -> bool:
+    def _is_still(self, by: float) -> bool:
         is_quiet = not self._touched and not self._turns and self._intake.is_done
-        return is_quiet and all(line.is_quiet for line in self._lines.values())
+        return is_quiet and all(line.is_quiet(by) for line in self._lines.values())
 
     def _load(self, found: Opened) -> None:
         specs: Mapping[str, HookSpec] = specs_of(self._intake.state) if found.row_counts else {}
@@ -277,7 +287,7 @@ class OpenDeliveries:
 
     def _record(self) -> None:
         """Record what there is if it is time to; if not, say when it will be."""
-        is_last = self.is_draining and self._is_still
+        is_last = self._waited_for_till is not None and self._is_still(self._waited_for_till)
         if is_last or self._is_record_due or self._starved or self.outgoing.is_worth_it:
             self._is_record_due = False
             self.outgoing.flush(self._intake.seq, is_last=is_last)

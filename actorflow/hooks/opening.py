@@ -18,6 +18,7 @@ from actorflow.spec.model import HookSpec
 
 __all__ = [
     "DISABLED",
+    "GONE",
     "WINDOW",
     "Opened",
     "failures_after",
@@ -31,6 +32,9 @@ DISABLED: Final = "disabled"
 
 WINDOW: Final = 256
 """Deliveries of a hook that are in memory; those behind them are rows of the journal."""
+
+GONE: Final = "gone"
+"""Under this name the record of a delivery has the hash of its target, where that has said that it is gone for good."""
 
 _SWEEP: Final = 512
 
@@ -49,6 +53,7 @@ class Opened:
     rows: Mapping[str, list[PendingDelivery]]  #: the first `WINDOW` pending ones, by hook
     row_counts: Mapping[str, int]  #: of all pending ones, by hook
     failures: Mapping[str, int]  #: in a row, of hooks that are disabled by them
+    gone: frozenset[str] = frozenset()  #: targets that have said that they are
 
 
 def open_deliveries(journal: Journal, run_id: str, plan: Plan) -> Opened:
@@ -66,8 +71,10 @@ def open_deliveries(journal: Journal, run_id: str, plan: Plan) -> Opened:
             ahead.add(pending.delivery_id)
     cursor = max(row.cursor, _FIRST)
     state = folded_to(journal, run_id, plan, cursor)
-    failures = _failures(journal, run_id, specs_of(state))
-    return Opened(lambda: state, cursor, row.last_seq, frozenset(settled | ahead), rows, counts, failures)
+    failures, gone = _said_before(journal, run_id, specs_of(state))
+    return Opened(
+        lambda: state, cursor, row.last_seq, frozenset(settled | ahead), rows, counts, failures, gone
+    )
 
 
 def folded_to(journal: Journal, run_id: str, plan: Plan, seq: int) -> RunState:
@@ -116,14 +123,24 @@ def _all_rows(journal: Journal, run_id: str) -> Iterator[PendingDelivery]:
             limit *= 2  # one event owes all of them
 
 
-def _failures(journal: Journal, run_id: str, specs: Mapping[str, HookSpec]) -> Mapping[str, int]:
+def _said_before(
+    journal: Journal, run_id: str, specs: Mapping[str, HookSpec]
+) -> tuple[Mapping[str, int], frozenset[str]]:
+    """The failures in a row of hooks that are disabled by them, and the targets that are gone; read only where it matters."""
     watched = {path: spec.disable_after for path, spec in specs.items() if spec.on_error == "disable"}
     counts: dict[str, int] = {}
-    if watched:
+    gone: set[str] = set()
+    if watched or any(_has_target(spec) for spec in specs.values()):
         for one in journal.deliveries(run_id):
             if one.hook in watched:
                 counts[one.hook] = failures_after(one, counts.get(one.hook, 0), watched[one.hook])
-    return counts
+            if GONE in one.record:
+                gone.add(one.record[GONE])
+    return counts, frozenset(gone)
+
+
+def _has_target(spec: HookSpec) -> bool:
+    return spec.action == "webhook" or spec.action.startswith("notify.")
 
 
 def failures_after(settled: Delivery, count: int, most: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from actorflow.core.delivery import Settled
@@ -64,6 +64,7 @@ class Outgoing:
         self._actions: list[str] = []  #: of those
         self._rows: dict[str, PendingDelivery] = {}
         self._letters: list[KeepDeadLetter] = []
+        self._awaiting: list[Callable[[], None]] = []  #: called when the rows are kept
         self._recording_count = 0
 
     @property
@@ -73,8 +74,8 @@ class Outgoing:
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether there is so much to record that it need not wait for more."""
-        return len(self._settled) + len(self._rows) >= WORTH_IT
+        """Whether what there is to record need not wait for more: it is a lot, or somebody waits for it."""
+        return bool(self._awaiting) or len(self._settled) + len(self._rows) >= WORTH_IT
 
     @property
     def is_full(self) -> bool:
@@ -111,6 +112,17 @@ class Outgoing:
         self._uncovered.pop(parcel.id, None)
         self._rows[parcel.id] = row_of(parcel, self._inputs())
 
+    def keep_first(self, parcels: Sequence[Parcel], then: Callable[[], None]) -> None:
+        """Deliveries are to have rows, all in one record, before anything is done with them.
+
+        Args:
+            parcels: the deliveries.
+            then: called when the rows are kept; never, where they cannot be.
+        """
+        for parcel in parcels:
+            self.keep_row(parcel)
+        self._awaiting.append(then)
+
     def flush(self, folded_seq: int, *, is_last: bool) -> None:
         """Record what there is, unless a record is under way: `on_kept` is the time to ask for more.
 
@@ -144,6 +156,7 @@ class Outgoing:
         actions, self._actions = self._actions, []
         rows, self._rows = self._rows, {}
         letters, self._letters = self._letters, []
+        awaiting, self._awaiting = self._awaiting, []
         self._recording_count += 1
         for letter in letters:
             self._debtor.keep(letter, _no_answer)
@@ -157,6 +170,8 @@ class Outgoing:
                 self._cursor = cursor
                 for action, delivery in zip(actions, settled, strict=True):
                     self._debtor.note(action, delivery.status)
+                for then in awaiting:
+                    then()
                 self._on_kept()
 
         self._debtor.keep(record, kept)

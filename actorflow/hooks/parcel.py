@@ -40,6 +40,7 @@ class Parcel:
     tries: Tries = field(factory=Tries)
     reason: str = ""  #: why it is held: nothing more can be done in this process
     is_asked_for: bool = False  #: by an operator, who wants it tried whatever has failed before
+    batch: str = ""  #: the one that it is of for all of its tries; empty: none
 
     @classmethod
     def packed(cls, context: HookContext, seq: int) -> Parcel:
@@ -54,7 +55,13 @@ class Parcel:
     @property
     def for_next_try(self) -> HookContext:
         """What its action is told."""
-        return evolve(self.context, number=self.tries.count + 1) if self.tries.count else self.context
+        if not self.tries.count and not self.batch:
+            return self.context
+        return evolve(self.context, number=self.tries.count + 1, batch=self.batch)
+
+    def is_idle(self, by: float) -> bool:
+        """Whether nothing comes of it up to a time, but for what becomes of it for its age or its hook."""
+        return bool(self.reason) or self.due_at > by
 
     def tried(self, result: TryResult, began_at: float, ended_at: float) -> Parcel:
         """With a try more."""
@@ -67,15 +74,25 @@ class Parcel:
             record=_brief(result.record) if result.record else result.record,
         )
         tries = self.tries.followed_by(one, has_acted=result.has_acted)
-        return Parcel(self.context, self.seq, self.terms, self.due_at, tries, "", self.is_asked_for)
+        return Parcel(
+            self.context, self.seq, self.terms, self.due_at, tries, "", self.is_asked_for, self.batch
+        )
 
     def due_again(self, at: float) -> Parcel:
         """With its next try at a time."""
-        return Parcel(self.context, self.seq, self.terms, at, self.tries, "", self.is_asked_for)
+        return Parcel(self.context, self.seq, self.terms, at, self.tries, "", self.is_asked_for, self.batch)
 
     def held(self, reason: str) -> Parcel:
         """As one of which nothing more comes here."""
-        return Parcel(self.context, self.seq, self.terms, self.due_at, self.tries, reason, self.is_asked_for)
+        return evolve(self, reason=reason)
+
+    def sealed(self, batch: str, owed_at: float) -> Parcel:
+        """As a member of a batch, of whose age `owed_at` tells."""
+        return evolve(self, batch=batch, terms=evolve(self.terms, owed_at=owed_at))
+
+    def unsealed(self) -> Parcel:
+        """As one that is of no batch."""
+        return evolve(self, batch="")
 
 
 def delivery_of(parcel: Parcel, settled: Settled, facts: Mapping[str, Any]) -> Delivery:
@@ -90,6 +107,8 @@ def delivery_of(parcel: Parcel, settled: Settled, facts: Mapping[str, Any]) -> D
     if parcel.tries.count:
         record["tries"] = [_flat(one) for one in parcel.tries.recent]
         record["try_count"] = parcel.tries.count
+    if parcel.batch:
+        record["batch"] = parcel.batch
     if settled.reason:
         record["reason"] = settled.reason
         record.setdefault("summary", settled.reason)
@@ -118,6 +137,8 @@ def row_of(parcel: Parcel, inputs: Mapping[str, Any] | None) -> PendingDelivery:
         body["reason"] = parcel.reason
     if parcel.is_asked_for:
         body["asked_for"] = True
+    if parcel.batch:
+        body["batch"] = parcel.batch
     if context.input is not inputs and context.input != inputs:
         body["input"] = context.input
     return PendingDelivery(parcel.id, context.path, parcel.seq, parcel.due_at, body)
@@ -138,14 +159,23 @@ def opened(row: PendingDelivery, run_id: str, spec: HookSpec, inputs: Mapping[st
     )
     tries = Tries(tuple(Try(**one) for one in body["tries"]), count, attempts, has_acted)
     terms = Terms(spec, row.delivery_id, body["owed_at"])
-    return Parcel(context, row.seq, terms, row.due_at, tries, is_asked_for=body.get("asked_for", False))
+    return Parcel(
+        context,
+        row.seq,
+        terms,
+        row.due_at,
+        tries,
+        is_asked_for=body.get("asked_for", False),
+        batch=body.get("batch", ""),
+    )
 
 
 def renewed(row: PendingDelivery, now: float) -> PendingDelivery:
-    """A delivery that was given up, for an operator to try again: owed anew, with all of its attempts, due at once."""
+    """A delivery that was given up, for an operator to try again: alone, owed anew, with all of its attempts, due at once."""
     count = row.body["counts"][0]
     body = {**row.body, "owed_at": now, "counts": [count, 0, False], "asked_for": True}
-    body.pop("reason", None)
+    for name in ("reason", "batch"):
+        body.pop(name, None)
     return evolve(row, due_at=now, body=body)
 
 

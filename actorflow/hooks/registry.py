@@ -9,13 +9,17 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_args
 
+from actorflow.core.hook_channels import channel_action
 from actorflow.core.hook_config import FUNCTION
 from actorflow.hooks.actions.action import Action
+from actorflow.hooks.actions.channels import FileChannel, ServiceChannel
 from actorflow.hooks.actions.command import CommandAction
 from actorflow.hooks.actions.custom import CodeAction, CustomAction, CustomFunction
 from actorflow.hooks.actions.dispatch import DispatchAction
 from actorflow.hooks.actions.messages import LogAction, NotifyAction
 from actorflow.hooks.actions.metric import MetricAction
+from actorflow.hooks.actions.payloads import SERVICES
+from actorflow.hooks.actions.webhook import WebhookAction
 from actorflow.spec.action_contracts import CONTRACTS, ActionContract
 from actorflow.spec.model.words import HookAction
 
@@ -26,12 +30,18 @@ _AnyFunction = TypeVar("_AnyFunction", bound=Callable[..., Any])
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
-_BUILT_IN: Final[Mapping[str, Action]] = {
+_OF_FILES: Final[Mapping[str, Action]] = {
     "command": CommandAction(),
     "log": LogAction(),
     "notify": NotifyAction(),
+    "webhook": WebhookAction(),
     "metric": MetricAction(),
     "dispatch_task": DispatchAction(),
+}
+_BUILT_IN: Final[Mapping[str, Action]] = {
+    **_OF_FILES,
+    **{channel_action(kind): ServiceChannel(service) for kind, service in SERVICES.items()},
+    channel_action("file"): FileChannel(),
     FUNCTION: CodeAction(),
 }
 _RESERVED: Final = frozenset({*get_args(HookAction), *_BUILT_IN})
@@ -101,7 +111,7 @@ class HookRegistry:
 
     def names(self) -> tuple[str, ...]:
         """All actions that hooks of a file can name here, in alphabetical order."""
-        return tuple(sorted((_BUILT_IN.keys() - {FUNCTION}) | self._own.keys()))
+        return tuple(sorted(_OF_FILES.keys() | self._own.keys()))
 
     def action(self, name: str) -> Action | None:
         """The action under a name, if there is one."""

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from actorflow.egress.guard import Guard
 
-__all__ = ["FailureKind", "HttpAnswer", "HttpFailed", "HttpRequest"]
+__all__ = ["AGENT_BODY_MAX", "HOOK_BODY_MAX", "FailureKind", "HttpAnswer", "HttpFailed", "HttpRequest"]
 
 HOOK_BODY_MAX: Final = 65_536
 """Bytes that are read of an answer to a hook, after decompression."""
@@ -18,6 +18,14 @@ AGENT_BODY_MAX: Final = 16 * 1024 * 1024
 """Bytes that an answer to an agent may have, after decompression."""
 
 FailureKind: TypeAlias = Literal["connect", "tls", "timeout", "protocol", "too_large"]
+"""What went wrong.
+
+- `connect`: the name could not be looked up, or nobody took the connection.
+- `tls`: the other side could not show who it is, or speaks no TLS.
+- `timeout`: there was no connection in time.
+- `protocol`: the connection ended or was reset before the answer was whole, or what came is no answer.
+- `too_large`: the body is longer than is read, and not to be cut.
+"""
 
 
 @frozen(kw_only=True)
@@ -46,7 +54,9 @@ class HttpAnswer:
     body: bytes = field(repr=False)  #: decompressed
     is_cut: bool = False  #: the body was longer than what is here
     redirects: Sequence[str] = ()  #: the URLs that led on, without query
-    retry_after_s: float | None = None  #: what the target asks for, from seconds or a date; never negative or endless
+    retry_after_s: float | None = (
+        None  #: what the target asks for, from seconds or a date; never negative or endless
+    )
 
     @property
     def facts(self) -> dict[str, Any]:

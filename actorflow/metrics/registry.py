@@ -6,7 +6,6 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from math import isfinite
 from threading import Lock
 from typing import Final
 
@@ -16,7 +15,13 @@ from actorflow.core.state import RunState
 from actorflow.metrics.built_in import BUILT_IN, OF_EVENTS
 from actorflow.metrics.family import MOST_SERIES, LiveFamily
 from actorflow.metrics.measuring import TELLING, Measured, hook_action, measured_at_end, settled
-from actorflow.metrics.names import checked_tags, refuse_bad_name, sample_names
+from actorflow.metrics.names import (
+    checked_tags,
+    refuse_bad_kind,
+    refuse_bad_name,
+    refuse_bad_value,
+    sample_names,
+)
 from actorflow.metrics.snapshot import Family, MetricKind, Snapshot, Tags
 
 MOST_METRICS: Final = 1_000
@@ -67,11 +72,10 @@ class Metrics:
 
         Raises:
             ValueError: it cannot be taken, and nothing has changed; the message says why.
+            TypeError: the same, for what is of another type.
         """
-        if not isfinite(value):
-            raise ValueError(f"metric {name!r} cannot be {value}: only finite numbers are measured")
-        if kind == "counter" and value < 0:
-            raise ValueError(f"metric {name!r} cannot be {value:g}: a counter only grows; use a gauge")
+        refuse_bad_kind(name, kind)
+        refuse_bad_value(name, kind, value)
         key = checked_tags(name, tags)
         with self._lock:
             family = self._made_up.get(name) or self._new(name, kind)

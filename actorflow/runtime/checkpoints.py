@@ -32,6 +32,8 @@ class CheckpointPace:
 
     def next_checkpoint(self, state: RunState, seq: int) -> SaveCheckpoint | None:
         """The checkpoint that goes with the batch which ends with event `seq`, if one is due; it counts as kept."""
+        if seq - self.kept_seq < EVENTS_WORTH_IT:
+            return None
         is_resting = state.phase == "ended" or state.is_pausing
         apart = max(EVENTS_APART, len(state.tasks) // TASKS_PER_EVENT)
         due_after = EVENTS_WORTH_IT if is_resting else apart

@@ -10,12 +10,11 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.core.events import Event, GenerationStarted, RunStarted
 from actorflow.core.state import RunState
 from actorflow.core.step import recovered
 from actorflow.errors import ActorflowError, FencedError, RunExistsError, StoreFailed
-from actorflow.journal.protocol import ChangeDefinition, CreateRun, Outcome, Release
+from actorflow.journal.protocol import ChangeDefinition, CreateRun, Release
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.dispatch import Dispatching, is_detached
 from actorflow.runtime.inbox import InboxWatch
@@ -62,7 +61,9 @@ class Conductor:
         self._dispatch = dispatch
         self._drains: set[anyio.CancelScope] = set()
         self._begun = staff.host.gate()
+        self._when_over = self._over  #: one object for all runs
         self._is_store_lost = False
+        self._is_measuring = False  #: runs that have ended
         self.live: dict[str, LiveRun] = {}
         self.is_closing = False
         self._inbox = InboxWatch(staff.store, self.live, self._lose_store)
@@ -92,11 +93,15 @@ class Conductor:
             performers=opening.performers,
             checkpoint_seq=opening.checkpoint_seq,
             dispatch=self._dispatch,
+            when_over=self._when_over,
             begins_generation=opening.begins_generation,
         )
         self.live[run_id] = live
         self._begun.open()
-        self._staff.spawn(self._drive, live, opening)
+        if opening.seq:
+            self._staff.spawn(self._look_and_open, live, opening)
+        else:
+            self._open(live, opening)
         return live
 
     def _lose_store(self, error: ActorflowError) -> None:
@@ -113,9 +118,9 @@ class Conductor:
 
     async def drain(self, live: LiveRun) -> None:
         """Give the run's async hooks their time to have what they are owed, and what they have started its to end."""
-        with self.time_to_drain():
+        with self.time_to_drain() as time:
             if live.owes_hooks:
-                await self._staff.hooks.drain(live.debtor)
+                await self._staff.hooks.drain(live.debtor, time.deadline)
             if live.has_children is not None:
                 await live.has_children.wait()
             while live.children:  # may grow meanwhile
@@ -131,13 +136,16 @@ class Conductor:
                 await next(iter(self.live.values())).is_settled.wait()
 
     @contextmanager
-    def time_to_drain(self, timeout_s: float | None = None) -> Generator[None]:
-        """Leave what goes on after so many seconds, or as many as there are to drain, or when nobody waits any more."""
+    def time_to_drain(self, timeout_s: float | None = None) -> Generator[anyio.CancelScope]:
+        """Leave what goes on after so many seconds, or as many as there are to drain, or when nobody waits any more.
+
+        Gives the scope, whose deadline says when that will be.
+        """
         allowed_s = self._drain_timeout_s
         with anyio.move_on_after(allowed_s if timeout_s is None else timeout_s) as scope:
             self._drains.add(scope)
             try:
-                yield
+                yield scope
             finally:
                 self._drains.discard(scope)
 
@@ -147,43 +155,60 @@ class Conductor:
         for scope in self._drains:
             scope.cancel()
 
-    async def _drive(self, live: LiveRun, opening: Opening) -> None:
-        """Run a run until it is over, then see to its hooks. A crash that restarts can't mend is everybody's end."""
-        error: Exception | None = None
-        try:
-            if opening.seq and live.journal.is_durable:
-                await self._inbox.look()  # what was asked while nobody owned it, before it may be over
-            if opening.create is not None:
-                # in one turn with the first batch, and so in one commit: no crash can leave a run without events
-                live.keep(opening.create, lambda error: self._created(live, error))
-            await self._run_supervised(live, opening)
-            if opening.events:
-                self._staff.metrics.note_ended(live.actor.state)
-            if not live.owes_hooks:
-                await self._give_up(live)
-        except Exception as failed:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
-            error = failed
-            if isinstance(failed, FencedError):
-                self._lose_store(failed)
-            await live.actor.abandon()
-            await self._staff.hooks.forget(live.run_id)
+    # A run that goes well has no task of its own: it is opened, takes its turns, and is over
+
+    def _open(self, live: LiveRun, opening: Opening) -> None:
+        if opening.create is not None:
+            live.create(opening.create)
+        live.actor.begin(opening.events)
+
+    async def _look_and_open(self, live: LiveRun, opening: Opening) -> None:
+        """Open a run of which something may have been asked while nobody owned it: it hears of that before it is over."""
+        if live.journal.is_durable:
+            await self._inbox.look()
+        self._open(live, opening)
+
+    def _over(self, live: LiveRun, error: Exception | None) -> None:
+        """The run's actor takes no more turns: the run is over, or it is to be mended."""
+        if error is not None:
+            self._staff.spawn(self._mend, live, error)
+            return
+        if live.actor.last_seq > live.opened_seq:
+            self._staff.metrics.note_ended(live.actor.state)
+        is_given_up = live.actor.is_released
+        if is_given_up or live.owes_hooks:
+            live.end()
+        if is_given_up and not live.plan.hooks.dispatch_paths:
+            self._settle(live)
+        else:
+            self._staff.spawn(self._see_off, live)
+
+    async def _see_off(self, live: LiveRun) -> None:
+        """Do what is left to do for a run that is over: have its hooks drained, and give it up."""
+        if not live.owes_hooks:
             await self._give_up(live)
-        finally:
-            live.end(error)
+            live.end()
         try:
-            if error is None and (live.owes_hooks or live.plan.hooks.dispatch_paths):
+            if live.owes_hooks or live.plan.hooks.dispatch_paths:
                 await self._see_to_hooks(live)
         except Exception as left:
             _logger.warning(
                 "the hooks of run %s were left as they are: %s", live.run_id, left, exc_info=_bug(left)
             )
         finally:
-            del self.live[live.run_id]
-            live.is_settled.set()
-        if self._staff.metrics.has_many_ended:
-            await anyio.to_thread.run_sync(self._staff.metrics.measure_ended)
-        if error is not None and not isinstance(error, ActorflowError):
-            raise error
+            self._settle(live)
+
+    def _settle(self, live: LiveRun) -> None:
+        """Nothing is left to do for the run."""
+        del self.live[live.run_id]
+        live.is_settled.set()
+        if self._staff.metrics.has_many_ended and not self._is_measuring:
+            self._is_measuring = True
+            self._staff.spawn(self._measure_ended)
+
+    async def _measure_ended(self) -> None:
+        await anyio.to_thread.run_sync(self._staff.metrics.measure_ended)
+        self._is_measuring = False
 
     async def _see_to_hooks(self, live: LiveRun) -> None:
         """Drain, and keep what came of it for who asks later: the run may be somebody else's by then."""
@@ -200,25 +225,44 @@ class Conductor:
         if not live.actor.is_released:
             await live.ledger.actor.keep(Release(live.run_id))
 
-    async def _run_supervised(self, live: LiveRun, opening: Opening) -> None:
-        """Run the run's actor; should it crash, go on from the journal, as another process would."""
-        restarts = Restarts(DEFAULT, self._staff.host)
-        events = opening.events
-        while True:
-            try:
-                await live.actor.run(events)
-            except ActorflowError:
-                raise
-            except Exception as crash:  # noqa: BLE001 - a bug of ours: the journal is right, the actor was not
-                restarts.note_crash(crash)
-                await live.actor.abandon()
-                live.refuse_if_failed()  # its creation was refused, and so was all that came after
-                if live.actor.is_released:
-                    live.note_kept()  # others may have it by now; its end was kept, and nothing was left to do
-                    return
-                events = await self._reopen(live)
-            else:
-                return
+    async def _mend(self, live: LiveRun, error: Exception) -> None:
+        """Go on from the journal after a crash, as another process would; where that is of no use, end the run here."""
+        try:
+            events = await self._mended(live, error)
+        except Exception as final:  # noqa: BLE001 - of the store, or a bug: whoever waits for the run is told
+            await self._fail(live, final)
+        else:
+            self._over(live, None) if events is None else live.actor.begin(events)
+
+    async def _mended(self, live: LiveRun, error: Exception) -> Sequence[Event] | None:
+        """With what the run goes on by another actor; None: all was done and kept.
+
+        Raises:
+            Exception: the error itself, if it is none of a bug, or comes too often.
+        """
+        if isinstance(error, ActorflowError):
+            raise error
+        live.restarts.note_crash(error)  # the journal is right, the actor was not
+        await live.actor.abandon()
+        live.refuse_if_failed()  # its creation was refused, and so was all that came after
+        if live.actor.is_released:
+            live.note_kept()  # others may have it by now; its end was kept, and nothing was left to do
+            return None
+        return await self._reopen(live)
+
+    async def _fail(self, live: LiveRun, error: Exception) -> None:
+        """End a run here that cannot go on. A crash that restarts can't mend is everybody's end."""
+        if isinstance(error, FencedError):
+            self._lose_store(error)
+        try:
+            await live.actor.abandon()
+            await self._staff.hooks.forget(live.run_id)
+            await self._give_up(live)
+        finally:
+            live.end(error)
+            self._settle(live)
+        if not isinstance(error, ActorflowError):
+            raise error
 
     async def _reopen(self, live: LiveRun) -> Sequence[Event]:
         state = RunState(live.plan)
@@ -230,10 +274,6 @@ class Conductor:
             raise StoreFailed(f"run {live.run_id!r} crashed before its first event was kept")
         live.restart(state, seq)
         return recovered(state, state.last_at) if state.phase != "ended" else []
-
-    def _created(self, live: LiveRun, outcome: Outcome) -> None:
-        if isinstance(outcome, Exception):
-            live.error = live.error or outcome
 
 
 def _bug(error: Exception) -> Exception | None:

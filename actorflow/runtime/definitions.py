@@ -1,7 +1,7 @@
 """Workflow files that were found good before: taken from a journal, and not parsed and checked again.
 
-What is known by a key is the outcome of checking one file: its bytes, its path, the trust that it is given, and the code
-that checked it. Nothing else is read when a file is loaded but the contracts of a program's own actions, and a file that
+What is known by a key is the outcome of checking one file: its bytes, its path, the trust and the allowances that it is
+given, and the code that checked it. Nothing else is read when a file is loaded but the contracts of a program's own actions, and a file that
 names one of these is not kept: so nothing else can change the outcome.
 """
 
@@ -24,7 +24,7 @@ from actorflow.errors import Problem
 from actorflow.journal.protocol import CachedDefinition, Journal, KeepDefinition
 from actorflow.spec.bounds import Bounds
 from actorflow.spec.definition import from_json, remember_definition, spec_definition
-from actorflow.spec.loading import Loaded, load_with_warnings
+from actorflow.spec.loading import OWN, Loaded, Terms, load_with_warnings
 from actorflow.spec.needs import own_actions
 from actorflow.spec.text.parsers import VERSION
 
@@ -40,8 +40,8 @@ class Recalled:
     news: KeepDefinition | None  #: None where the journal knows it, or it is not worth keeping
 
 
-def load_cached(path: str | os.PathLike[str], journal: Journal) -> Recalled:
-    """Load a workflow file of your own, as `load_with_warnings` does, or take it from a journal that knows it.
+def load_cached(path: str | os.PathLike[str], journal: Journal, terms: Terms = OWN) -> Recalled:
+    """Load a workflow file, as `load_with_warnings` does, or take it from a journal that knows it.
 
     An entry that can't be read is as good as none, and `news` overwrites it.
 
@@ -49,13 +49,13 @@ def load_cached(path: str | os.PathLike[str], journal: Journal) -> Recalled:
         SpecError: with all that is wrong with the file.
         StoreFailed: the journal can't be read.
     """
-    key = source_key(path)
+    key = source_key(path, terms)
     known = None if key is None else journal.cached_definition(key)
     loaded = None if known is None else _read(known)
     if loaded is not None:
         return Recalled(loaded, None)
-    loaded = load_with_warnings(path)
-    if key is None or source_key(path) != key:  # changed while it was being checked
+    loaded = load_with_warnings(path, terms=terms)
+    if key is None or source_key(path, terms) != key:  # changed while it was being checked
         return Recalled(loaded, None)
     # what the program's own actions take is in no key: who names one is checked each time
     return Recalled(loaded, None if own_actions(loaded.spec) else _news(key, loaded))
@@ -69,7 +69,7 @@ def is_worth_keeping(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def source_key(path: str | os.PathLike[str]) -> str | None:
+def source_key(path: str | os.PathLike[str], terms: Terms = OWN) -> str | None:
     """What the outcome of checking a file is known by; None for one that is short, too long, or can't be read."""
     if not is_worth_keeping(path) or (rules := _rules()) is None:
         return None
@@ -77,7 +77,9 @@ def source_key(path: str | os.PathLike[str]) -> str | None:
         body = Path(path).read_bytes()
         file: str = os.fspath(path)
         whole = os.path.abspath(file)  # noqa: PTH100 - links in the path are kept, as the loader does
-        context = orjson.dumps((rules, "own", file, whole))
+        folder = "" if terms.trust == "own" else os.getcwd()  # noqa: PTH109 - where data is at home
+        given = (terms.trust, sorted(terms.allow_env), terms.may_reach, folder)
+        context = orjson.dumps((rules, given, file, whole))
     except (OSError, TypeError, ValueError):
         return None
     return sha256(context + b"\n" + body).hexdigest()

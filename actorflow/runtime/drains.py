@@ -17,7 +17,6 @@ from actorflow.core.owed import owes_hooks
 from actorflow.core.plan import Plan
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError, BadInputError, DeadLetterNotFoundError, RunOwnedElsewhereError
-from actorflow.hooks.opening import specs_of
 from actorflow.hooks.parcel import renewed
 from actorflow.journal.protocol import (
     DeadLetter,
@@ -31,6 +30,7 @@ from actorflow.journal.protocol import (
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.dispatch import Parent
 from actorflow.runtime.environment import run_secrets
+from actorflow.runtime.letters import hindrance_to
 from actorflow.runtime.result import RunResult, result_from, result_of
 from actorflow.runtime.run_hooks import HookPorts, RunHooks
 
@@ -60,8 +60,8 @@ class Drains:
                 await live.is_settled.wait()
             else:
                 if live.owes_hooks:
-                    with self.open_.conductor.time_to_drain(timeout_s):
-                        await self.open_.staff.hooks.drain(live.debtor)
+                    with self.open_.conductor.time_to_drain(timeout_s) as time:
+                        await self.open_.staff.hooks.drain(live.debtor, time.deadline)
                 return await live.read_result()
 
     async def retry(self, letter: DeadLetter, timeout_s: float | None) -> RunResult:
@@ -118,12 +118,11 @@ class Drains:
         if body is None:
             raise DeadLetterNotFoundError(letter.id)
         state = (await self.open_.read(row)).state
-        if letter.task not in specs_of(state):
-            raise BadInputError(
-                (f"the run has no hook {letter.task} any more: there is nobody to deliver to",)
-            )
         now = RunClock(self.open_.staff.host).now()
         pending = renewed(PendingDelivery(letter.id, letter.task, letter.seq, now, body), now)
+        hindrance = hindrance_to(pending, state, self.open_.staff)
+        if hindrance:
+            raise BadInputError((f"nothing was tried, and the dead letter stays: {hindrance}",))
         await self._keep(
             RecordDeliveries(row.run_id, (), row.cursor, (pending,)),
             DropDeadLetters(row.run_id, ids=(letter.id,)),
@@ -155,8 +154,8 @@ class Drains:
             return
         hooks = RunHooks(ports)
         try:
-            with self.open_.conductor.time_to_drain(timeout_s):
-                await open_.staff.hooks.drain(hooks.debtor)
+            with self.open_.conductor.time_to_drain(timeout_s) as time:
+                await open_.staff.hooks.drain(hooks.debtor, time.deadline)
                 for child in children:  # may grow while it is read
                     await child.wait()
         finally:

@@ -19,7 +19,7 @@ from actorflow.journal import Journal
 from actorflow.journal.protocol import Outcome, Write
 
 
-@frozen
+@frozen(eq=False)
 class _Entry:
     write: Write
     reply: Callable[[Outcome], None]
@@ -136,11 +136,12 @@ class JournalActor:
 
     def _deliver(self) -> None:
         """Answer the writers of the group: straight from the thread's call, so that they need not wait for this actor."""
-        results = self._results
+        results, group = self._results, self._group
+        self._results, self._group = [], []  # or they are kept until the next commit
         self.commit_count += 1
         if isinstance(results, Exception):
-            results = [results] * len(self._group)
-        for entry, outcome in zip(self._group, results, strict=True):
+            results = [results] * len(group)
+        for entry, outcome in zip(group, results, strict=True):
             try:
                 entry.reply(outcome)
             except Exception:  # a bug of ours: who is behind in the group must not wait for ever

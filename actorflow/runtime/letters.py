@@ -1,4 +1,4 @@
-"""Dead letters of tasks: what the journal keeps beside the events that tell of them."""
+"""Dead letters: what the journal keeps of tasks that failed for good, and what keeps a delivery from being tried again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from actorflow.core.events import DeadLettered, Event
+from actorflow.core.hook_channels import NOTIFY
+from actorflow.core.hook_config import FUNCTION
+from actorflow.core.hook_context import HookContext
+from actorflow.core.hook_rendering import shown_inputs
+from actorflow.core.state import RunState
+from actorflow.egress.refusals import EgressRefused
 from actorflow.errors import DeadLetterNotFoundError
-from actorflow.journal.protocol import DeadLetter, KeepDeadLetter
+from actorflow.hooks.opening import specs_of
+from actorflow.hooks.parcel import opened
+from actorflow.hooks.switches import ENVIRONMENT
+from actorflow.journal.protocol import DeadLetter, KeepDeadLetter, PendingDelivery
+from actorflow.runtime.environment import run_secrets
+from actorflow.runtime.staff import Staff
+from actorflow.secrecy.source import SecretUnreadable
 
 
 def letters(run_id: str, events: Sequence[Event], first_seq: int) -> Iterator[KeepDeadLetter]:
@@ -32,3 +44,55 @@ def chosen_letter(letters: Sequence[DeadLetter], letter_id: str) -> DeadLetter:
         letter_id, [each.id for each in letters][:1000]
     )
     raise DeadLetterNotFoundError(letter_id, nearest=tuple(near[:5]))
+
+
+def hindrance_to(pending: PendingDelivery, state: RunState, staff: Staff) -> str:
+    """Why a delivery that was given up cannot be tried again in this process; empty if it can.
+
+    A dead letter that is tried where something is missing would only change places: out of sight of whoever looks for
+    dead letters.
+
+    Args:
+        pending: the delivery, as it would be tried.
+        state: of its run.
+        staff: of this runtime.
+    """
+    spec = specs_of(state).get(pending.hook)
+    if spec is None:
+        return f"the run has no hook {pending.hook} any more: there is nobody to deliver to"
+    context = opened(pending, state.run_id, spec, shown_inputs(state)).context
+    return (
+        _missing_action(context, staff)
+        or _switched_off(context, state, staff)
+        or _refused(context, state, staff)
+    )
+
+
+def _missing_action(context: HookContext, staff: Staff) -> str:
+    spec = context.spec
+    if spec.action == FUNCTION and (context.event, spec.name) not in staff.functions:
+        return f"this process has no function {spec.name!r} for {context.event}; register it with Runtime.on"
+    if staff.registry.action(spec.action) is None:
+        return f"this process has no action {spec.action!r}; try it by the program that registers it"
+    return ""
+
+
+def _switched_off(context: HookContext, state: RunState, staff: Staff) -> str:
+    recorded = None if state.started is None else state.started.flags.get(ENVIRONMENT)
+    return staff.switches.for_run(recorded).hold_reason(context.spec, context.path)
+
+
+def _is_sent(action: str) -> bool:
+    return action == "webhook" or action.startswith(f"{NOTIFY}.")
+
+
+def _refused(context: HookContext, state: RunState, staff: Staff) -> str:
+    """What of its params is not there, or not allowed."""
+    secrets = run_secrets(state.plan)
+    try:
+        params = secrets.unsealed(context.params)
+        if _is_sent(context.spec.action) and "url" in params:
+            staff.guard.permit(params["url"])
+    except (SecretUnreadable, EgressRefused) as refused:
+        return str(secrets.hidden(str(refused)))
+    return ""

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from actorflow.actors.host import Gate
 from actorflow.actors.latch import Latch
+from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.core.breaker import BreakerAsk, BreakerReport
 from actorflow.core.commands import RunHook
 from actorflow.core.events import Event
@@ -19,7 +20,15 @@ from actorflow.core.owed import owes_hooks
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError
 from actorflow.hooks.debtor import Debtor
-from actorflow.journal.protocol import Journal, Outcome, Request, SaveCheckpoint, Write
+from actorflow.journal.protocol import (
+    ChangeDefinition,
+    CreateRun,
+    Journal,
+    Outcome,
+    Request,
+    SaveCheckpoint,
+    Write,
+)
 from actorflow.runtime.breaker_actor import BreakerClient
 from actorflow.runtime.checkpoints import CheckpointPace
 from actorflow.runtime.clock import RunClock
@@ -51,6 +60,7 @@ class LiveRun:
         performers: Performers,
         checkpoint_seq: int,
         dispatch: Dispatching,
+        when_over: Callable[[LiveRun, Exception | None], None],
         begins_generation: bool = False,
     ) -> None:
         self.run_id = run_id
@@ -69,7 +79,8 @@ class LiveRun:
         self.error: Exception | None = None
         self.last_result: RunResult | None = None  #: of a run that is settled and had async hooks
         self.kept_seq = seq
-        self.watchers: list[Gate] = []
+        self.watchers: tuple[Gate, ...] = ()
+        self._when_over = when_over
         self._begins_generation = begins_generation
         self._pace = CheckpointPace(checkpoint_seq)
         self.taken: set[int] = (
@@ -80,10 +91,9 @@ class LiveRun:
         self._store_lost: StoreLost | None = None
         self.children: list[Latch] = []  #: set when runs that its hooks have started here have settled
         self._dispatch = dispatch
-        self._is_new = not seq
+        self.opened_seq = seq  #: of the last event before it was opened here; 0: it is new
         #: asked of each batch: of most runs it is known from the beginning that nothing is owed to anybody
-        self._may_owe = state.plan.hooks.has_async or bool(staff.functions) or not self._is_new
-        self._client = BreakerClient(run_id, clock, self._tell, lambda: self.is_over.is_set)
+        self._may_owe = state.plan.hooks.has_async or bool(staff.functions) or seq > 0
         self.actor = WorkflowActor(self, state, seq)
 
     def restart(self, state: RunState, seq: int) -> None:
@@ -98,6 +108,17 @@ class LiveRun:
         if self._store_lost is not None:
             self.actor.tell(self._store_lost)
         self._wake_watchers()
+
+    def create(self, write: CreateRun | ChangeDefinition) -> None:
+        """Have the run made in the journal, or its definition changed there, with what its actor hands on next.
+
+        In one turn with the first batch, and so in one commit: no crash can leave a run without events.
+        """
+        self.keep(write, self._created)
+
+    def _created(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            self.error = self.error or outcome
 
     def note_kept(self) -> None:
         """All that the actor has handed to the journal is there."""
@@ -239,11 +260,11 @@ class LiveRun:
     async def wait_for_progress(self) -> None:
         """Wait until more is kept, or the run is over."""
         gate = self.staff.host.gate()
-        self.watchers.append(gate)
+        self.watchers = (*self.watchers, gate)
         try:
             await gate.wait()
         finally:
-            self.watchers.remove(gate)
+            self.watchers = tuple(each for each in self.watchers if each is not gate)
 
     def refuse_if_failed(self) -> None:
         """Raise what ended the run against its will."""
@@ -276,6 +297,10 @@ class LiveRun:
     def release_probe(self, told: BreakerReport) -> None:
         """To the BreakerActor; nothing answers."""
         self.ledger.breakers.release(told)
+
+    def over(self, error: Exception | None) -> None:
+        """To the Conductor."""
+        self._when_over(self, error)
 
     def kill_processes(self) -> None:
         """KILL the processes of the run's attempts and hooks at once."""
@@ -313,6 +338,15 @@ class LiveRun:
         self._hooks.abandon()
 
     @cached_property
+    def _client(self) -> BreakerClient:
+        return BreakerClient(self.run_id, self.clock, self._tell, lambda: self.is_over.is_set)
+
+    @cached_property
+    def restarts(self) -> Restarts:
+        """Those of its actor."""
+        return Restarts(DEFAULT, self.staff.host)
+
+    @cached_property
     def _hooks(self) -> RunHooks:
         ports = HookPorts(
             run_id=self.run_id,
@@ -325,7 +359,7 @@ class LiveRun:
             tell=self._tell,
             keep=self.keep,
             dispatch=partial(self._dispatch, Parent(lambda: self.actor.state, self.children)),
-            is_new=self._is_new,
+            is_new=not self.opened_seq,
             is_own=self._begins_generation,
         )
         return RunHooks(ports)

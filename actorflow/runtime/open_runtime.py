@@ -69,7 +69,7 @@ class OpenRuntime:
         async def dispatch(parent: Parent, context: HookContext, target: str, given: Any) -> str:
             return await opened.dispatch(parent, context, target, given)
 
-        opened = cls(staff, binder, Conductor(staff, drain_timeout_s, dispatch), Turns())
+        opened = cls(staff, binder, Conductor(staff, drain_timeout_s, dispatch), Turns(staff.host))
         live = opened.conductor.live
         staff.metrics.watch(
             "actorflow_runs_running", lambda: sum(not run.is_over.is_set for run in list(live.values()))

@@ -68,10 +68,10 @@ class Outbox:
         self._seq = seq  #: of the last event handed to the journal
         self._unsaved: list[Event] = []
         self._held: list[Action] = []  #: what is to be done once `_unsaved` is kept
-        self._beside: list[Write] = []  #: what is to be kept together with `_unsaved`
+        self._beside: tuple[Write, ...] = ()  #: what is to be kept together with `_unsaved`
         self._summary: RunSummary | None = None  #: where `_unsaved` changes it
-        self._in_flight: list[Event] = []
-        self._held_by_flight: list[Action] = []
+        self._in_flight: Sequence[Event] = ()
+        self._held_by_flight: Sequence[Action] = ()
         self.is_answer_owed = False  #: the journal's, to the batch in flight
         self.is_released = False  #: the run was given up together with its end
 
@@ -124,7 +124,7 @@ class Outbox:
 
     def add(self, write: Write) -> None:
         """Have something kept in the same commit as what was noted."""
-        self._beside.append(write)
+        self._beside = (*self._beside, write)
 
     def send(self) -> None:
         """Hand the journal all that is unsaved, and what goes with it."""
@@ -134,7 +134,7 @@ class Outbox:
         self._held_by_flight, self._held = self._held, []
         summary, self._summary = self._summary, None
         if self._state.had_errors:
-            self._beside.extend(letters(self._run_id, self._in_flight, first))
+            self._beside = (*self._beside, *letters(self._run_id, self._in_flight, first))
         self.is_answer_owed = True
         self._around.keep(Append(self._run_id, first, self._in_flight, summary), self._reply)
         self._send_beside()
@@ -152,10 +152,10 @@ class Outbox:
             self._held = []
         return held
 
-    def landed(self) -> tuple[list[Event], list[Action], int]:
+    def landed(self) -> tuple[Sequence[Event], Sequence[Action], int]:
         """The batch in flight is kept: what it was, what may be done now, and the number of its last event."""
-        kept, self._in_flight = self._in_flight, []
-        actions, self._held_by_flight = self._held_by_flight, []
+        kept, self._in_flight = self._in_flight, ()
+        actions, self._held_by_flight = self._held_by_flight, ()
         return kept, actions, self._seq
 
     def drop_starts(self) -> None:
@@ -167,7 +167,7 @@ class Outbox:
 
     def _send_beside(self) -> None:
         if self._beside:
-            beside, self._beside = self._beside, []
+            beside, self._beside = self._beside, ()
             for write in beside:
                 self._around.keep(write, _forget)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import get_args
 
 from attrs import frozen
 
 from actorflow.core.commands import RunHook
-from actorflow.core.events import Event, HookFinished
-from actorflow.core.plan import Plan
+from actorflow.core.events import Event, HookFinished, RunStarted
+from actorflow.core.hook_config import FUNCTION, HookEntry
+from actorflow.core.owed import functions_of
+from actorflow.core.plan import Plan, plan_of
 from actorflow.core.state import RunState
 from actorflow.hooks.actions.action import ActionSurroundings, Dispatch
 from actorflow.hooks.blocking import BlockingHook, HookOutcome
@@ -18,11 +22,15 @@ from actorflow.hooks.executor import HookExecutor
 from actorflow.hooks.switches import ENVIRONMENT, RunSwitches
 from actorflow.journal.protocol import Outcome, Write
 from actorflow.runtime.clock import RunClock
+from actorflow.runtime.dispatch import dispatched_spec, is_detached
 from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.hook_breakers import StoreBreakers
 from actorflow.runtime.messages import HookGone, HookKey, Message
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.secrecy.run_secrets import RunSecrets
+from actorflow.spec.model import HookAction
+
+_logger = logging.getLogger("actorflow.runtime")
 
 
 @frozen(kw_only=True, eq=False)
@@ -49,6 +57,8 @@ class RunHooks:
     def __init__(self, ports: HookPorts) -> None:
         self._ports = ports
         self._running: dict[HookKey, BlockingHook] = {}
+        if ports.staff.switches.off:
+            _tell_of_slips(ports)
 
     @cached_property
     def debtor(self) -> Debtor:
@@ -132,3 +142,23 @@ class RunHooks:
             breakers=StoreBreakers(staff.host, ports.ledger.actor, ports.ledger.clock),
             now=ports.clock.now,
         )
+
+
+def _tell_of_slips(ports: HookPorts) -> None:
+    """Log what ACTORFLOW_HOOKS lists in vain; of a run that a hook has started, its parent's log has it."""
+    started = ports.state().started
+    if started is None or is_detached(started):
+        return
+    actions = {*get_args(HookAction), FUNCTION, *ports.staff.registry.names()}
+    slips = ports.staff.switches.slips(_entries(ports.plan, started), actions)
+    if slips:
+        _logger.warning("run %s: %s", ports.run_id, slips)
+
+
+def _entries(plan: Plan, started: RunStarted) -> Iterator[HookEntry]:
+    """The hooks of a run, its program's functions, and the hooks of the runs that it may start."""
+    yield from plan.hooks.entries
+    for functions in functions_of(started.flags).values():
+        yield from functions
+    for task in plan.spec.dispatched:
+        yield from plan_of(dispatched_spec(plan.spec, task.id)).hooks.entries

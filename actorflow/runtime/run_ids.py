@@ -6,23 +6,30 @@ import re
 import secrets
 import string
 import time
+from functools import lru_cache
+from itertools import product
 
 from actorflow.errors import BadInputError
 
 _ALPHABET = string.ascii_lowercase + string.digits
+_PAIRS = tuple(map("".join, product(_ALPHABET, repeat=2)))
 _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def new_run_id(workflow: str) -> str:
     """`<slug>-<yymmdd-hhmmss, UTC>-<8 of a-z0-9>`: readable, sortable, and unique enough for a store."""
-    slug = re.sub(r"[^a-z0-9]+", "-", workflow.lower())[:40].strip("-") or "run"
     stamp = time.strftime("%y%m%d-%H%M%S", time.gmtime())
-    number = secrets.randbelow(len(_ALPHABET) ** 8)
+    number = int.from_bytes(secrets.token_bytes(8))  # so many that all ids are as likely
     letters = ""
-    for _ in range(8):
-        number, letter = divmod(number, len(_ALPHABET))
-        letters += _ALPHABET[letter]
-    return f"{slug}-{stamp}-{letters}"
+    for _ in range(4):
+        number, pair = divmod(number, len(_PAIRS))
+        letters += _PAIRS[pair]
+    return f"{_slug(workflow)}-{stamp}-{letters}"
+
+
+@lru_cache
+def _slug(workflow: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", workflow.lower())[:40].strip("-") or "run"
 
 
 def checked_run_id(run_id: str) -> str:

@@ -18,7 +18,6 @@ from actorflow.actors.host import current_host
 from actorflow.core.owed import FLAG
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError, BadInputError, ChangeRefusedError
-from actorflow.expression.names import did_you_mean
 from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.registry import REGISTRY, HookRegistry, checked_function
 from actorflow.hooks.switches import ENVIRONMENT
@@ -30,6 +29,7 @@ from actorflow.runtime.checkpoints import read_run
 from actorflow.runtime.dispatch import PARENT
 from actorflow.runtime.drains import Drains
 from actorflow.runtime.egress import guard_of
+from actorflow.runtime.functions import refuse_event, refuse_function_name
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.letters import chosen_letter
 from actorflow.runtime.open_runtime import OpenRuntime
@@ -117,7 +117,7 @@ class Runtime:
             functions=self._functions,
             guard=self._guard,
         )
-        binder = Binder(self._agents, staff.trees, staff.threads, self._registry)
+        binder = Binder(self._agents, staff.trees, staff.threads, self._registry, staff.http, staff.guard)
         self._open = OpenRuntime.over(staff, binder, self._drain_timeout_s)
         return self
 
@@ -167,11 +167,12 @@ class Runtime:
             name: tells the functions of an event apart, in this program and the next; the function's own if not given.
 
         Raises:
-            BadInputError: there is no such event, or another function has that name.
+            BadInputError: there is no such event, nothing in this version fires it, or another function has that name.
             TypeError: it is no coroutine function of one argument.
         """
-        if event not in get_args(HookEvent):
-            raise BadInputError((f"there is no event {event!r}{did_you_mean(event, get_args(HookEvent))}",))
+        refuse_event(event)
+        if name is not None:
+            refuse_function_name(name)
 
         def register(function: HookFunction) -> HookFunction:
             known_as = name or str(getattr(function, "__name__", type(function).__name__))

@@ -9,6 +9,7 @@ Runtime
 ├── HookActor                restarted when it crashes: what is owed lies in the journal
 ├── Watchdog                 a thread that names who blocks the loop
 ├── RunnerPool               the turns of TaskActors and hooks
+├── Rota                     one task for the turns of all WorkflowActors
 └── WorkflowActor …          one per run, restarted from the journal; parent of its TaskSupervisor and TaskActors
 ```
 
@@ -31,6 +32,7 @@ from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.actors.restarts import DEFAULT, Restarts
 from actorflow.actors.room import AsyncioRoom
+from actorflow.actors.rota import Rota
 from actorflow.agents.python import AgentThreads
 from actorflow.egress.guard import NOTHING_ALLOWED, Guard
 from actorflow.hooks.actions.action import HookFunction
@@ -81,6 +83,7 @@ class Staff:
     store: Ledger
     memory: Ledger
     alarm: Alarm
+    rota: Rota
     pool: RunnerPool
     trees: ProcessTrees
     threads: AgentThreads
@@ -127,6 +130,7 @@ class Staff:
             store=store,
             memory=memory,
             alarm=alarm,
+            rota=Rota(host),
             pool=pool,
             trees=trees,
             threads=threads,
@@ -180,7 +184,7 @@ class Staff:
             self._open_count += 1
             self.spawn(self._keep, ledger.actor)
         self.watchdog.start()
-        for run in (self.alarm.run, self._run_hooks):
+        for run in (self.alarm.run, self.rota.run, self._run_hooks):
             self.employ(run)
         if self.store.journal.is_durable:  # one in memory is nobody else's to see
             self.employ(self._beat)

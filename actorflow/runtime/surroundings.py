@@ -45,6 +45,10 @@ class RunSurroundings(Ledgered, Breakers, Protocol):
         """Who performs attempts."""
         ...
 
+    def over(self, error: Exception | None) -> None:
+        """The actor takes no more turns: the run is over, or this keeps it from going on."""
+        ...
+
     def kill_processes(self) -> None:
         """KILL the processes of the run's attempts and hooks at once."""
         ...

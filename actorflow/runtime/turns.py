@@ -7,13 +7,12 @@ be the end of both.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import anyio
 
-from actorflow.actors.host import Host
+from actorflow.actors.host import Gate, Host
 from actorflow.actors.latch import Latch
 
 T = TypeVar("T")
@@ -22,34 +21,66 @@ T = TypeVar("T")
 class Turns:
     """Turns of this runtime's callers on its runs, in the order in which they come."""
 
-    def __init__(self) -> None:
-        self._locks: dict[str, anyio.Lock] = {}  #: of runs that somebody is at
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._waiting: dict[str, tuple[Gate, ...]] = {}  #: of runs that somebody is at, who is next
 
-    @asynccontextmanager
-    async def of(self, run_id: str) -> AsyncGenerator[None]:
+    def of(self, run_id: str) -> Turn:
         """Be the only one who may take a run; cancelled while waiting, nothing has happened."""
-        lock = self._locks.setdefault(run_id, anyio.Lock())
-        try:
-            lock.acquire_nowait()  # not even a cancelled caller is held up where nobody is before it
-        except anyio.WouldBlock:
-            await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-            if not lock.locked():  # or else it is the next one's by now
-                del self._locks[run_id]
+        return Turn(self, run_id)
 
     async def over(self, run_id: str) -> None:
         """Wait until nobody is about to take a run who came before."""
-        if run_id in self._locks:
+        if run_id in self._waiting:
             async with self.of(run_id):
                 pass
 
     async def all_over(self) -> None:
         """Wait until nobody is at any run."""
-        while self._locks:
-            await self.over(next(iter(self._locks)))
+        while self._waiting:
+            await self.over(next(iter(self._waiting)))
+
+    async def begin(self, run_id: str) -> None:
+        """Wait for one's turn; not even a cancelled caller is held up where nobody is before it."""
+        waiting = self._waiting.get(run_id)
+        if waiting is None:
+            self._waiting[run_id] = ()
+            return
+        gate = self._host.gate()
+        self._waiting[run_id] = (*waiting, gate)
+        try:
+            await gate.wait()
+        except BaseException:
+            if gate in self._waiting[run_id]:
+                self._waiting[run_id] = tuple(each for each in self._waiting[run_id] if each is not gate)
+            else:
+                self.end(run_id)  # it was one's turn in the same turn of the loop
+            raise
+
+    def end(self, run_id: str) -> None:
+        """One's turn is over: it is the next one's."""
+        waiting = self._waiting[run_id]
+        if waiting:
+            self._waiting[run_id] = waiting[1:]
+            waiting[0].open()
+        else:
+            del self._waiting[run_id]
+
+
+class Turn:
+    """One caller's turn on a run, as a scope. No generator: each run that is started enters one."""
+
+    __slots__ = ("_run_id", "_turns")
+
+    def __init__(self, turns: Turns, run_id: str) -> None:
+        self._turns = turns
+        self._run_id = run_id
+
+    async def __aenter__(self) -> None:
+        await self._turns.begin(self._run_id)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.end(self._run_id)
 
 
 class Errand(Generic[T]):

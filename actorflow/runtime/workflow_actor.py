@@ -1,12 +1,14 @@
 """The WorkflowActor: one per run. It owns the run's state, and is the only one who changes it.
 
-Each turn of its loop: take all messages, apply what they say, settle the core, hand the journal outcomes and starts as
-one batch. What the core wants done is held until that batch is kept, then done; see `outbox`.
+Each of its turns: take all messages, apply what they say, settle the core, hand the journal outcomes and starts as one
+batch. What the core wants done is held until that batch is kept, then done; see `outbox`. Turns are taken in the one task
+of the rota: a run has none of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, assert_never
 
 from actorflow.actors.alarm import Appointment
@@ -35,17 +37,17 @@ from actorflow.core.events import (
     Event,
     GenerationStarted,
     HookFinished,
-    HookLost,
     PauseRequested,
     Resumed,
     SignalReceived,
 )
 from actorflow.core.rendering import outcome
 from actorflow.core.state import RunState
-from actorflow.core.step import Action, settle
+from actorflow.core.step import Action, cut_off, settle
 from actorflow.errors import ActorflowError
 from actorflow.journal.protocol import Answered, DropDeadLetters, Outcome
 from actorflow.runtime.breaker_talk import BreakerTalk
+from actorflow.runtime.grace import Grace
 from actorflow.runtime.messages import (
     AllBegun,
     AttemptCrashed,
@@ -92,16 +94,17 @@ class WorkflowActor:
         self._clock = around.clock
         self._alarm = around.staff.alarm
         self._outbox = Outbox(around, state, seq, self._tell_kept)
-        self._talk = BreakerTalk(around, state)
         self._actors: dict[str, TaskActor] = {}
         self._running: dict[str, TaskActor] = {}  #: whose answer is owed
+        self._rota = around.staff.rota
+        self._is_going = False  #: it has begun, and is neither over nor given up
+        self.is_called = False  #: it has a turn to come
         self._is_settled = False  #: nothing has happened since the core was settled, and no time has come
         self._hooks_running: dict[HookKey, None] = {}  #: blocking ones, whose answer is owed
         self._is_leaving = False  #: the grace of a pause is over
         self._is_killing = False  #: what is canceled gets no time to end
         self._requests_count = 0  #: in the mailbox
         self._retry_alarm: tuple[float, Appointment] | None = None
-        self._grace_alarm: Appointment | None = None
         host = around.staff.host
         room = 3 * state.plan.spec.limits.max_parallel + REQUESTS_ROOM + OTHERS_ROOM
         self._mailbox: Mailbox[Message] = Mailbox(host, room, PROMISE)
@@ -120,9 +123,18 @@ class WorkflowActor:
             grace_s=around.staff.grace_s,
         )
 
+    @cached_property
+    def _talk(self) -> BreakerTalk:
+        return BreakerTalk(self._around, self.state)
+
+    @cached_property
+    def _grace(self) -> Grace:
+        return Grace(self._alarm, lambda: self.tell(GraceOver()))
+
     def tell(self, message: Message) -> None:
         """Put a message into the actor's mailbox."""
         self._mailbox.tell(message)
+        self._rota.call(self)
 
     @property
     def has_room(self) -> bool:
@@ -131,34 +143,51 @@ class WorkflowActor:
 
     def ask(self, request: Wish) -> bool:
         """Put a request into the mailbox, if there is room; whether there was."""
-        has_room = self.has_room
-        if has_room:
-            self._requests_count += 1
-            self._mailbox.tell(request)
-        return has_room
+        if not self.has_room:
+            return False
+        self._requests_count += 1
+        self.tell(request)
+        return True
 
-    async def run(self, opening: Sequence[Event]) -> None:
-        """Apply the opening events, then go on until the run has ended or is paused, and that is kept.
+    def begin(self, opening: Sequence[Event]) -> None:
+        """Apply the opening events, then go on, turn by turn, until the run has ended or is paused, and that is kept.
 
-        Raises:
-            StoreFailed: the journal can't keep a batch.
-            ActorflowError: it refuses one.
+        That it is over is said once, to who is around it; or what keeps it from going on: StoreFailed, when the journal
+        can't keep a batch, another ActorflowError, when it refuses one, any other exception of a bug of ours.
         """
-        for event in opening:
-            self._happened(event)
-        # what was asked before: nothing is to start that is not wanted any more
-        self._take(self._mailbox.drain_nowait())
-        self._advance()
-        while not self.is_over:
-            self._take(await self._mailbox.drain())
+        self._is_going = True
+        self._go_on_with(opening)
+
+    def turn(self) -> None:
+        """See to all that is in the mailbox; what comes before the run begins, or after it is over, is left there."""
+        if self._is_going:
+            self._go_on_with(())
+
+    def _go_on_with(self, happened: Sequence[Event]) -> None:
+        try:
+            for event in happened:
+                self._happened(event)
+            # at the beginning, what was asked before: nothing is to start that is not wanted any more
+            self._take(self._mailbox.drain_nowait())
             self._advance()
-        self._mailbox.close()
+        except Exception as error:  # noqa: BLE001 - the parent decides: it may be a bug of ours
+            self._rest(error)
+        else:
+            if self.is_over:
+                self._mailbox.close()
+                self._rest(None)
+
+    def _rest(self, error: Exception | None) -> None:
+        """Take no more turns, and say so."""
+        self._is_going = False
+        self._around.over(error)
 
     async def abandon(self) -> None:
         """End all that runs and wait for it; nothing of it is recorded. For a run whose actor can't go on.
 
         What is on its way to the journal is waited for: whoever reads the run after this finds it there.
         """
+        self._is_going = False
         self._leave()
         while self._running or self._hooks_running or self._outbox.is_answer_owed:
             for message in await self._mailbox.drain():
@@ -211,7 +240,8 @@ class WorkflowActor:
             case BreakerAllowed() | BreakerRefused() | BreakerCounted() | BreakerOpened() | BreakerClosed():
                 self._hear_breaker(message)
             case GraceOver():
-                self._end_grace()
+                if self.state.is_pausing and self._grace.is_over:  # of the pause that is under way
+                    self._leave()
             case AttemptCrashed(at, task):
                 lost = self.state.task(task)
                 self._happened(AttemptLost(at, task, lost.attempt, lost.loss))
@@ -308,10 +338,7 @@ class WorkflowActor:
             self._retry_alarm = None
         if due_at is not None:
             delay = max(0.0, due_at - self._clock.now())
-            self._retry_alarm = (due_at, self._alarm.after(delay, self._wake))
-
-    def _wake(self) -> None:
-        self.tell(Woken())
+            self._retry_alarm = (due_at, self._alarm.after(delay, lambda: self.tell(Woken())))
 
     # Acting: what may be done once it is kept
 
@@ -372,7 +399,7 @@ class WorkflowActor:
 
     def _cancel(self, asked: Cancel) -> None:
         self._is_killing = self._is_killing or asked.is_now
-        self._forget_grace()
+        self._grace.forget()
         state = self.state
         if state.phase != "ended" and (not state.is_canceled or state.is_pausing):
             self._happened(CancelRequested(asked.at, asked.cause))
@@ -386,16 +413,16 @@ class WorkflowActor:
         if not self.state.is_pausing:
             self._happened(PauseRequested(asked.at, asked.cause))
         if asked.grace_s > 0:
-            self._set_grace(asked.grace_s)
+            self._grace.give(asked.grace_s)
         else:
-            self._forget_grace()
+            self._grace.forget()
             self._leave()
 
     def _go_on(self, asked: GoOn) -> None:
         """Take a pause back, unless what runs has been told to end."""
         self._answer(asked.request)
         if self.state.is_pausing and self.state.phase != "ended" and not self._is_leaving:
-            self._forget_grace()
+            self._grace.forget()
             self._happened(Resumed(asked.at))
 
     def _take_signal(self, sent: Signal) -> None:
@@ -408,25 +435,6 @@ class WorkflowActor:
         if request is not None:
             self._outbox.add(Answered([request]))
 
-    def _set_grace(self, grace_s: float) -> None:
-        """Have what runs end in some seconds, unless less was asked for before."""
-        before, alarm = self._grace_alarm, self._alarm.after(grace_s, lambda: self.tell(GraceOver()))
-        if before is not None and before.due <= alarm.due:
-            alarm.cancel()
-        else:
-            self._forget_grace()
-            self._grace_alarm = alarm
-
-    def _forget_grace(self) -> None:
-        if self._grace_alarm is not None:
-            self._grace_alarm.cancel()
-            self._grace_alarm = None
-
-    def _end_grace(self) -> None:
-        """End what still runs, if the grace that is over is the one of the pause that is under way."""
-        if self.state.is_pausing and self._grace_alarm is not None and self._grace_alarm.is_canceled:
-            self._leave()
-
     def _leave(self) -> None:
         """End what still runs; it is lost on resume. Starts that are held will not be done: they are lost too."""
         self._is_leaving = True
@@ -438,13 +446,6 @@ class WorkflowActor:
 
     def _lose_what_is_gone(self) -> None:
         """A run that was being left is canceled instead: what was ended for the pause is lost, so that it can end."""
-        now = self._clock.now()
-        for index in list(self.state.running):
-            task = self.state.tasks[index]
-            if task.id not in self._running:
-                self._happened(AttemptLost(now, task.id, task.attempt, task.loss))
-        for line in self.state.running_lines():
-            place = (*line.head, line.subject)
-            if place not in self._hooks_running:
-                self._happened(HookLost(now, *place))
+        for event in cut_off(self.state, self._clock.now(), self._running, self._hooks_running):
+            self._happened(event)
         self._is_leaving = bool(self._running or self._hooks_running)

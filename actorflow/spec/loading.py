@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -29,12 +29,34 @@ from actorflow.spec.text.nodes import BROKEN, MapNode, Node, kind_of
 from actorflow.spec.text.report import Report
 from actorflow.spec.text.source import decode, read_file
 
-__all__ = ["Loaded", "load", "load_dict", "load_with_warnings", "loads", "loads_with_warnings"]
+__all__ = [
+    "OWN",
+    "Loaded",
+    "Terms",
+    "load",
+    "load_dict",
+    "load_with_warnings",
+    "loads",
+    "loads_with_warnings",
+]
 
 Actions: TypeAlias = Mapping[str, ActionContract]
 
 _LOG: Final = logging.getLogger("actorflow")
 _DEFAULT_BOUNDS: Final = Bounds()
+
+
+@frozen
+class Terms:
+    """Whose a definition is, and what it may name though it is data."""
+
+    trust: Trust = "own"
+    allow_env: frozenset[str] = frozenset()  #: variables of the environment, as `${NAME}`
+    may_reach: bool = False  #: hosts; the runtime's list says which of them are reached
+
+
+OWN: Final = Terms()
+"""Those of a file of one's own, which may name anything."""
 
 
 @frozen
@@ -68,6 +90,8 @@ def loads(
     trust: Trust = "data",
     folder: str | os.PathLike[str] | None = None,
     actions: Actions | None = None,
+    allow_env: Collection[str] = (),
+    may_reach: bool = False,
 ) -> WorkflowSpec:
     """Load a workflow from YAML text.
 
@@ -78,11 +102,23 @@ def loads(
             `own` allows them.
         folder: where commands run and relative paths start; the process's own folder if not given.
         actions: as for `load`.
+        allow_env: variables of the environment that may be named as `${NAME}` under `trust="data"`.
+        may_reach: whether hosts may be named under `trust="data"`. Which of them are reached, the runtime's
+            `allow_hosts` says: the text itself allows none.
 
     Raises:
         SpecError: with all that is wrong with the text.
     """
-    return _logged(loads_with_warnings(text, name=name, trust=trust, folder=folder, actions=actions))
+    loaded = loads_with_warnings(
+        text,
+        name=name,
+        trust=trust,
+        folder=folder,
+        actions=actions,
+        allow_env=allow_env,
+        may_reach=may_reach,
+    )
+    return _logged(loaded)
 
 
 def load_dict(
@@ -92,6 +128,8 @@ def load_dict(
     trust: Trust = "data",
     folder: str | os.PathLike[str] | None = None,
     actions: Actions | None = None,
+    allow_env: Collection[str] = (),
+    may_reach: bool = False,
 ) -> WorkflowSpec:
     """Load a workflow from plain data: the same keys as in a file, JSON types alone.
 
@@ -101,19 +139,28 @@ def load_dict(
         trust: as for `loads`.
         folder: as for `loads`.
         actions: as for `load`.
+        allow_env: as for `loads`.
+        may_reach: as for `loads`.
 
     Raises:
         SpecError: with all that is wrong with the data; its problems have paths, and no lines.
     """
     report = Report()
-    origin = _Origin(name, trust, folder, actions=actions)
+    terms = Terms(trust, frozenset(allow_env), may_reach)
+    origin = _Origin(name, terms, folder, actions=actions)
     return _logged(_checked(graft(data, report, _DEFAULT_BOUNDS), report, origin))
 
 
 def load_with_warnings(
-    path: str | os.PathLike[str], *, bounds: Bounds = _DEFAULT_BOUNDS, actions: Actions | None = None
+    path: str | os.PathLike[str],
+    *,
+    bounds: Bounds = _DEFAULT_BOUNDS,
+    actions: Actions | None = None,
+    terms: Terms = OWN,
 ) -> Loaded:
-    """Load a workflow file of your own, and hand its warnings back.
+    """Load a workflow file, one of your own if nothing else is said, and hand its warnings back.
+
+    Of one that is data the folder is the process's own: nothing is imported from where it lies, and no command runs there.
 
     Raises:
         SpecError: with all that is wrong with the file.
@@ -123,8 +170,8 @@ def load_with_warnings(
     body = read_file(file, report, bounds)
     text = decode(body, report, bounds) if body is not None else None
     whole = os.path.abspath(file) if text is not None else file  # noqa: PTH100 - links in the path are kept
-    folder = os.path.dirname(whole)  # noqa: PTH120
-    origin = _Origin(Path(file).stem or "workflow", "own", folder, path=whole, actions=actions)
+    folder = os.path.dirname(whole) if terms.trust == "own" else None  # noqa: PTH120
+    origin = _Origin(Path(file).stem or "workflow", terms, folder, path=whole, actions=actions)
     return _loaded_text(text, report, origin, bounds)
 
 
@@ -137,6 +184,8 @@ def loads_with_warnings(
     file: str = "<text>",
     bounds: Bounds = _DEFAULT_BOUNDS,
     actions: Actions | None = None,
+    allow_env: Collection[str] = (),
+    may_reach: bool = False,
 ) -> Loaded:
     """Load a workflow from text as `loads` does, and hand its warnings back; `file` is what problems call it.
 
@@ -146,7 +195,8 @@ def loads_with_warnings(
     report = Report(file=file)
     body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     decoded = decode(body, report, bounds)
-    return _loaded_text(decoded, report, _Origin(name, trust, folder, actions=actions), bounds)
+    terms = Terms(trust, frozenset(allow_env), may_reach)
+    return _loaded_text(decoded, report, _Origin(name, terms, folder, actions=actions), bounds)
 
 
 @frozen
@@ -154,7 +204,7 @@ class _Origin:
     """Where a definition comes from, what that allows, and which actions of its own the program has."""
 
     name: str
-    trust: Trust
+    terms: Terms
     folder: str | os.PathLike[str] | None
     path: str | None = None
     actions: Actions | None = None
@@ -190,7 +240,9 @@ def _checked(root: Node, report: Report, origin: _Origin, bounds: Bounds = _DEFA
     if has_too_many_tasks(Block(root, "", report), bounds.tasks):  # it may have written some out
         report.raise_problems()
     actions = CONTRACTS if origin.actions is None else origin.actions
-    spec = _assembled(Draft(report, origin.trust, actions=actions), Block(root, "", report), origin)
+    terms = origin.terms
+    draft = Draft(report, terms.trust, terms.allow_env, may_reach=terms.may_reach, actions=actions)
+    spec = _assembled(draft, Block(root, "", report), origin)
     report.raise_problems()
     return Loaded(spec, report.warnings)
 

@@ -34,7 +34,7 @@ from actorflow.spec.model import (
 from actorflow.spec.readers.words import HOOK_ACTIONS
 from actorflow.spec.shell_words import programs_of
 
-__all__ = ["Needs", "needs", "own_actions"]
+__all__ = ["Needs", "Target", "host_of", "needs", "own_actions", "targets"]
 
 # Python scripts are run by the Python that runs us: that one is there.
 _INTERPRETERS: Final[Mapping[Language, str]] = {
@@ -59,18 +59,23 @@ class Needs:
     files: tuple[str, ...]  #: as they are written: relative to the workflow's folder
 
 
+@frozen
+class Target:
+    """Where a request goes."""
+
+    url: str  #: as it is written
+    is_of_agent: bool  #: an HTTP agent asks; else a hook or a notice does
+
+
 def needs(spec: WorkflowSpec) -> Needs:
     """What a run of the workflow needs; where one of several entries is still to be chosen, what any of them does."""
     tasks = _tasks(spec)
     hooks = tuple(_hooks(spec, tasks))
     names = _agents(tasks, hooks)
     agents = [spec.agents[name] for name in names if name in spec.agents]
-    runners = [
-        *(agent.runner for agent in agents if agent.runner is not None),
-        *(task.runner for task in tasks if task.runner is not None),
-    ]
+    runners = _runners(agents, tasks)
     return Needs(
-        hosts=_once(map(_host_of, _urls(runners, tasks, hooks))),
+        hosts=_once(host_of(target.url) for target in _targets(runners, tasks, hooks)),
         environment=_once(_variables(spec, agents, tasks, runners, hooks)),
         programs=_once(_programs(runners, hooks)),
         agents=names,
@@ -79,6 +84,20 @@ def needs(spec: WorkflowSpec) -> Needs:
         ),
         files=_once(_files(spec, tasks, runners, hooks)),
     )
+
+
+def targets(spec: WorkflowSpec) -> tuple[Target, ...]:
+    """Where requests of the workflow go, those of its agents first."""
+    tasks = _tasks(spec)
+    hooks = tuple(_hooks(spec, tasks))
+    agents = [spec.agents[name] for name in _agents(tasks, hooks) if name in spec.agents]
+    return tuple(_targets(_runners(agents, tasks), tasks, hooks))
+
+
+def host_of(url: str) -> str:
+    """Scheme and host of a URL with templates in it: what stands before its path."""
+    found = _HOST.match(url)
+    return found[0] if found is not None else url
 
 
 def own_actions(spec: WorkflowSpec) -> tuple[str, ...]:
@@ -120,9 +139,18 @@ def _agents(tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...]) -> tuple[s
     return _once([*names, *(name for name in dispatched if name not in ids)])
 
 
-def _urls(runners: list[Runner], tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...]) -> Iterator[str]:
-    yield from (runner.url for runner in runners if isinstance(runner, HttpRunner))
-    yield from _told(tasks, hooks, "url")
+def _runners(agents: list[AgentSpec], tasks: tuple[TaskSpec, ...]) -> list[Runner]:
+    return [
+        *(agent.runner for agent in agents if agent.runner is not None),
+        *(task.runner for task in tasks if task.runner is not None),
+    ]
+
+
+def _targets(
+    runners: list[Runner], tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...]
+) -> Iterator[Target]:
+    yield from (Target(runner.url, is_of_agent=True) for runner in runners if isinstance(runner, HttpRunner))
+    yield from (Target(url, is_of_agent=False) for url in _told(tasks, hooks, "url"))
 
 
 def _told(tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...], key: str) -> Iterator[str]:
@@ -133,11 +161,6 @@ def _told(tasks: tuple[TaskSpec, ...], hooks: tuple[HookSpec, ...], key: str) ->
         for holder in (sender, *sender.get("channels", ())):
             if key in holder:
                 yield holder[key]
-
-
-def _host_of(url: str) -> str:
-    found = _HOST.match(url)
-    return found[0] if found is not None else url
 
 
 def _variables(

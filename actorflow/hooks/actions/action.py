@@ -77,12 +77,24 @@ class ActionSurroundings:
 
 
 class Action(Protocol):
-    """A kind of thing that hooks do."""
+    """A kind of thing that hooks do; what is one says so by its base."""
 
     is_batchable: ClassVar[bool]
     """Whether it takes several deliveries of one hook together; else it is given one at a time."""
+    commits_batches: ClassVar[bool]
+    """Whether those that a hook's `batch` puts together are one to the target, and stay so: which they are is kept before
+    the first try, each later one has the same, and the `batch` of their contexts names them."""
     bounds_itself: ClassVar[bool]
     """Whether it keeps to the hook's `timeout` and `max_output` by itself, and tells what it had come to by then."""
+
+    def breaker_key(self, context: HookContext) -> str:
+        """What a circuit breaker without a key of its own is about; empty: the hook.
+
+        Args:
+            context: with secrets put in, which the key must not show.
+        """
+        del context
+        return ""
 
     async def deliver(self, batch: Sequence[HookContext], around: ActionSurroundings) -> Sequence[TryResult]:
         """Make one try of each delivery.

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
-from actorflow.hooks.actions.action import ActionSurroundings
+from actorflow.hooks.actions.action import Action, ActionSurroundings
 from actorflow.processes import ProcessNotStarted, ProcessRequest, ProcessResult
 from actorflow.secrecy.hiding import Hiding
 
@@ -19,7 +19,7 @@ __all__ = ["CommandAction", "variables_of"]
 
 
 @frozen
-class CommandAction:
+class CommandAction(Action):
     """Runs a program, which has acted once it was started: what it says by its status is no reason for a dead letter.
 
     The record has what it printed, the last `max_output` bytes of each stream, also of one that timed out. Cancelling
@@ -27,6 +27,7 @@ class CommandAction:
     """
 
     is_batchable: ClassVar[bool] = False
+    commits_batches: ClassVar[bool] = False
     bounds_itself: ClassVar[bool] = True
 
     async def deliver(self, batch: Sequence[HookContext], around: ActionSurroundings) -> Sequence[TryResult]:
@@ -81,7 +82,8 @@ _NUL: Final = "\N{SYMBOL FOR NULL}"  # a message may hold a NUL, a variable may 
 
 
 def _how_it_failed(result: ProcessResult) -> str:
-    last = _text(result.stderr).strip().rsplit("\n", 1)[-1]
+    # behind a carriage return stands what a terminal would show: a progress bar is written over
+    last = _text(result.stderr).strip().rsplit("\n", 1)[-1].rsplit("\r", 1)[-1].strip()
     if result.signal is not None:
         how = f"killed by {_name_of(result.signal)}"
     else:

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
-from actorflow.hooks.actions.action import ActionSurroundings
+from actorflow.hooks.actions.action import Action, ActionSurroundings
 
 __all__ = ["LogAction", "NotifyAction"]
 
@@ -27,10 +27,11 @@ _LEVELS: Final[Mapping[str, int]] = {
 
 
 @frozen
-class LogAction:
+class LogAction(Action):
     """A record for the logger `actorflow.hooks`; its facts are under `actorflow`, which clashes with no other."""
 
     is_batchable: ClassVar[bool] = True
+    commits_batches: ClassVar[bool] = False
     bounds_itself: ClassVar[bool] = False
 
     async def deliver(self, batch: Sequence[HookContext], around: ActionSurroundings) -> Sequence[TryResult]:
@@ -39,10 +40,11 @@ class LogAction:
 
 
 @frozen
-class NotifyAction:
+class NotifyAction(Action):
     """A notice for people: a record for the logger `actorflow.notify`."""
 
     is_batchable: ClassVar[bool] = True
+    commits_batches: ClassVar[bool] = False
     bounds_itself: ClassVar[bool] = False
 
     async def deliver(self, batch: Sequence[HookContext], around: ActionSurroundings) -> Sequence[TryResult]:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
-from actorflow.hooks.actions.action import ActionSurroundings
+from actorflow.hooks.actions.action import Action, ActionSurroundings
 
 __all__ = ["MetricAction"]
 
@@ -19,10 +19,11 @@ _LONGEST_SHOWN: Final = 60
 
 
 @frozen
-class MetricAction:
+class MetricAction(Action):
     """Records a measurement; what was recorded is in the record of the try: name, kind, value and tags."""
 
     is_batchable: ClassVar[bool] = True
+    commits_batches: ClassVar[bool] = False
     bounds_itself: ClassVar[bool] = False
 
     async def deliver(self, batch: Sequence[HookContext], around: ActionSurroundings) -> Sequence[TryResult]:
@@ -37,12 +38,12 @@ def _recorded(params: Mapping[str, Any], around: ActionSurroundings) -> TryResul
         shown = repr(params["value"])
         shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
         error = f"the value of {name} must be a finite number, not {shown}"
-        return TryResult(status="failed", error=error, is_final=True)
+        return TryResult(status="failed", error=error, final="failed")
     tags = {tag: _tag_text(of) for tag, of in params.get("tags", {}).items()}
     try:
         around.metrics.record(name, kind, value, tags)
     except ValueError as error:
-        return TryResult(status="failed", error=str(error), is_final=True)
+        return TryResult(status="failed", error=str(error), final="failed")
     return TryResult(record={"name": name, "kind": kind, "value": value, "tags": tags})
 
 

@@ -19,6 +19,7 @@ from actorflow.spec.checks.apart import is_apart, why_apart
 from actorflow.spec.model import TaskId
 from actorflow.spec.order import not_upstream
 from actorflow.spec.readers.draft import Draft, Graph, Level, Scope, Site
+from actorflow.spec.readers.paths import how_allowed
 
 __all__ = ["check_templates"]
 
@@ -218,17 +219,20 @@ class _Check:
         if inside is not None and level.level_of(inside) is not None:
             message = f"{target!r} is inside of the container {inside!r}, and read from there only"
             return message, f"read tasks.{inside}.output"
-        known = list(level.tasks) + (list(_FIELDS["task"]) if f"task.{target}" in site.text else [])
-        return f"unknown task {target!r}", self._draft.report.nearest(target, known)
+        fact = self._draft.report.close(target, _FIELDS["task"]) if f"task.{target}" in site.text else ""
+        if fact and not self._draft.report.close(target, level.tasks):
+            return f"there is no task.{target}", f"did you mean 'task.{fact}'?"
+        return f"unknown task {target!r}", self._draft.report.nearest(target, level.tasks)
 
     def _secret(self, site: Site, secret: SecretName) -> None:
         draft = self._draft
         path = ("secrets", secret.name) if secret.kind == "secret" else (str(secret),)
         if draft.trust == "data":
+            if secret.kind == "env" and secret.name in draft.allow_env:
+                return
             code, what = ("E204", "the environment is") if secret.kind == "env" else ("E205", "secrets are")
             message = f"{secret}: {what} refused in a definition that is data: only a file of your own may name them"
-            hint = 'loads(..., trust="own") and load_dict(..., trust="own") allow them'
-            _fault(draft, site, path, code, message, hint)
+            _fault(draft, site, path, code, message, how_allowed(code, secret.name))
         elif secret.kind == "secret" and secret.name not in draft.secrets:
             self._declared(site, path, draft.secrets, "E306", "secret", "secrets")
 

@@ -33,6 +33,7 @@ from actorflow.spec.model.tasks import (
     route_key,
 )
 from actorflow.spec.model.words import (
+    NOT_FIRED_YET,
     Backoff,
     ChildStrategy,
     CollectionMode,
@@ -52,6 +53,7 @@ from actorflow.spec.model.words import (
 from actorflow.spec.model.workflow import EntrySpec, InputSpec, Limits, SecretSpec, StageSpec, WorkflowSpec
 
 __all__ = [
+    "NOT_FIRED_YET",
     "RUNNER_WORDS",
     "AgentSpec",
     "AggregateSpec",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 TaskId: TypeAlias = str
 
@@ -25,3 +25,6 @@ Language = Literal["python", "bash", "javascript", "ruby", "perl"]
 Strategy = Literal["abort", "finish", "skip"]
 TaskType = Literal["basic", "parallel", "collection", "router", "wait", "signal", "aggregate", "composite"]
 Trust = Literal["own", "data"]
+
+NOT_FIRED_YET: Final[frozenset[HookEvent]] = frozenset({"child_finished", "iteration_finished"})
+"""Events of the format that nothing in this version fires."""

@@ -68,6 +68,8 @@ def read_action(draft: Draft, block: Block) -> Action | None:
     if not isinstance(name, str):
         block.choice("type", HOOK_ACTIONS)
         return None
+    if name == "notify" and _has_channels(block.node.get("params")):
+        return _NOTICE_TO_CHANNELS
     if name in _ACTIONS:
         return _ACTIONS[name]
     if name in draft.actions:
@@ -76,6 +78,10 @@ def read_action(draft: Draft, block: Block) -> Action | None:
     hint = f"{meant}; an action of your own must be registered, with @hook_action, before the file is loaded"
     block.fault("E123", "type", f"there is no action {name!r}", hint)
     return None
+
+
+def _has_channels(params: Node) -> bool:
+    return isinstance(params, MapNode) and bool(params.get("channels"))
 
 
 def _of_the_program(contract: ActionContract) -> Action:
@@ -97,8 +103,6 @@ def read_params(draft: Draft, block: Block, action: Action, scope: Scope) -> dic
         if action.required and not block.has("params"):
             block.own_fault("E122", f"a {action.name} needs params with {_listed(action.required)}")
         return {}
-    if action.name == "notify":
-        _warn_of_channels(params)
     fields = _read_fields(draft, params, action, scope, f"a {action.name}")
     if action.name == "transform" and (values := params.block("set")) is not None:
         fields["set"] = {key: _read_value(draft, values, key, scope) for key in values.node}
@@ -163,7 +167,6 @@ def read_notice(draft: Draft, notice: Block, scope: Scope) -> dict[str, Any]:
 
     Its text goes to the log, so only its channels may name secrets.
     """
-    _warn_of_channels(notice)
     channels = notice.node.keys() & {"channels"}
     text = Block(notice.node.without(channels), notice.path, notice.report)
     said = _read_fields(draft, text, _ACTIONS["notify"], scope, "a notice")
@@ -172,12 +175,6 @@ def read_notice(draft: Draft, notice: Block, scope: Scope) -> dict[str, Any]:
     only = Block(notice.node.without(notice.node.keys() - channels), notice.path, notice.report)
     sealed = evolve(scope, secrets=True)
     return {**said, **_read_fields(draft, only, evolve(_ACTIONS["notify"], required=()), sealed, "a notice")}
-
-
-def _warn_of_channels(notice: Block) -> None:
-    if notice.node.get("channels"):
-        message = f"{notice.path}: the notice goes to the log alone: channels are not used in this version"
-        notice.report.warn("W106", notice.key_mark("channels"), message)
 
 
 def _read_fields(draft: Draft, params: Block, action: Action, scope: Scope, what: str) -> dict[str, Any]:
@@ -354,3 +351,8 @@ _ACTIONS: Final[Mapping[str, Action]] = {
     "dispatch_task": Action("dispatch_task", {"task_id": _target, "input": _mapping}, ("task_id",)),
     "transform": Action("transform", {"set": _sets, "output": _anything}),
 }
+
+_NOTICE_TO_CHANNELS: Final = evolve(
+    _ACTIONS["notify"], timeout=_ACTIONS["webhook"].timeout, max_attempts=_ACTIONS["webhook"].max_attempts
+)
+"""A notice that has channels is tried as a webhook is."""

@@ -162,6 +162,8 @@ class Draft:
 
     report: Report
     trust: Trust
+    allow_env: frozenset[str] = frozenset()  #: variables that it may name as `${NAME}` though it is data
+    may_reach: bool = False  #: whether it may name hosts though it is data
     inputs: dict[str, InputSpec] | None = None
     env: tuple[str, ...] = ()
     secrets: dict[str, SecretSpec] = field(factory=dict[str, SecretSpec])

@@ -12,6 +12,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from actorflow.spec.model import (
+    NOT_FIRED_YET,
     BatchSpec,
     HookErrors,
     HookEvent,
@@ -145,8 +146,15 @@ def _read_events(draft: Draft, events: Block, place: _Place) -> HookLists:
             events.key_fault("E142", key, message, "move it to the hooks of the workflow")
         elif hooks := _read_list(draft, events, event, place):
             lists[event] = hooks
+            if event in NOT_FIRED_YET:
+                _warn_of_silence(events, event)
     inherit = events.boolean("inherit")
     return HookLists(lists=lists, inherit=inherit is not False)
+
+
+def _warn_of_silence(events: Block, event: HookEvent) -> None:
+    message = f"{events.path_of(event)}: nothing in this version fires {event}, so these hooks never act"
+    events.report.warn("W108", events.key_mark(event), message, "task_finished tells of tasks of any kind")
 
 
 def _with_sets(draft: Draft, events: Block, own: HookLists, place: _Place) -> HookLists:
@@ -201,8 +209,12 @@ def _read_list(draft: Draft, events: Block, event: HookEvent, place: _Place) -> 
 
 def _as_hook(events: Block, event: HookEvent, index: int, item: Node) -> Block | None:
     """A hook as a mapping: a bare string, or argv, is its command."""
-    if not isinstance(item, str | ListNode):
+    if isinstance(item, MapNode):
         return events.item_block(event, index, item)
+    if not isinstance(item, str | ListNode):
+        message = f"a hook is a command, as text or a list, or a mapping, not {kind_of(item)}"
+        events.fault("E121", event, message, index=index)
+        return None
     mark = events.mark(event, index)
     short = MapNode(mark)
     short.put("command", mark, item, mark)
@@ -344,7 +356,10 @@ def _as_command(draft: Draft, block: Block, hook: HookSpec, scope: Scope) -> Hoo
         return None
     timeout = fields.duration("timeout")
     if not fields.has("command"):
-        fields.own_fault("E122", "a hook needs a command, or a type", "add command:, or type: webhook")
+        if block.has("type"):
+            fields.own_fault("E122", "a hook of type command needs a command", "add command:")
+        else:
+            fields.own_fault("E122", "a hook needs a command, or a type", "add command:, or type: webhook")
         return None
     command = read_command(draft, fields, scope, code="E203", what="shell hooks")
     env = read_env(draft, fields, scope)

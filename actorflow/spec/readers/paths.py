@@ -8,7 +8,7 @@ from typing import Final
 from actorflow.spec.readers.block import Block
 from actorflow.spec.readers.draft import Draft
 
-__all__ = ["read_path", "refuse_untrusted"]
+__all__ = ["how_allowed", "read_path", "refuse_untrusted"]
 
 _TEMPLATES: Final = ("{{", "${")
 
@@ -43,9 +43,19 @@ def _problem_of(path: str, *, may_be_absolute: bool) -> tuple[str, str]:
 
 def refuse_untrusted(draft: Draft, block: Block, key: str, code: str, what: str) -> bool:
     """Whether the definition is data, which may not name such a thing; reports it then."""
-    if draft.trust == "own":
+    if draft.trust == "own" or (code == "E206" and draft.may_reach):
         return False
-    hint = 'loads(..., trust="own") and load_dict(..., trust="own") allow them'
     message = f"{what} are refused in a definition that is data: only a file of your own may name them"
-    block.key_fault(code, key, message, hint)
+    block.key_fault(code, key, message, how_allowed(code))
     return True
+
+
+def how_allowed(code: str, name: str = "NAME") -> str:
+    """What allows a definition that is data what it was refused; `name` is that of a variable."""
+    match code:
+        case "E204":
+            return f"--allow-env {name}, or loads(..., allow_env=[{name!r}]), allows it as ${{{name}}}"
+        case "E206":
+            return "--allow-host URL, or loads(..., may_reach=True), leaves them to the list of hosts"
+        case _:
+            return 'loads(..., trust="own") and load_dict(..., trust="own") allow them'

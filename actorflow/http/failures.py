@@ -1,0 +1,56 @@
+"""What an exception of aiohttp means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+from attrs import frozen
+
+from actorflow.http.exchange import FailureKind, HttpFailed
+
+__all__ = ["LIBRARY_ERRORS", "failed"]
+
+LIBRARY_ERRORS: Final = (aiohttp.ClientError, OSError)
+"""What a request may raise when it fails."""
+
+
+@frozen
+class _Meaning:
+    error: type[Exception]
+    kind: FailureKind
+    what: str  #: behind whom was asked
+
+
+_MEANINGS: Final = (
+    _Meaning(aiohttp.ClientConnectorCertificateError, "tls", "has a certificate that is not trusted"),
+    _Meaning(aiohttp.ClientSSLError, "tls", "could not agree on TLS"),
+    _Meaning(aiohttp.ClientConnectorDNSError, "connect", "could not be looked up"),
+    _Meaning(aiohttp.ClientConnectorError, "connect", "could not be connected"),
+    _Meaning(aiohttp.ServerDisconnectedError, "protocol", "closed the connection before it answered"),
+    _Meaning(aiohttp.ClientPayloadError, "protocol", "broke off its answer, or sent what is none"),
+    _Meaning(aiohttp.ClientResponseError, "protocol", "sent what is no answer in HTTP"),
+    _Meaning(OSError, "protocol", "broke the connection"),
+    _Meaning(Exception, "protocol", "could not be asked"),
+)
+"""The first that fits; subclasses stand before what they are made of."""
+
+
+def failed(error: Exception, origin: str, *, was_sent: bool) -> HttpFailed:
+    """Say what it is: of which kind, and in words.
+
+    Args:
+        error: one of `LIBRARY_ERRORS`.
+        origin: whom was asked.
+        was_sent: see `HttpFailed`.
+    """
+    meaning = next(row for row in _MEANINGS if isinstance(error, row.error))
+    reason = _reason(error)
+    text = f"{origin} {meaning.what}{f': {reason}' if reason else ''}"
+    return HttpFailed(meaning.kind, text, was_sent=was_sent)
+
+
+def _reason(error: Exception) -> str:
+    """What the system says; the library's own words hold the URL, and with it secrets."""
+    cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    return getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or ""

@@ -1,0 +1,70 @@
+"""Where a redirect leads, and what goes along; pure: whether it is followed is for the guard to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from attrs import evolve, frozen
+
+__all__ = ["Step", "is_redirect", "next_step"]
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_OF_THE_BODY: Final = frozenset({"content-encoding", "content-language", "content-location", "content-type"})
+_OF_THE_ORIGIN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@frozen
+class Step:
+    """One request of those that redirects make out of one."""
+
+    method: str
+    url: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes | None
+
+
+def is_redirect(status: int) -> bool:
+    """Whether an answer with this status leads on, if it says where."""
+    return status in _REDIRECTS
+
+
+def next_step(step: Step, status: int, location: str, secret_headers: frozenset[str]) -> Step:
+    """What a browser would ask next (https://fetch.spec.whatwg.org/#http-redirect-fetch).
+
+    303 asks by GET for all methods but HEAD; 301 and 302 do for POST; the body stays behind then. Another origin is told
+    neither credentials nor secrets.
+
+    Args:
+        step: what was answered; its URL was judged.
+        status: of the answer, a redirect's.
+        location: of the answer; anything. The URL it leads to is not judged yet.
+        secret_headers: names in lower case.
+    """
+    url = _led_to(step.url, location)
+    dropped = frozenset[str]()
+    if _origin(url) != _origin(step.url):
+        dropped |= _OF_THE_ORIGIN | secret_headers
+    if (status == 303 and step.method != "HEAD") or (status in {301, 302} and step.method == "POST"):
+        step, dropped = evolve(step, method="GET", body=None), dropped | _OF_THE_BODY
+    return evolve(step, url=url, headers=[each for each in step.headers if each[0].lower() not in dropped])
+
+
+def _led_to(base: str, location: str) -> str:
+    """A location with strange characters is left as it is: what joins URLs would take them out in silence."""
+    if not location.isprintable() or " " in location or "\\" in location:
+        return location
+    try:
+        return urldefrag(urljoin(base, location)).url
+    except ValueError:
+        return location
+
+
+def _origin(url: str) -> tuple[str, str] | None:
+    """None equals none but itself, and a base is never it: what cannot be read is another origin."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.scheme, parts.netloc
