@@ -364,3 +364,21 @@ def test_a_file_that_is_known_as_ones_own_is_not_known_as_a_strangers(folder: Pa
 def test_a_name_that_no_variable_can_have_is_a_wrong_command_line(name: str, capsys: Capture):
     assert main(["run", "data.yaml", "--trust", "data", "--allow-env", name]) == 64
     assert "cannot be the name of a variable" in capsys.readouterr().err
+
+
+def test_the_hooks_of_a_run_are_listed_with_the_batch_that_they_were_sent_in(
+    sink: ChaosSink, folder: Path, capsys: Capture
+):
+    batched = HOOKED.replace("retry: {max_attempts: 1}", "batch: {max: 2, window: 5s}")
+    (folder / "hooked.yaml").write_text(
+        batched.replace("{ship: {agent: x}}", "{ship: {agent: x}, bill: {agent: x}}")
+    )
+    words = ["run", "hooked.yaml", "--agent", "x=echo", "--run-id", "r-1", "--quiet"]
+    assert main([*words, "--allow-host", origin(sink)]) == 0
+    (request,) = sink.requests
+    capsys.readouterr()
+    assert main(["hooks", "list", "r-1", "--json"]) == 0
+    listed = shown(capsys)["hooks"]
+    assert {hook["batch"] for hook in listed} == {request.header("webhook-id")}
+    assert main(["hooks", "list", "r-1"]) == 0
+    assert capsys.readouterr().out.count(" in b_") == 2

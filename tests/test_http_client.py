@@ -392,6 +392,15 @@ async def test_a_hostile_location_is_refused(location: str, code: str, sink: Cha
     assert len(sink.requests) == 1
 
 
+async def test_what_was_redirected_was_sent(sink: ChaosSink) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    sink.answers("/", redirect(f"{nobody}/there", 307))
+    async with client_of() as client:
+        with pytest.raises(HttpFailed) as failed:
+            await ask(client, sink, guard=guard_of(sink.url(""), nobody), redirects_max=1)
+    assert (failed.value.kind, failed.value.was_sent) == ("connect", True)
+
+
 async def test_a_redirect_without_location_is_an_answer(sink: ChaosSink) -> None:
     sink.answers("/", answer(302, b"where?"))
     async with client_of() as client:

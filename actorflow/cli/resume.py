@@ -136,7 +136,7 @@ def _accepted(settings: Settings, found: Found, request: ResumeRequest) -> Workf
     refused = unsupported(spec)
     if refused:
         raise SpecError(tuple(replace(problem, file=file) for problem in refused))
-    return spec
+    return spec if spec.trust == "own" else evolve(spec, folder=found.spec.folder)
 
 
 def _goes_on_elsewhere(settings: Settings, found: Found) -> bool:

@@ -70,7 +70,7 @@ class HttpFailed(Exception):  # noqa: N818 - a fact about a request
     Args:
         kind: of the failure; all may be tried again.
         message: one sentence.
-        was_sent: whether the request may have reached the target.
+        was_sent: whether the request may have reached the target, or who redirected it.
     """
 
     def __init__(self, kind: FailureKind, message: str, *, was_sent: bool) -> None:

@@ -81,7 +81,8 @@ class Session:
         step = Step(request.method, permit.url.text, request.headers, request.body)
         led: list[str] = []
         while True:
-            answer = await self._exchange(step, permit, request)
+            progress = _Progress(request.connect_timeout_s, was_sent=bool(led))
+            answer = await self._exchange(step, permit, request, progress)
             location = answer.headers.get("location")
             if location is None or not request.redirects_max or not is_redirect(answer.status):
                 return evolve(answer, redirects=tuple(led))
@@ -96,9 +97,10 @@ class Session:
         """Close all connections."""
         await self._session.close()
 
-    async def _exchange(self, step: Step, permit: Permit, request: HttpRequest) -> HttpAnswer:
+    async def _exchange(
+        self, step: Step, permit: Permit, request: HttpRequest, progress: _Progress
+    ) -> HttpAnswer:
         """Make one request."""
-        progress = _Progress(request.connect_timeout_s)
         origin = permit.url.origin
         try:
             with dialling(permit):
@@ -187,7 +189,7 @@ class _Progress:
     """How far a request is; signals of aiohttp tell."""
 
     connect_timeout_s: float
-    was_sent: bool = False
+    was_sent: bool = False  #: to whom was asked first, if redirects led on
     deadline: asyncio.Timeout | None = None
 
 

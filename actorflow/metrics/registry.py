@@ -27,7 +27,7 @@ from actorflow.metrics.snapshot import Family, MetricKind, Snapshot, Tags
 MOST_METRICS: Final = 1_000
 """Metrics that workflows and programs may make up."""
 
-MOST_TASKS_WAITING = 10_000
+MOST_TASKS_WAITING = 2_000
 """Of ended runs that are not measured yet, unless it is one run alone."""
 
 EVENTS_WAITING = 512

@@ -94,7 +94,7 @@ class WorkflowActor:
         self._clock = around.clock
         self._alarm = around.staff.alarm
         self._outbox = Outbox(around, state, seq, self._tell_kept)
-        self._actors: dict[str, TaskActor] = {}
+        self._actors: dict[str, TaskActor] = {}  #: of tasks that may have another attempt
         self._running: dict[str, TaskActor] = {}  #: whose answer is owed
         self._rota = around.staff.rota
         self._is_going = False  #: it has begun, and is neither over nor given up
@@ -264,9 +264,11 @@ class WorkflowActor:
                 self._hooks_running.pop((event, index, subject), None)
             case HookGone(place):
                 self._hooks_running.pop(place, None)
+            case AttemptSucceeded(task=task):
+                self._running.pop(task, None)
+                self._actors.pop(task, None)  # another attempt, should there be one after all, has a new one
             case (
-                AttemptSucceeded(task=task)
-                | AttemptFailed(task=task)
+                AttemptFailed(task=task)
                 | AttemptTimedOut(task=task)
                 | AttemptCanceled(task=task)
                 | AttemptGone(task=task)
