@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ import trio
 import trio.testing
 from attrs import evolve
 
+from actorflow import Runtime
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.expression import Sealed, SecretName
@@ -33,8 +35,10 @@ from actorflow.journal.protocol import (
     Write,
 )
 from actorflow.spec.model import BatchSpec, HookSpec, RetrySpec
+from tests.chaos_sink import ChaosSink
 from tests.delivery_lives import BEGINNING, FAILED, RUN, Life, Pager, Run, delivery_id, hook, no, path, until
 from tests.hook_tries import context_of, executor_of
+from tests.hooked_runs import AGENTS, ECHO, sqlite, workflow
 
 pytestmark = pytest.mark.anyio
 
@@ -507,3 +511,32 @@ async def test_a_batch_with_a_secret_that_is_missing_is_not_sent_in_part() -> No
     ]
     results = await executor_of().deliver(batch)
     assert [result.status for result in results] == ["refused"] * 3
+
+
+async def test_a_batch_is_sent_once_it_is_kept_though_no_runner_is_idle(tmp_path: Path) -> None:
+    """The journal answers where no task is, and here the only runner is with a hook that ends after the batch."""
+
+    async def after_the_batch(line: Any) -> bool:
+        await until(lambda: "/batch" in {request.path for request in sink.requests})
+        await line.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        return True
+
+    async def until(is_so: Callable[[], bool]) -> None:
+        while not is_so():  # noqa: ASYNC110 - what the sink was sent has no events
+            await asyncio.sleep(0.01)  # on the loop of the sink
+
+    with ChaosSink() as sink:
+        sink.answers("/slow", after_the_batch)
+        slow = {"type": "webhook", "timeout": "60s", "params": {"url": sink.url("/slow")}}
+        batched = {
+            "type": "webhook",
+            "batch": {"max": 5, "window": "200ms"},
+            "params": {"url": sink.url("/batch")},
+        }
+        spec = workflow({"a": ECHO, "b": ECHO}, {"task_finished": [slow, batched]})
+        async with Runtime(
+            store=sqlite(tmp_path), agents=AGENTS, allow_hosts=[sink.url("")], drain_timeout_s=20.0
+        ) as rt:
+            handle = await rt.start(spec)
+            result = await handle.settled()
+    assert (result.hooks.delivered, result.hooks.pending) == (4, 0)

@@ -124,6 +124,7 @@ async def test_a_run_that_was_paused_is_taken_up_with_what_is_behind_its_checkpo
 
 async def test_a_run_on_its_way_is_kept_every_so_many_events(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checkpoints, "EVENTS_APART", 60)
+    monkeypatch.setattr(checkpoints, "EVENTS_WORTH_IT", 60)
     monkeypatch.setattr(checkpoints, "TASKS_PER_EVENT", 1)
     kept: list[int] = []
     commit = SqliteJournal.commit

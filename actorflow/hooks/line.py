@@ -69,6 +69,10 @@ class LineOffice(Protocol):
         """
         ...
 
+    def send_soon(self, line: HookLine, batch: Sequence[Parcel]) -> None:
+        """The same in the next slice; may be said outside of any task."""
+        ...
+
     def read_back(self, line: HookLine, after: int) -> None:
         """Read rows of the line behind that event; `line.take_rows` is told."""
         ...
@@ -240,7 +244,7 @@ class HookLine:
             if batch[0].batch or not self._commits_batches:
                 return batch
             members = sealed(batch)
-            self._office.outgoing.keep_first(members, partial(self._office.send, self, members))
+            self._office.outgoing.keep_first(members, partial(self._office.send_soon, self, members))
         return ()
 
     def note_begun(self, at: float) -> None:

@@ -5,6 +5,7 @@ One that meets a bug is thrown away whole, with all that it has in memory: the n
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -89,6 +90,7 @@ class OpenDeliveries:
         self._starved: dict[HookLine, None] = {}  #: to be looked at when what is being recorded is kept
         self._looks: dict[HookLine, Appointment] = {}
         self._turns: set[_Turn] = set()
+        self._sendable: deque[tuple[HookLine, Sequence[Parcel]]] = deque()
         self._is_fold_put_off = False
         self._is_reading_events = False
         self._is_record_awaited = False
@@ -99,6 +101,8 @@ class OpenDeliveries:
     @property
     def has_more(self) -> bool:
         """Whether there is something to do at once."""
+        if self._sendable:
+            return True
         if self.outgoing.is_full:
             return False
         return bool(self._touched) or (self._intake.has_more and not self._is_fold_put_off)
@@ -149,6 +153,8 @@ class OpenDeliveries:
 
     def work(self, until: float) -> None:
         """Do what there is to do until the performance counter is past a time, and a little at least."""
+        while self._sendable:
+            self.send(*self._sendable.popleft())
         self._pump(until)
         self._fold(until)
         if self._intake.is_behind and not self._intake.has_more and not self._is_reading_events:
@@ -172,6 +178,11 @@ class OpenDeliveries:
         if not self._is_closed:
             errand = Errand(line, batch, self.debtor, take=self._take, crashed=self._crash, gone=self._forget)
             self._submit(errand)
+
+    def send_soon(self, line: HookLine, batch: Sequence[Parcel]) -> None:
+        """Make a try of each in the next slice: answers of the journal come where no task is, and none can be begun."""
+        self._sendable.append((line, batch))
+        self._owner.wake()
 
     def read_back(self, line: HookLine, after: int) -> None:
         """Read the next rows of a line."""
