@@ -14,6 +14,7 @@ import pytest
 from actorflow import AgentCall, RunResult, Runtime, load_dict, loads
 from actorflow.core.events import AttemptFailed, AttemptSucceeded, AttemptTimedOut, Event, RetryScheduled
 from actorflow.errors import SpecError
+from actorflow.http import client
 from actorflow.spec import WorkflowSpec
 from tests.chaos_sink import (
     Act,
@@ -544,3 +545,22 @@ async def test_an_answer_that_speaks_of_an_error_is_one_where_the_task_says_so(s
     ended = await failed({**asks(sink), "soft_errors": True})
 
     assert (ended.failure.type, ended.failure.detail["http_status"]) == ("soft_error", 200)
+
+
+async def test_the_timeout_of_an_attempt_does_not_pay_for_the_loading_of_the_client(
+    sink: ChaosSink, monkeypatch: pytest.MonkeyPatch
+):
+    """The first request of a process loads the library and the certificates, which takes hundreds of milliseconds."""
+    loading = client._prepared
+    loaded: list[bool] = []
+
+    def noted() -> Any:
+        loaded.append(True)
+        return loading()
+
+    monkeypatch.setattr(client, "_prepared", noted)
+    async with Runtime(store="memory:") as runtime:
+        handle = await runtime.start(workflow({"a": {"http": {"url": sink.url("/")}, "sleep": "1h"}}))
+        assert loaded == [True]  # though nothing has been asked for yet
+        handle.cancel()
+    assert sink.connections() == 0

@@ -578,6 +578,48 @@ async def test_what_is_owed_to_a_target_that_is_gone_is_skipped_for_the_rest_of_
     assert [request.path for request in sink.requests].count("/all") == 1
 
 
+async def test_a_target_that_is_gone_for_a_blocking_hook_is_so_for_all_hooks_of_the_run_in_later_processes_too(
+    sink: ChaosSink, tmp_path: Path
+):
+    sink.answers("/all", answer(410))
+    is_well = False
+
+    async def work(call: Any) -> None:
+        if call.task == "b" and not is_well:
+            raise ValueError("not yet")
+
+    told = {"type": "webhook", "params": {"url": sink.url("/all")}}
+    spec = workflow(
+        {"a": {"agent": "work"}, "b": {"agent": "work", "depends_on": ["a"]}},
+        {"task_finished": [{**told, "mode": "blocking"}], "workflow_finished": [told]},
+    )
+    facts: Any = {"store": sqlite(tmp_path), "agents": {"work": work}, "allow_hosts": [sink.url("")]}
+    async with Runtime(**facts) as rt:
+        failed = await (await rt.start(spec, run_id="r")).settled()
+    is_well = True
+    async with Runtime(**facts) as rt:
+        result = await (await rt.start_resumed("r")).settled()
+
+    assert (failed.status, result.status) == ("failed", "success")
+    assert (failed.hooks.failed, failed.hooks.skipped) == (1, 2)
+    assert (result.hooks.failed, result.hooks.skipped) == (1, 4)
+    assert len(sink.requests) == 1
+
+
+async def test_a_silent_webhook_on_the_end_of_a_task_does_not_hold_up_a_cancel_at_once(sink: ChaosSink):
+    sink.answers("/all", silence())
+    spec = workflow(
+        {"a": ECHO},
+        {"task_finished": [{"type": "webhook", "mode": "blocking", "params": {"url": sink.url("/all")}}]},
+    )
+    async with Runtime(store="memory:", agents=AGENTS, allow_hosts=[sink.url("")]) as rt:
+        await rt.start(spec, run_id="r")
+        await until(lambda: sink.requests)
+        result = await rt.cancel("r", now=True)
+        await until(lambda: not sink.open_connections)
+    assert (result.status, result.hooks.failed, len(sink.requests)) == ("canceled", 1, 1)
+
+
 async def test_a_webhook_that_is_under_way_ends_with_the_run_that_is_canceled(sink: ChaosSink):
     sink.answers("/ready", silence())
     spec = workflow(
@@ -606,3 +648,12 @@ async def test_a_run_goes_on_while_its_receiver_is_silent(sink: ChaosSink):
     async with Runtime(store="memory:", agents=AGENTS, allow_hosts=[sink.url("")], drain_timeout_s=0.1) as rt:
         result = await rt.run(spec)
     assert (result.status, result.hooks.pending) == ("success", 1)
+
+
+async def test_no_part_of_a_secret_is_told_where_an_answer_is_cut(sink: ChaosSink, around: ActionSurroundings):
+    token = "canary-token-of-forty-three-characters-xyz"
+    around = evolve(around, secrets=around_of(environ={"TOKEN": token}).secrets)
+    sink.answers("/", answer(400, f"{'x' * 170} {token}".encode()))
+    result = await try_of(webhook(sealed({"url": sink.url("/"), "headers": {"X-Key": "${TOKEN}"}})), around)
+    assert result.error.endswith("x ***")
+    assert token[:5] not in f"{result.error} {result.record}"

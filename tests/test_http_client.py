@@ -538,3 +538,18 @@ def test_no_http_library_is_loaded_before_the_first_request() -> None:
     code = "import sys, actorflow, actorflow.http.client; print('aiohttp' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
+
+
+EMPTY_DEFLATE = b"\x03\x00"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_streams_that_stand_for_nothing_do_not_hold_the_loop(encoding: str, sink: ChaosSink) -> None:
+    """A megabyte of them took seconds, in which no timeout could fire: each copied all that was behind it."""
+    empty = EMPTY_DEFLATE if encoding == "deflate" else compress(b"")
+    body = empty * (MIB // len(empty))
+    sink.answers("/", answer(200, body, ("Content-Encoding", encoding)))
+    async with client_of() as client:
+        await ask(client, sink, "/warm")
+        with pytest.raises(HttpFailed, match="goes on behind its end"):
+            await ask(client, sink, "/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
@@ -15,7 +16,11 @@ ACCEPTED: Final = "gzip, deflate"
 
 _PIECE: Final = 65_536
 _SLACK: Final = 65_536  # what headers and tables of an encoding may add to a body that is within its bound
+_SLICE: Final = 16_384  # what an engine is given at a time: it copies what it does not take
 _LAYERS_MAX: Final = 3
+_GZIP_MEMBERS_MAX: Final = (
+    64  # of one body; each may stand for nothing, so no bound on what comes out would end them
+)
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _RAW: Final = -zlib.MAX_WBITS
 
@@ -67,22 +72,30 @@ class _Engine(Protocol):
 
 
 class _Inflating:
-    """gzip, of one member or several, and deflate, with zlib's frame (RFC 9110) or, as some send it, without."""
+    """gzip, of one member or a few, and deflate, with zlib's frame (RFC 9110) or, as some send it, without."""
 
-    def __init__(self, name: str, wbits: int | None) -> None:
+    def __init__(self, name: str, wbits: int | None, members_max: int) -> None:
         self._name = name
         self._wbits = wbits  # None: as the first bytes say
+        self._members_left = members_max
         self._begun = b""
         self._engine: _Engine | None = None
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), _SLICE):
+            yield from self._of_slice(data[at : at + _SLICE])
+
+    def _of_slice(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._engine is None:
+                if not self._members_left:
+                    raise _broken(f"whose {self._name} goes on behind its end")
                 self._begun, data = self._begun + data, b""
                 if self._wbits is None and len(self._begun) < 2:
                     return
                 self._engine = zlib.decompressobj(self._wbits or _wbits_of(self._begun))
                 self._begun, data = b"", self._begun
+                self._members_left -= 1
             yield from self._of_one(self._engine, data)
             data = self._engine.unused_data
             if self._engine.eof:
@@ -111,9 +124,9 @@ def _wbits_of(begun: bytes) -> int:
 
 
 _DECODINGS: Final[Mapping[str, Callable[[], Decoding]]] = {
-    "gzip": lambda: _Inflating("gzip", _GZIP),
-    "x-gzip": lambda: _Inflating("gzip", _GZIP),
-    "deflate": lambda: _Inflating("deflate", None),
+    "gzip": lambda: _Inflating("gzip", _GZIP, _GZIP_MEMBERS_MAX),
+    "x-gzip": lambda: _Inflating("gzip", _GZIP, _GZIP_MEMBERS_MAX),
+    "deflate": lambda: _Inflating("deflate", None, 1),
 }
 
 
@@ -136,7 +149,7 @@ def decodings_of(content_encoding: str) -> list[Decoding]:
 async def read_body(
     chunks: AsyncIterable[bytes], decodings: Sequence[Decoding], most: int, *, is_cut: bool
 ) -> tuple[bytes, bool]:
-    """Read a body of up to `most` bytes; stops as soon as there are more.
+    """Read a body of up to `most` bytes; stops as soon as there are more. Lets others go on behind each piece.
 
     Returns:
         The body, and whether it was cut there.
@@ -149,6 +162,8 @@ async def read_body(
     async for chunk in chunks:
         for piece in _through(chunk, decodings, bounds):
             body += piece
+            if len(piece) == _PIECE:
+                await asyncio.sleep(0)
         if bounds.is_over:
             if not is_cut:
                 raise BodyUnread("too_large", f"answered with more than {most:,} bytes")

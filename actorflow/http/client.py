@@ -51,6 +51,11 @@ class HttpClient:
         permit = request.guard.permit(_with_query(request.url, request.query))
         return await self._room.call(self._ask, request, permit)
 
+    async def prepare(self) -> None:
+        """Load what requests need, some hundred milliseconds' worth, so that the first one does not wait for it."""
+        if self._session is None:
+            await self._room.call(self._opened)
+
     async def aclose(self) -> None:
         """Close all connections; nobody may be asking any more. A later request opens others."""
         if self._session is not None:

@@ -21,7 +21,7 @@ from actorflow.processes import ProcessTrees
 from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.task_actor import Performers
 from actorflow.spec.entries import chosen
-from actorflow.spec.model import PythonRunner, Runner, WorkflowSpec
+from actorflow.spec.model import HttpRunner, PythonRunner, Runner, WorkflowSpec
 from actorflow.spec.unsupported import unsupported
 
 Agent: TypeAlias = str | Callable[[AgentCall], Any]
@@ -128,6 +128,9 @@ class Binder:
                 name
                 for name, runner in chosen.items()
                 if name in spec.agents and runner is spec.agents[name].runner
+            ),
+            makes_requests=any(
+                isinstance(runner, HttpRunner) for runner in (*chosen.values(), *inline.values())
             ),
             named_python=frozenset(name for name, runner in chosen.items() if runner and is_python(runner)),
             inline_python=frozenset(name for name, runner in inline.items() if is_python(runner)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from actorflow.egress.allowed import Allowed, parse_allowed
 from actorflow.egress.guard import Guard
@@ -21,13 +21,24 @@ def guard_of(entries: Iterable[str], environ: Mapping[str, str]) -> Guard:
     Raises:
         ValueError: an entry cannot be read; the sentence says which, and where it stands.
     """
-    if isinstance(entries, str):
-        raise ValueError(f"allow_hosts is a list of entries, not a text: write [{entries!r}]")  # noqa: TRY004 - as bad entries
-    listed = [_entry(text, "allow_hosts") for text in entries]
+    listed = [_entry(text, "allow_hosts") for text in _texts(entries)]
     listed += [
         _entry(text, ALLOW_HOSTS) for text in re.split(r"[,\s]+", environ.get(ALLOW_HOSTS, "")) if text
     ]
     return Guard(tuple(dict.fromkeys(listed)))
+
+
+def _texts(entries: object) -> Iterable[str]:
+    """What a program gives, if it is a list of texts."""
+    if isinstance(entries, str):
+        raise ValueError(f"allow_hosts is a list of entries, not a text: write [{entries!r}]")  # noqa: TRY004 - as bad entries
+    if not isinstance(entries, Iterable):
+        raise ValueError(f'allow_hosts is a list of entries, not {entries!r}: write ["https://HOST"]')  # noqa: TRY004
+    given = list(cast("Iterable[object]", entries))
+    wrong = next((entry for entry in given if not isinstance(entry, str)), None)
+    if wrong is not None:
+        raise ValueError(f"allow_hosts: an entry is a text such as 'https://api.example.com', not {wrong!r}")
+    return cast("list[str]", given)
 
 
 def _entry(text: str, where: str) -> Allowed:

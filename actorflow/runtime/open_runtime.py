@@ -163,8 +163,11 @@ class OpenRuntime:
     async def bind_new(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Bound:
         """Bind a definition for a new run; see `Binder.bind_new`."""
         if self.binder.may_block(spec, recorded):
-            return await anyio.to_thread.run_sync(self.binder.bind_new, spec, recorded)
-        return self.binder.bind_new(spec, recorded)
+            bound = await anyio.to_thread.run_sync(self.binder.bind_new, spec, recorded)
+        else:
+            bound = self.binder.bind_new(spec, recorded)
+        await self._prepare(bound.performers)
+        return bound
 
     async def read_environment(self, spec: WorkflowSpec) -> Mapping[str, str]:
         """The declared variables, as the run will have them; and see that no secret is missing that it will want."""
@@ -360,8 +363,16 @@ class OpenRuntime:
 
     async def _bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
         if self.binder.may_block(spec, recorded):
-            return await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
-        return self.binder.bind(spec, recorded)
+            performers = await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
+        else:
+            performers = self.binder.bind(spec, recorded)
+        await self._prepare(performers)
+        return performers
+
+    async def _prepare(self, performers: Performers) -> None:
+        """Have at hand what attempts need: their timeouts count from their start."""
+        if performers.makes_requests:
+            await self.staff.http.prepare()
 
 
 async def _leave(live: LiveRun | None) -> None:

@@ -49,6 +49,7 @@ class Performers:
     as_declared: frozenset[str] = (
         frozenset()
     )  #: agents with the file's own runner: only that gets its argv and request
+    makes_requests: bool = False  #: whether some are HTTP requests
     named_python: frozenset[str] = frozenset()  #: agents that are Python, and may go on when they should end
     inline_python: frozenset[str] = frozenset()  #: tasks whose own runner is
 

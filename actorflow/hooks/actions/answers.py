@@ -18,7 +18,7 @@ _TRIED_AGAIN: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARL
 _REASON_SHOWN: Final = 200  #: characters
 
 
-def judged(answer: HttpAnswer, expected: Collection[int], who: str) -> TryResult:
+def judged(answer: HttpAnswer, said: str, expected: Collection[int], who: str) -> TryResult:
     """Say what a try has come to.
 
     | status | |
@@ -30,13 +30,14 @@ def judged(answer: HttpAnswer, expected: Collection[int], who: str) -> TryResult
 
     Args:
         answer: of the target.
+        said: its body, without secrets: what is cut first cannot be known again.
         expected: statuses; empty: any 2xx.
         who: the target, as it is called in the error.
     """
     status = answer.status
     if status in expected if expected else 200 <= status < 300:
         return TryResult()
-    error = f"{who} answered {status_line(answer)}"
+    error = f"{who} answered {status_line(answer.status, said)}"
     match status:
         case HTTPStatus.TOO_MANY_REQUESTS:
             return TryResult(status="rate_limited", error=error, retry_after_s=answer.retry_after_s)
@@ -51,12 +52,11 @@ def judged(answer: HttpAnswer, expected: Collection[int], who: str) -> TryResult
             return TryResult(status="failed", error=error, final="dead_letter")
 
 
-def status_line(answer: HttpAnswer) -> str:
+def status_line(status: int, said: str) -> str:
     """The status, what it is called, and the first line of what the target says about it."""
     try:
-        called = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        called = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
-        called = str(answer.status)
-    lines = answer.body.decode(errors="replace").split("\n")
-    said = next((line.strip() for line in lines if line.strip()), "")[:_REASON_SHOWN]
-    return f"{called}: {said}" if said else called
+        called = str(status)
+    first = next((line.strip() for line in said.split("\n") if line.strip()), "")[:_REASON_SHOWN]
+    return f"{called}: {first}" if first else called

@@ -139,19 +139,21 @@ async def _made(
 ) -> TryResult:
     timeout = context.spec.timeout
     began = time.perf_counter()
-    answer: HttpAnswer | None = None
+    facts: Mapping[str, Any] = {}
     result = TryResult(status="timed_out", error=f"{target.host} has not answered after {timeout:g} s")
     try:
         with anyio.move_on_after(timeout):
             answer = await around.http.request(request)
-            result = judged(answer, message.expected, target.host)
+            said: str = around.secrets.hidden(answer.body.decode(errors="replace"))
+            facts = _facts(answer, said, target, around)
+            result = judged(answer, said, message.expected, target.host)
     except EgressRefused as refused:
         result = _refused(refused, context, around)
     except HttpFailed as failed:
         result = TryResult(status="timed_out" if failed.kind == "timeout" else "failed", error=str(failed))
     record = {
         **result.record,
-        **({} if answer is None else _record(answer, target, around)),
+        **facts,
         "target": target.shown,
         "bytes_sent": len(request.body or b""),
         "duration_s": round(time.perf_counter() - began, 6),
@@ -159,9 +161,8 @@ async def _made(
     return evolve(result, record={**record, **({"batch": context.batch} if context.batch else {})})
 
 
-def _record(answer: HttpAnswer, target: _Target, around: ActionSurroundings) -> dict[str, Any]:
+def _facts(answer: HttpAnswer, said: str, target: _Target, around: ActionSurroundings) -> dict[str, Any]:
     """What is kept of an answer; where it says that the target is gone, that too."""
-    said: str = around.secrets.hidden(answer.body.decode(errors="replace"))
     record: dict[str, Any] = {**answer.facts, "answer": said[:ANSWER_KEPT]}
     if answer.status == GONE:
         around.gone.add(target.key)
