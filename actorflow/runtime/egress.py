@@ -35,9 +35,11 @@ def _texts(entries: object) -> Iterable[str]:
     if not isinstance(entries, Iterable):
         raise ValueError(f'allow_hosts is a list of entries, not {entries!r}: write ["https://HOST"]')  # noqa: TRY004
     given = list(cast("Iterable[object]", entries))
-    wrong = next((entry for entry in given if not isinstance(entry, str)), None)
-    if wrong is not None:
-        raise ValueError(f"allow_hosts: an entry is a text such as 'https://api.example.com', not {wrong!r}")
+    for entry in given:
+        if not isinstance(entry, str):
+            raise ValueError(
+                f"allow_hosts: an entry is a text such as 'https://api.example.com', not {entry!r}"
+            )  # noqa: TRY004
     return cast("list[str]", given)
 
 
