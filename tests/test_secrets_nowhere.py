@@ -143,6 +143,7 @@ def said_by_commands(letters: Iterable[str], capsys: pytest.CaptureFixture[str])
         ["dead-letters", "list"],
         *([*json_, "dead-letters", "show", letter] for letter in letters for json_ in ([], ["--json"])),
         ["metrics", "r"],
+        ["export", "r"],
     ]
     said: dict[str, str] = {}
     for line in lines:

@@ -9,6 +9,7 @@ import click
 
 from actorflow.cli.app_hooks import add_hook_commands
 from actorflow.cli.app_runs import add_run_commands
+from actorflow.cli.app_store import add_store_commands
 from actorflow.cli.options import (
     BACKEND,
     GRACE_HELP,
@@ -76,6 +77,7 @@ def run(
     trust: Trust,
     allow_hosts: tuple[str, ...],
     allow_env: tuple[str, ...],
+    no_commands: bool,
     durability: str | None,
     max_parallel: int | None,
     backend: str,
@@ -99,7 +101,7 @@ def run(
         if_running=if_running,
         is_strict=strict,
         trust=trust,
-        allows=Allowances(hosts=allow_hosts, env=allow_env),
+        allows=Allowances(hosts=allow_hosts, env=allow_env, no_commands=no_commands),
     )
     return start(settings.for_file(file, trust), request)
 
@@ -116,6 +118,7 @@ def validate(
     trust: Trust,
     allow_hosts: tuple[str, ...],
     allow_env: tuple[str, ...],
+    no_commands: bool,
 ) -> int:
     """Check workflow files, and say what they need.
 
@@ -124,7 +127,8 @@ def validate(
     from actorflow.cli.allowances import Allowances
     from actorflow.cli.validate import validate
 
-    return validate(settings, files, trust, Allowances(hosts=allow_hosts, env=allow_env))
+    allows = Allowances(hosts=allow_hosts, env=allow_env, no_commands=no_commands)
+    return validate(settings, files, trust, allows)
 
 
 @app.command()
@@ -194,3 +198,4 @@ def version(settings: Settings) -> int:
 
 add_run_commands(app)
 add_hook_commands(app)
+add_store_commands(app)

@@ -14,12 +14,15 @@ from actorflow.spec.model import HookSpec, WorkflowSpec, every_task, shell_item
 from actorflow.spec.sensitive import HIDDEN, sensitive_tasks
 
 __all__ = [
-    "may_tell", "sensitive_tasks", "shown_failure", "shown_inputs", "shown_params", "shown_result",
-    "shown_task_input",
+    "HOOK_FAILED", "may_tell", "sensitive_tasks", "shown_failure", "shown_hook_message", "shown_inputs",
+    "shown_outputs", "shown_params", "shown_result", "shown_task_input",
 ]  # fmt: skip
 
 
 _NONE: Final[frozenset[str]] = frozenset()
+
+HOOK_FAILED: Final = "hook_failed"
+"""The type of a failure whose message and detail are what a blocking hook said."""
 
 
 def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
@@ -31,15 +34,23 @@ def shown_result(spec: WorkflowSpec, result: RunResult) -> RunResult:
     inputs = _sensitive_inputs(spec)
     if not tasks and not inputs:
         return result
-    shown = {name: _shown_task(task) if name in tasks else task for name, task in result.tasks.items()}
-    error = result.error
-    outputs = {
-        name: HIDDEN if _reads(spec.outputs.get(name), tasks, inputs) else value
-        for name, value in result.outputs.items()
+    shown = {
+        name: _shown_task(task) if name in tasks else evolve(task, error=_shown_words(task.error))
+        for name, task in result.tasks.items()
     }
+    error = _shown_words(result.error)
     if error is not None and error["task"] in tasks:
         error = _shown_error(error)
-    return evolve(result, tasks=shown, outputs=outputs, error=error)
+    return evolve(result, tasks=shown, outputs=shown_outputs(spec, result.outputs), error=error)
+
+
+def shown_outputs(spec: WorkflowSpec, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of a run with `***` for those that read what is sensitive."""
+    tasks, inputs = sensitive_tasks(spec), _sensitive_inputs(spec)
+    return {
+        name: HIDDEN if _reads(spec.outputs.get(name), tasks, inputs) else value
+        for name, value in outputs.items()
+    }
 
 
 def shown_inputs(
@@ -189,6 +200,19 @@ def _shown_task(task: TaskResult) -> TaskResult:
 
 def _shown_error(error: Mapping[str, Any]) -> dict[str, Any]:
     return {**error, "message": HIDDEN}
+
+
+def _shown_words(error: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Why a run or a task failed, where the words of a hook may be the reason."""
+    if error is None or error["type"] != HOOK_FAILED:
+        return error
+    return {**error, "message": shown_hook_message(error["message"])}
+
+
+def shown_hook_message(message: str) -> str:
+    """Which hook has failed a run or a task, and how, without what it said: nobody knows any more what it was told."""
+    named, colon, _ = message.partition(": ")
+    return f"{named}: {HIDDEN}" if colon else message
 
 
 def _sensitive_inputs(spec: WorkflowSpec) -> frozenset[str]:

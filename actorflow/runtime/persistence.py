@@ -114,12 +114,19 @@ class StatePersistence:
             SurvivorsError: what was left running for it cannot be ended.
         """
         with self._deleting:
-            row = next((row for row in self._journal.runs() if row.run_id == run_id), None)
+            row = self._row_of(run_id)
             if row is not None and row.owner_pid is None:  # or else the journal refuses to delete it
                 if not force:
                     self._refuse_if_owed(row)
                 self._end_what_is_left(run_id)
             return self._journal.delete(run_id)
+
+    def _row_of(self, run_id: str) -> RunRow | None:
+        """The run with this whole id, without reading all that there are."""
+        with suppress(RunNotFoundError):
+            row = self._journal.find(run_id)
+            return row if row.run_id == run_id else None  # the other only begins so
+        return None
 
     def _end_what_is_left(self, run_id: str) -> None:
         """End processes of the run's last owner: without its row nobody could tell any more that they are."""
