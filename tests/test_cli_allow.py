@@ -206,7 +206,7 @@ def test_hooks_test_shows_a_request_without_sending_it_and_without_secrets(sink:
     assert "would act" in told
     assert "request:  POST ${BASE}/orders" in told
     assert '"Authorization": "Bearer ${TOKEN}"' in told
-    assert 'body:     {"task": "ship", "status": "success"}' in told
+    assert 'body:     {"status": "success", "task": "ship"}' in told
     assert "signed:   with 1 secret" in told
     for secret in (origin(sink), "t0ken", SECRET):
         assert secret not in told
@@ -350,14 +350,136 @@ def test_changes_of_a_strangers_file_are_accepted_on_its_terms(folder: Path, cap
     capsys.readouterr()
 
 
-def test_a_file_that_is_known_as_ones_own_is_not_known_as_a_strangers(folder: Path):
+def test_a_file_that_is_known_on_some_terms_is_not_known_on_others(folder: Path):
     tasks = "".join(f"  t{n}: {{agent: x, with: {{n: {n}}}}}\n" for n in range(900))
     (folder / "long.yaml").write_text(f"tasks:\n{tasks}")
     terms = [Terms(), Terms("data"), Terms("data", frozenset({"A"})), Terms("data", may_reach=True)]
+    terms += [Terms(allow_env=frozenset()), Terms(allow_env=frozenset({"A"})), Terms(no_commands=True)]
     keys = {source_key("long.yaml", each) for each in terms}
     assert None not in keys
-    assert len(keys) == 4
+    assert len(keys) == len(terms)
     assert load_with_warnings("long.yaml", terms=terms[1]).spec.folder == str(folder)
+
+
+# Files of one's own, on narrower terms
+
+NAMING = """
+env: [SHOP, REGION]
+secrets: {key: {env: API_KEY}, other: {env: OTHER_KEY}, paper: {file: key.txt}}
+agents: {x: {command: [curl, "${TOKEN}", "{{ secrets.other }}"], env: {K: "${REGION}"}}}
+tasks: {t: {agent: x, env: {A: "{{ secrets.key }} ${BASE}"}}}
+"""
+
+CODE = [
+    ("E201", "commands", "tasks: {t: {command: touch ran}}"),
+    ("E201", "commands", "agents: {x: {command: [touch, ran]}}\ntasks: {t: {agent: x}}"),
+    ("E201", "scripts", "tasks: {t: {script: touch ran}}"),
+    ("E202", "Python paths", "tasks: {t: {python: 'shop.agents:count'}}"),
+    ("E203", "shell hooks", "hooks: {on_error: [touch ran]}\ntasks: {t: {agent: x}}"),
+    ("E203", "shell hooks", "tasks: {t: {agent: x, hooks: {task_finished: [{command: touch ran}]}}}"),
+]
+
+
+def faults(text: str, **terms: Any) -> list[tuple[str, str]]:
+    """The code of each problem, and the variable that it is about."""
+    try:
+        loads(text, trust="own", **terms)
+    except SpecError as error:
+        return [(each.code, each.hint.split(",")[0]) for each in error.problems]
+    return []
+
+
+def test_a_list_of_variables_holds_for_a_file_of_ones_own_wherever_it_names_one():
+    missing = ["SHOP", "REGION", "API_KEY", "OTHER_KEY", "TOKEN", "REGION", "BASE"]
+    assert faults(NAMING) == []
+    assert faults(NAMING, allow_env=missing) == []
+    assert faults(NAMING, allow_env=[]) == [("E204", f"--allow-env {name}") for name in missing]
+    assert faults(NAMING, allow_env=["SHOP", "REGION", "OTHER_KEY", "BASE"]) == [
+        ("E204", "--allow-env API_KEY"),
+        ("E204", "--allow-env TOKEN"),
+    ]
+
+
+@pytest.mark.parametrize(("code", "what", "text"), CODE)
+def test_a_file_of_ones_own_may_be_refused_what_runs_code(code: str, what: str, text: str):
+    assert faults(text) == []
+    with pytest.raises(SpecError) as refused:
+        loads(text, trust="own", no_commands=True)
+    (problem,) = refused.value.problems
+    assert problem.code == code
+    assert f"{what} are refused by --no-commands" in problem.message
+
+
+def test_what_runs_no_code_is_allowed_without_commands():
+    assert faults(REACHING, no_commands=True) == []
+
+
+def test_load_and_load_dict_take_the_same_narrower_terms(folder: Path):
+    (folder / "w.yaml").write_text("env: [A]\ntasks: {t: {command: 'true'}}")
+    definition = {"env": ["A"], "tasks": {"t": {"command": "true"}}}
+    assert load("w.yaml", allow_env=["A"]).env == ("A",)
+    for refused in (
+        lambda: load("w.yaml", allow_env=[], no_commands=True),
+        lambda: load_dict(definition, trust="own", allow_env=[], no_commands=True),
+    ):
+        with pytest.raises(SpecError) as told:
+            refused()
+        assert [each.code for each in told.value.problems] == ["E204", "E201"]
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_a_command_narrows_what_its_file_may_name(command: str, folder: Path, capsys: Capture):
+    (folder / "c.yaml").write_text('tasks: {t: {command: touch ran, env: {K: "${KEY}"}}}')
+    assert main([command, "c.yaml", "--no-commands"]) == 65
+    told = capsys.readouterr().err
+    assert "E201" in told
+    assert "--no-commands" in told
+    assert main([command, "c.yaml", "--allow-env", "OTHER"]) == 65
+    assert "--allow-env KEY" in capsys.readouterr().err
+    assert not (folder / "ran").exists()
+
+
+def test_a_command_of_the_command_line_is_no_command_of_the_file(folder: Path, capsys: Capture):
+    (folder / "w.yaml").write_text("tasks: {t: {agent: x}}")
+    assert main(["run", "w.yaml", "--no-commands", "--agent", "x=command:touch ran", "--quiet"]) == 0
+    assert (folder / "ran").exists()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("listed", "status"), [("[]", 65), ('["OTHER"]', 65), ('["KEY", "OTHER"]', 0), (None, 0)]
+)
+def test_a_configuration_narrows_as_well_with_an_empty_list_too(
+    listed: str | None, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+):
+    monkeypatch.setenv("KEY", "key-of-the-shop")
+    hook = "{type: log, params: {message: done}}"
+    (folder / "w.yaml").write_text(
+        f'hooks: {{task_finished: [{hook}]}}\ntasks: {{t: {{agent: x, env: {{K: "${{KEY}}"}}}}}}'
+    )
+    if listed is not None:
+        (folder / "actorflow.toml").write_text(f"allow_env = {listed}\n")
+    for command in (
+        ["run", "w.yaml", "--agent", "x=echo", "--quiet"],
+        ["validate", "w.yaml"],
+        ["hooks", "test", "w.yaml", "task_finished"],
+    ):
+        assert main(command) == status
+    assert main(["validate", "w.yaml", "--allow-env", "KEY"]) == 0
+    assert main(["validate", "w.yaml", "--no-config"]) == 0
+    capsys.readouterr()
+
+
+def test_changes_are_accepted_on_the_terms_of_the_command_that_accepts_them(folder: Path, capsys: Capture):
+    (folder / "w.yaml").write_text("name: w\ntasks: {t: {agent: x}}")
+    assert main(["run", "w.yaml", "--agent", "x=fail", "--run-id", "r-1", "--quiet"]) == 1
+    accept = ["resume", "r-1", "--accept-changes", "w.yaml", "--quiet"]
+    (folder / "w.yaml").write_text("name: w\ntasks: {t: {command: touch ran}}")
+    assert main([*accept, "--no-commands"]) == 65
+    assert "E201" in capsys.readouterr().err
+    assert not (folder / "ran").exists()
+    assert main(accept) == 0
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("name", ["A-B", "1A", "", "A=1"])

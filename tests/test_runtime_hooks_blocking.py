@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import anyio
 import pytest
 
 from actorflow import HookContext, Runtime
-from actorflow.core.events import HookFinished, HookLost
+from actorflow.core.events import CancelRequested, HookFinished, HookLost
 from tests.hooked_runs import (
     AGENTS,
     ECHO,
@@ -303,6 +304,70 @@ class TestWhatCutsThemOff:
         assert ends == [("task_finished", "a", 0, "ok")]
         statuses = {name: task.status for name, task in result.tasks.items()}
         assert (result.status, statuses) == ("canceled", {"a": "success", "b": "skipped"})
+
+    @pytest.mark.parametrize("event", ["task_started", "task_finished", "on_stage_complete"])
+    @pytest.mark.parametrize("is_canceled_before", [False, True])
+    async def test_a_cancel_at_once_waits_for_none_of_a_task_or_stage(
+        self, store: str, event: str, is_canceled_before: bool
+    ):
+        held = Held(times=9)
+        registry = registry_with(held.act)
+        lists = {event: [BLOCKING, BLOCKING], "post_workflow": [hook("echo cleaned up")]}
+        spec = workflow(CHAIN, lists, actions=registry.contracts, workflows=ENTRY)
+        async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
+            handle = await rt.start(spec, run_id="r")
+            await held.is_reached.wait()
+            if is_canceled_before:
+                handle.cancel()
+            result = await rt.cancel("r", now=True)
+            events = [event async for _, event in handle.events()]
+
+        asked = next(index for index, each in enumerate(events) if isinstance(each, CancelRequested))
+        ends = [(each.event, each.status) for each in finished_hooks(events[asked:])]
+        assert finished_hooks(events[:asked]) == [], "they end once the cancel is kept"
+        assert set(ends[:-1]) == {(event, "canceled")}
+        assert ends[-1] == ("post_workflow", "ok")
+        assert held.numbers == [1], "those behind it do not act any more"
+        assert (result.status, result.tasks["b"].attempts) == ("canceled", 0)
+
+    async def test_a_cancel_at_once_leaves_those_on_the_end_of_the_run_their_time(self, store: str):
+        is_reached, may_go_on = anyio.Event(), anyio.Event()
+
+        async def act(context: HookContext, params: Words) -> None:
+            is_reached.set()
+            await may_go_on.wait()
+
+        registry = registry_with(act)
+        spec = workflow({"a": ECHO}, {"post_workflow": [BLOCKING, hook()]}, actions=registry.contracts)
+        async with (
+            Runtime(store=store, agents=AGENTS, hooks=registry) as rt,
+            anyio.create_task_group() as group,
+        ):
+            handle = await rt.start(spec, run_id="r")
+            await is_reached.wait()
+            group.start_soon(partial(rt.cancel, "r", now=True))
+            await anyio.wait_all_tasks_blocked()
+            may_go_on.set()
+            result = await handle.settled()
+            ends = await ends_of_hooks(handle)
+
+        assert result.status == "success"
+        assert ends == [("post_workflow", "", 0, "ok"), ("post_workflow", "", 1, "ok")]
+
+    async def test_a_task_whose_vetting_hook_a_cancel_cuts_short_runs_again_when_the_run_goes_on(
+        self, store: str
+    ):
+        held = Held()
+        registry = registry_with(held.act)
+        spec = workflow(of_a(task_finished=[{**BLOCKING, "on_error": "fail"}]), actions=registry.contracts)
+        async with Runtime(store=store, agents=AGENTS, hooks=registry) as rt:
+            await rt.start(spec, run_id="r")
+            await held.is_reached.wait()
+            canceled = await rt.cancel("r", now=True)
+            resumed = await rt.resume("r")
+
+        assert (canceled.status, canceled.tasks["a"].status) == ("canceled", "failed")
+        assert (resumed.status, resumed.tasks["a"].attempts) == ("success", 2)
 
 
 ONE_STAGE = {"steps": [{"stage": "one", "tasks": ["a"]}]}

@@ -21,6 +21,7 @@ class Account:
     spec: WorkflowSpec
     result: RunResult
     failed_hooks: tuple[HookRun, ...] = ()
+    pending: tuple[HookRun, ...] = ()  #: deliveries that are owed yet, as far as they are known
     dispatched: tuple[RunResult, ...] = ()  #: runs that its hooks have started, as they stand
     letters: tuple[DeadLetter, ...] = ()  #: of its tasks and deliveries, which wait for somebody
     cause: str | None = None  #: who or what canceled or paused it

@@ -11,7 +11,7 @@ from actorflow.cli.statuses import Elsewhere, Exit
 from actorflow.egress.guard import Guard
 from actorflow.errors import Problem, SpecError
 from actorflow.runtime.egress import guard_of
-from actorflow.spec.loading import OWN, Terms
+from actorflow.spec.loading import Terms
 from actorflow.spec.model import Trust
 
 __all__ = ["Allowances", "allowed_hosts", "guard_for", "terms_for"]
@@ -23,6 +23,7 @@ class Allowances:
 
     hosts: tuple[str, ...] = ()  #: `--allow-host`
     env: tuple[str, ...] = ()  #: `--allow-env`
+    no_commands: bool = False
 
 
 def allowed_hosts(settings: Settings, given: Allowances) -> tuple[str, ...]:
@@ -42,11 +43,17 @@ def guard_for(settings: Settings, given: Allowances) -> Guard:
 
 
 def terms_for(settings: Settings, trust: Trust, given: Allowances) -> Terms:
-    """On which terms a file is loaded: one that is data may name hosts as soon as there is a list to judge them by."""
+    """On which terms a file is loaded.
+
+    A list of variables holds for any file as soon as there is one; a file that is data may name hosts as soon as there is
+    a list to judge them by.
+    """
+    listed = settings.configuration.allow_env
+    names = frozenset((*given.env, *(listed or ()))) if given.env or listed is not None else None
     if trust == "own":
-        return OWN
-    names = frozenset((*given.env, *settings.configuration.allow_env))
-    return Terms(trust, names, may_reach=bool(guard_for(settings, given).allowed))
+        return Terms(trust, names, no_commands=given.no_commands)
+    may_reach = bool(guard_for(settings, given).allowed)
+    return Terms(trust, names, may_reach, no_commands=given.no_commands)
 
 
 def _guard(entries: tuple[str, ...]) -> Guard:

@@ -9,6 +9,7 @@ from actorflow.cli.options import (
     for_every_command,
     hosts_option,
     means_options,
+    no_commands_option,
     seconds,
     strict_option,
     variables_option,
@@ -39,6 +40,7 @@ def add_run_commands(app: click.Group) -> None:
     help="Go on by what this file says now, instead of what the run began with.",
 )
 @variables_option
+@no_commands_option
 @_TAKE_OVER
 @strict_option
 @click.pass_obj
@@ -49,6 +51,7 @@ def resume(
     agents: dict[str, str],
     allow_hosts: tuple[str, ...],
     allow_env: tuple[str, ...],
+    no_commands: bool,
     backend: str | None,
     grace: float | None,
     accept: str | None,
@@ -65,7 +68,7 @@ def resume(
     from actorflow.cli.found import Means
     from actorflow.cli.resume import ResumeRequest, resume
 
-    allows = Allowances(hosts=allow_hosts, env=allow_env)
+    allows = Allowances(hosts=allow_hosts, env=allow_env, no_commands=no_commands)
     means = Means(agents=agents, backend=backend, grace=grace, allows=allows)
     request = ResumeRequest(run=run, means=means, accept=accept, take_over=take_over, is_strict=strict)
     return resume(settings, request)
@@ -177,13 +180,15 @@ def show_letter(settings: Settings, *, letter: str) -> int:
 
 @dead_letters.command("retry")
 @for_every_command
-@click.argument("letter", metavar="ID")
+@click.argument("letters", metavar="[ID...]", nargs=-1)
+@click.option("--run", metavar="RUN|last", help="All deliveries of this run that were given up.")
 @means_options
 @click.pass_obj
-def retry_letter(
+def retry_letters(
     settings: Settings,
     *,
-    letter: str,
+    letters: tuple[str, ...],
+    run: str | None,
     agents: dict[str, str],
     allow_hosts: tuple[str, ...],
     backend: str | None,
@@ -191,14 +196,15 @@ def retry_letter(
 ) -> int:
     """Try what was given up again.
 
-    For a task its run is resumed, for it and what is below it. Of a delivery, only the hook acts; no task runs.
+    For a task its run is resumed, for it and what is below it. Of deliveries, only the hooks act; no task runs.
     """
     from actorflow.cli.allowances import Allowances
-    from actorflow.cli.dead_letters import retry_letter
+    from actorflow.cli.dead_letters import retry_letters
     from actorflow.cli.found import Means
 
     allows = Allowances(hosts=allow_hosts)
-    return retry_letter(settings, letter, Means(agents=agents, backend=backend, grace=grace, allows=allows))
+    means = Means(agents=agents, backend=backend, grace=grace, allows=allows)
+    return retry_letters(settings, letters, run, means)
 
 
 @dead_letters.command("purge")

@@ -3,7 +3,7 @@
 ```toml
 store = "runs.db"                                    # relative to the folder of this file
 allow_hosts = ["https://hooks.example.com"]
-allow_env = ["HOOKS_TOKEN"]                          # for definitions that are data
+allow_env = ["HOOKS_TOKEN"]                          # the only variables that definitions may name
 
 [agents]
 mailer = "command:./send.sh"
@@ -40,7 +40,7 @@ class Configuration:
     store: str | None = None  #: a URL
     agents: Mapping[str, str] = field(factory=dict[str, str])  #: runner words by name
     allow_hosts: tuple[str, ...] = ()
-    allow_env: tuple[str, ...] = ()
+    allow_env: tuple[str, ...] | None = None  #: no list is another thing than an empty one
 
     def over(self, other: Configuration) -> Configuration:
         """This one, with what only the other says; lists are united."""
@@ -48,8 +48,14 @@ class Configuration:
             store=self.store if self.store is not None else other.store,
             agents={**other.agents, **self.agents},
             allow_hosts=tuple(dict.fromkeys((*self.allow_hosts, *other.allow_hosts))),
-            allow_env=tuple(dict.fromkeys((*self.allow_env, *other.allow_env))),
+            allow_env=_united(self.allow_env, other.allow_env),
         )
+
+
+def _united(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return tuple(dict.fromkeys((*first, *second)))
 
 
 NOTHING: Final = Configuration()
@@ -75,7 +81,7 @@ def parse_configuration(text: str, report: Report, folder: str) -> Configuration
         store=reader.store(),
         agents=reader.agents(),
         allow_hosts=reader.texts("allow_hosts", parse_allowed),
-        allow_env=reader.texts("allow_env", check_variable),
+        allow_env=reader.texts("allow_env", check_variable) if "allow_env" in document else None,
     )
 
 

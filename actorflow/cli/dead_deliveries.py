@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from actorflow.cli.execution import Place, in_runtime
 from actorflow.cli.found import found_run
-from actorflow.cli.hook_drain import Drain, delivered, tell_drained, unless_stopped
+from actorflow.cli.hook_drain import Drain, Drained, delivered, tell_drained, unless_stopped
 from actorflow.cli.hook_hiding import HookHiding, shown_reason
 from actorflow.cli.hook_runs import hook_name
 from actorflow.cli.layout import as_json, columns, duration, local_time
@@ -32,7 +32,7 @@ from actorflow.journal.protocol import DeadLetter, PendingDelivery
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.model import HookSpec
 
-__all__ = ["GivenUp", "ShownLetters", "letter_document", "parcel_of", "retry_delivery", "show_delivery"]
+__all__ = ["GivenUp", "ShownLetters", "letter_document", "parcel_of", "retry_deliveries", "show_delivery"]
 
 
 @frozen
@@ -116,18 +116,29 @@ def show_delivery(settings: Settings, given_up: GivenUp) -> int:
     return Exit.SUCCESS
 
 
-def retry_delivery(settings: Settings, journal: Journal, letter: DeadLetter, place: Place) -> int:
-    """Deliver again what was given up, and what else its run's hooks are owed; 0 if nothing failed and nothing stays."""
+def retry_deliveries(
+    settings: Settings, journal: Journal, letters: Sequence[DeadLetter], place: Place
+) -> int:
+    """Deliver again what was given up, and what else the runs' hooks are owed; 0 if nothing failed and nothing stays."""
+    by_run: dict[str, dict[str, None]] = {}
+    for letter in letters:
+        by_run.setdefault(letter.run_id, {})[letter.id] = None
+    drained: list[Drained] = []
 
     async def work(runtime: Runtime, interruption: Interruption) -> Drain:
-        async def deliver() -> None:
-            try:
-                await runtime.retry_delivery(letter.id)
-            except BadInputError as error:
-                raise Elsewhere(error, Exit.CONFIG) from error
+        async def deliver() -> Drain:
+            for run_id, ids in by_run.items():
+                drained.append(
+                    await delivered(journal, run_id, partial(runtime.retry_deliveries, [*ids]))
+                )
+            return Drain(drained)
 
-        drained = await unless_stopped(partial(delivered, journal, letter.run_id, deliver), interruption)
-        return Drain([drained])
+        try:
+            return await unless_stopped(deliver, interruption)
+        except BadInputError as error:
+            if drained:
+                tell_drained(settings, Drain(drained))
+            raise Elsewhere(error, Exit.CONFIG) from error
 
     return in_runtime(settings, place, work, partial(tell_drained, settings))
 

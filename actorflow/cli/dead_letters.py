@@ -8,11 +8,12 @@ from typing import Any
 import click
 from attrs import evolve, field, frozen
 
+from actorflow.cli.bindings import for_runs
 from actorflow.cli.dead_deliveries import (
     ShownLetters,
     letter_document,
     parcel_of,
-    retry_delivery,
+    retry_deliveries,
     show_delivery,
 )
 from actorflow.cli.found import Means, found_run, place_for
@@ -27,7 +28,7 @@ from actorflow.cli.sensitive import sensitive_tasks, shown_failure, shown_task_i
 from actorflow.cli.settings import Settings
 from actorflow.cli.start import check_agent_words
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import reading, store_option
+from actorflow.cli.stores import named_run, reading, store_option
 from actorflow.core.events import DeadLettered, Event, Failure
 from actorflow.errors import StoreDamagedError
 from actorflow.journal import Journal
@@ -47,7 +48,7 @@ def list_letters(settings: Settings) -> int:
         screen.document({"dead_letters": [letter_document(letter) for letter in letters]})
     elif letters:
         cells = [(letter.id, letter.kind, local_time(letter.at), letter.reason) for letter in letters]
-        screen.result("\n".join(columns([("DEAD LETTER", "KIND", "SINCE", "WHY"), *cells])))
+        screen.table(columns([("DEAD LETTER", "KIND", "SINCE", "WHY"), *cells]))
     else:
         screen.note("there are no dead letters in this store")
     return Exit.SUCCESS
@@ -86,19 +87,51 @@ def show_letter(settings: Settings, word: str) -> int:
     return Exit.SUCCESS
 
 
-def retry_letter(settings: Settings, word: str, means: Means) -> int:
-    """Try what a dead letter tells of again; the exit status says how the run ended, or the delivery."""
+def retry_letters(settings: Settings, words: Sequence[str], run: str | None, means: Means) -> int:
+    """Try what dead letters tell of again; the exit status says how the run ended, or the deliveries.
+
+    Args:
+        settings: of the command.
+        words: ids, or how they begin: of deliveries, or of one task.
+        run: instead of ids: all deliveries of this run that were given up.
+        means: how the run goes on.
+
+    Raises:
+        click.UsageError: neither ids nor a run are given, or both; or several, one of them a task's.
+        DeadLetterNotFoundError: one of them is not there; none is tried then.
+    """
+    if (run is not None) == bool(words):
+        raise click.UsageError("name dead letters, or give --run", click.get_current_context())
     check_agent_words(means.agents)
     with reading(settings) as journal:
-        letter = chosen_letter(journal.dead_letters(), word)
-        found = found_run(journal, journal.find(letter.run_id))
+        letters = _chosen(journal, words, run)
+        if not letters:
+            settings.screen.note(f"no delivery of run {run} was given up")
+            return Exit.SUCCESS
+        runs = [found_run(journal, journal.find(run_id)) for run_id in dict.fromkeys(x.run_id for x in letters)]
+        found, letter = runs[0], letters[0]
         if letter.kind == "delivery":
-            return retry_delivery(settings, journal, letter, place_for(settings, found, means))
+            agents = for_runs(settings, means.agents, ((each.spec, each.started) for each in runs))
+            place = evolve(place_for(settings, found, means), agents=agents)
+            return retry_deliveries(settings, journal, letters, place)
 
     async def begin(runtime: Runtime) -> RunHandle:
         return await runtime.start_retried(letter.id)
 
     return take_up(settings, found, means, begin)
+
+
+def _chosen(journal: Journal, words: Sequence[str], run: str | None) -> list[DeadLetter]:
+    letters = journal.dead_letters()
+    if run is not None:
+        run_id = named_run(journal, run).run_id
+        return [each for each in letters if each.run_id == run_id and each.kind == "delivery"]
+    chosen = [*{each.id: each for each in (chosen_letter(letters, word) for word in words)}.values()]
+    task = next((each for each in chosen if each.kind == "task"), None)
+    if task is not None and len(chosen) > 1:
+        message = f"{task.id} is a task's: its run goes on for it alone, so it is tried by itself"
+        raise click.UsageError(message, click.get_current_context())
+    return chosen
 
 
 def purge_letters(settings: Settings, words: Sequence[str], *, is_all: bool) -> int:

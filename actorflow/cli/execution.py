@@ -9,11 +9,12 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from actorflow.cli.account import STOPPED, Account, stop_cause
 from actorflow.cli.children import dispatched_runs
 from actorflow.cli.faults import complain
+from actorflow.cli.held import owed_still
 from actorflow.cli.hook_runs import failed_hooks, hook_runs
 from actorflow.cli.progress import Progress
 from actorflow.cli.records import records_shown
@@ -82,6 +83,8 @@ def tell(settings: Settings, account: Account, *, can_go_on: bool = True) -> Non
     if screen.is_json:
         screen.document(account_document(account))
     else:
+        if account.result.hooks.pending and can_go_on:
+            account = evolve(account, pending=owed_still(settings, account.result.run_id))
         screen.result(account_text(account))
     step = next_step(account, store_option(settings)) if can_go_on else None
     if step is not None:

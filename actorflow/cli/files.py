@@ -36,6 +36,7 @@ def load_workflow(file: str, terms: Terms = OWN) -> Loaded:
         file="<stdin>",
         allow_env=terms.allow_env,
         may_reach=terms.may_reach,
+        no_commands=terms.no_commands,
     )
 
 

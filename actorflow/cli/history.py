@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from actorflow.cli.layout import as_json, columns, duration
 from actorflow.cli.progress import failure_text
@@ -29,6 +30,7 @@ _OUTCOMES = {
 }
 
 
+_LONGEST_TEXT: Final = 200  # characters
 _HEAD: Row = ("ATTEMPT", "LOSS", "AGENT", "OUTCOME", "TIME", "ERROR")
 
 
@@ -72,10 +74,15 @@ def _is_truncated(event: Event) -> bool:
     return isinstance(event, AttemptSucceeded) and bool(event.record.get("truncated"))
 
 
+def _cut(value: Any) -> Any:
+    """A fact for a cell: of a text, such as the body of an answer, the beginning."""
+    return f"{value[:_LONGEST_TEXT]}…" if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
+
+
 def _row(
     started: AttemptStarted, outcome: str, time: float | None, failure: Failure | None, note: str = ""
 ) -> Row:
     error = note if failure is None else failure_text(failure)
     if failure is not None and failure.detail:
-        error += f"  {as_json(dict(failure.detail))}"
+        error += f"  {as_json({name: _cut(value) for name, value in failure.detail.items()})}"
     return (str(started.attempt), str(started.loss), started.agent, outcome, duration(time), error)

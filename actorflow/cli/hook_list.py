@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from actorflow.cli.found import found_run
+from actorflow.cli.held import with_flags
 from actorflow.cli.hook_lines import hook_facts, pending_lines
 from actorflow.cli.hook_runs import HookRun, hook_runs
 from actorflow.cli.layout import columns, local_time
@@ -16,6 +18,9 @@ from actorflow.cli.stores import named_run, reading, store_option
 
 _HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SENT TO", "SINCE", "WHY")
 _SENT = _HEAD.index("SENT TO")
+_HINT = re.compile(r"; --allow-host .* would allow it$")
+"""What stands once, below the table: the command that has the flag."""
+
 _BATCH_SHOWN = 10  #: characters of a batch's id
 
 
@@ -35,10 +40,10 @@ def list_hooks(settings: Settings, run: str) -> int:
     if not listed:
         screen.note(f"no hook of run {found.run_id} has acted, and none has to")
         return Exit.SUCCESS
-    screen.result("\n".join(columns(_without_empty([_HEAD, *map(_cells, listed)]))))
+    screen.table(columns(_without_empty([_HEAD, *map(_cells, listed)])))
     if pending:
         screen.result("\n".join(["", *pending_lines(pending, indent="")]))
-        drain = command_line("hooks drain", found.run_id, store_option(settings))
+        drain = command_line("hooks drain", with_flags(found.run_id, pending), store_option(settings))
         if found.row.owner_pid is None:
             screen.note(f"to deliver what is owed: {drain}")
     return Exit.SUCCESS
@@ -54,7 +59,7 @@ def _cells(hook: HookRun) -> tuple[str, ...]:
         str(hook.tries),
         _sent(hook),
         local_time(hook.at),
-        hook.why,
+        _HINT.sub("", hook.why),
     )
 
 

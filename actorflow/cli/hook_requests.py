@@ -13,8 +13,15 @@ from actorflow.core.hook_channels import channel_action
 from actorflow.core.hook_context import HookContext
 from actorflow.egress.guard import Guard
 from actorflow.egress.refusals import EgressRefused
-from actorflow.hooks.actions.payloads import SERVICES, Notice, Payload, batch_payload, event_payload, text_of
-from actorflow.hooks.actions.refusals import refusal_text
+from actorflow.egress.telling import refusal_text
+from actorflow.hooks.actions.payloads import (
+    SERVICES,
+    Payload,
+    batch_payload,
+    event_payload,
+    notice_of,
+    text_of,
+)
 from actorflow.hooks.signatures import BadSecret, signature
 from actorflow.secrecy.run_secrets import RunSecrets
 
@@ -85,7 +92,7 @@ def obstacle(context: HookContext, guard: Guard, secrets: RunSecrets) -> str:
         guard.permit(text_of(params["url"]))
         signature([text_of(secret) for secret in _secrets(params)], context.delivery_id, 0, b"")
     except EgressRefused as refused:
-        return refusal_text(refused, context.spec, secrets)
+        return refusal_text(refused, text_of(context.spec.params.get("url")), secrets.hidden)
     except BadSecret as bad:
         return str(bad)
     return ""
@@ -94,23 +101,13 @@ def obstacle(context: HookContext, guard: Guard, secrets: RunSecrets) -> str:
 def _payload(context: HookContext) -> Payload | None:
     service = _SERVICE_OF.get(context.spec.action)
     if service is not None:
-        return service(_notice(context))
+        return service(notice_of(context, str))
     if context.spec.action != "webhook":
         return None
     params: Mapping[str, Any] = context.params
     if params.get("method") in _WITHOUT_BODY and "body" not in params:
         return Payload(b"", "")
     return event_payload(context) if context.spec.batch is None else batch_payload([context])
-
-
-def _notice(context: HookContext) -> Notice:
-    params: Mapping[str, Any] = context.params
-    return Notice(
-        message=text_of(params["message"]),
-        title=text_of(params.get("title")),
-        priority=params.get("priority", "normal"),
-        about={"event": context.event},
-    )
 
 
 def _readable(payload: Payload) -> Any:

@@ -15,7 +15,7 @@ from actorflow.core.plan import Plan
 from actorflow.journal.protocol import Delivery
 from actorflow.spec.model import HookSpec
 
-__all__ = ["FAILURES", "NOT_ENDED", "PENDING", "HookRun", "failed_hooks", "hook_name", "hook_runs"]
+__all__ = ["FAILURES", "NOT_ENDED", "PENDING", "HookRun", "failed_hooks", "hook_name", "hook_runs", "made"]
 
 NOT_ENDED: Final = "not_ended"
 """The status of a blocking hook that runs, or that a crash has cut off."""
@@ -200,10 +200,25 @@ class _Reader:
             generation=self._generation,
             at=event.at,
             status="ok" if delivery.status == "delivered" else delivery.status,
-            tries=int(delivery.record.get("try_count", 0)),
+            tries=made(delivery.record, int(delivery.record.get("try_count", 0)), delivery.status),
             record=self._shown(delivery.record, delivery.hook, task, delivery.status),
             delivery_id=delivery.delivery_id,
         )
+
+
+def made(record: Mapping[str, Any], count: int, status: str) -> int:
+    """How many tries of a delivery its target may have seen: one that was refused, or passed over, is none of them.
+
+    Args:
+        record: with the tries that are kept of it.
+        count: of all of them.
+        status: of the delivery.
+    """
+    unmade = _UNMADE | {"ok"} if status == "skipped" else _UNMADE
+    return count - sum(each["status"] in unmade for each in record.get("tries", ()))
+
+
+_UNMADE: Final = frozenset({"refused", "circuit_open"})
 
 
 def event_of(path: str, entry: HookEntry | None) -> str:

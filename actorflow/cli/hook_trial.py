@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from attrs import evolve, frozen
 
-from actorflow.cli.allowances import Allowances, allowed_hosts, guard_for
+from actorflow.cli.allowances import Allowances, allowed_hosts, guard_for, terms_for
 from actorflow.cli.execution import Place, in_runtime
 from actorflow.cli.faults import complain
 from actorflow.cli.files import load_workflow
@@ -81,7 +81,7 @@ def try_hooks(settings: Settings, request: TrialRequest, given: Allowances) -> i
         BadInputError: an input is not what is declared.
         SpecError: with all that is wrong with the file.
     """
-    spec = chosen(load_workflow(request.file).spec, request.workflow)
+    spec = chosen(load_workflow(request.file, terms_for(settings, "own", given)).spec, request.workflow)
     plan = plan_of(spec)
     sample = sample_of(plan, request)
     rehearsal = rehearse(plan, sample)

@@ -109,6 +109,7 @@ def _sight(journal: Journal, row: RunRow) -> _Sight:
     status = with_owner(result.status, row)
     asked = "canceled" if found.state.is_canceled else status
     is_eventful = may_recover(spec)
+    pending = pending_runs(journal, row, found.state) if result.hooks.pending else ()
     # of a run that nothing can have happened to, not all events are read
     events = [*journal.events(row.run_id)] if is_eventful or asked in STOPPED else []
     return _Sight(
@@ -118,11 +119,12 @@ def _sight(journal: Journal, row: RunRow) -> _Sight:
             spec,
             result,
             letters=tuple(each for each in journal.dead_letters() if each.run_id == row.run_id),
+            pending=pending,
             cause=stop_cause(asked, events) if asked in STOPPED else None,
         ),
         inputs=shown_inputs(spec, found.started.inputs, handed=handed_on(journal, found.started)),
         hooks=_last_hooks(journal, found, result.generation),
-        pending=pending_runs(journal, row, found.state) if result.hooks.pending else (),
+        pending=pending,
         parent=parent_of(found.started),
         told=tuple(happenings(events)) if is_eventful else (),
         stand_ins=tasks_by_fallback_value(events),

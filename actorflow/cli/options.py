@@ -81,12 +81,22 @@ def variables_option(command: Command) -> Command:
         metavar="NAME",
         multiple=True,
         callback=_variables,
-        help="A variable of the environment that a file under --trust data may name as ${NAME}. May be repeated.",
+        help="A variable of the environment that the file may name, and then no other; under --trust data, where it may "
+        "name none, as ${NAME} alone. May be repeated.",
     )(command)
 
 
+def no_commands_option(command: Command) -> Command:
+    """Add `--no-commands`."""
+    help_text = "Refuse commands, scripts, Python paths and shell hooks in the file."
+    return click.option("--no-commands", is_flag=True, help=help_text)(command)
+
+
 def trust_options(command: Command) -> Command:
-    """Add what says whose a file is, and what it may reach and name: `--trust`, `--allow-host` and `--allow-env`."""
+    """Add what says whose a file is, and what it may reach and name.
+
+    That is `--trust`, `--allow-host`, `--allow-env` and `--no-commands`.
+    """
     trust = click.option(
         "--trust",
         type=click.Choice(["own", "data"]),
@@ -94,7 +104,7 @@ def trust_options(command: Command) -> Command:
         show_default=True,
         help="Whose the file is: one of your own, or a stranger's, which may name no commands, code, files or secrets.",
     )
-    return trust(hosts_option(variables_option(command)))
+    return trust(hosts_option(variables_option(no_commands_option(command))))
 
 
 def strict_option(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from actorflow.cli.hook_hiding import HookHiding, shown_record
-from actorflow.cli.hook_runs import PENDING, HookRun, event_of, hook_name
+from actorflow.cli.hook_runs import PENDING, HookRun, event_of, hook_name, made
 from actorflow.cli.layout import counted, local_time
 from actorflow.core.hook_config import HookEntry
 from actorflow.core.owed import NO_FUNCTIONS, functions_of, owed_by
@@ -74,7 +74,7 @@ def _kept(row: PendingDelivery, entry: HookEntry | None, hiding: HookHiding) -> 
         generation=context["generation"],
         at=context["at"],
         status=PENDING,
-        tries=count,
+        tries=made(record, count, PENDING),
         record=record,
         delivery_id=row.delivery_id,
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from actorflow.cli.script import FAILURE, RUN_ID, Fired, Sample, Script
+from actorflow.cli.script import FAILURE, Fired, Sample, Script
 from actorflow.core.events import (
     AttemptLost,
     AttemptTimedOut,
@@ -97,7 +97,7 @@ def _breaker_closed(script: Script) -> None:
 def _buried(script: Script) -> None:
     _started(script)
     script.end(script.target, "failed")
-    letter = f"{RUN_ID}/1/{script.task}"
+    letter = f"{script.sample.run_id}/1/{script.task}"
     script.tell_of(DeadLettered(script.now, script.task, letter, script.sample.inputs, FAILURE, 1))
 
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 from attrs import asdict
 
 from actorflow.cli.account import Account
+from actorflow.cli.held import with_flags
+from actorflow.cli.hook_lines import pending_lines
 from actorflow.cli.layout import as_json, between, counted, duration
 from actorflow.cli.screen import as_line
 from actorflow.runtime.result import RunResult, TaskResult
@@ -129,7 +131,8 @@ def _failed_hook_lines(account: Account) -> list[str]:
     failed = [
         as_line(f"  hook {hook.place} {hook.how}: {hook.why} ({hook.name})") for hook in account.failed_hooks
     ]
-    return [*_last_ones(failed, "  ", "more failed hook"), hook_counts(account.result)]
+    owed = pending_lines(account.pending, indent="  hook ")
+    return [*_last_ones(failed, "  ", "more failed hook"), *owed, hook_counts(account.result)]
 
 
 def error_text(error: Mapping[str, Any]) -> str:
@@ -148,7 +151,7 @@ def next_step(account: Account, store_option: str | None) -> str | None:
         lines += [f"{purpose}: {command_line('resume', result.run_id, store_option)}"]
         lines += _steps_for_task(account, store_option)
     if result.hooks.pending:
-        drain = command_line("hooks drain", result.run_id, store_option)
+        drain = command_line("hooks drain", with_flags(result.run_id, account.pending), store_option)
         lines.append(f"to deliver what is owed: {drain}")
     if result.hooks.dead_letters:
         listed = command_line("hooks list", result.run_id, store_option)

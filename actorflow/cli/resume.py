@@ -32,7 +32,7 @@ from actorflow.runtime.result import result_from
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.definition import to_json
 from actorflow.spec.entries import chosen
-from actorflow.spec.loading import Terms, load_with_warnings
+from actorflow.spec.loading import OWN, Terms, load_with_warnings
 from actorflow.spec.model import WorkflowSpec
 from actorflow.spec.needs import needs
 from actorflow.spec.unsupported import unsupported
@@ -121,7 +121,7 @@ def _last(journal: Journal) -> RunRow:
 def _accepted(settings: Settings, found: Found, request: ResumeRequest) -> WorkflowSpec:
     """The run's workflow as a file has it now, with the limits and on the terms that the run was begun with.
 
-    What a definition that is data may name is said anew.
+    What it may name is said anew.
 
     Raises:
         SpecError: with all that is wrong with the file, or that cannot be run yet.
@@ -178,11 +178,15 @@ def _has_changed(spec: WorkflowSpec, started: RunStarted) -> bool:
     if spec.path is None or not os.path.exists(spec.path):  # noqa: PTH110 - any error is a no here
         return False
     try:
-        # what it was allowed to name it was allowed for good: only changes are looked for
-        terms = Terms(spec.trust, frozenset(needs(spec).environment), may_reach=True)
-        now = evolve(chosen(load_with_warnings(spec.path, terms=terms).spec, spec.entry), folder=spec.folder)
+        loaded = load_with_warnings(spec.path, terms=_terms_of(spec))
+        now = evolve(chosen(loaded.spec, spec.entry), folder=spec.folder)
     except (SpecError, BadInputError):
         return True
     flags = started.flags
     # the definition is written anew: the store may have it in the words of an earlier version
     return to_json(limited(now, flags.get("durability"), flags.get("max_parallel"))) != to_json(spec)
+
+
+def _terms_of(spec: WorkflowSpec) -> Terms:
+    """Those on which a definition loads again: what it was allowed to name it was allowed for good."""
+    return OWN if spec.trust == "own" else Terms("data", frozenset(needs(spec).environment), may_reach=True)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 from typing import Any, Final, Literal, cast, get_args
 
 import click
@@ -50,6 +51,7 @@ def sample_of(plan: Plan, request: TrialRequest) -> Sample:
     payload, outputs = _outputs(plan, task, request.outputs)
     return Sample(
         event=event,
+        run_id=f"test-{token_hex(4)}",
         task=task,
         status="failed" if is_failure else request.status or "success",
         inputs=sample_inputs(plan.spec, request.inputs),

@@ -53,6 +53,12 @@ class Screen:
         """Write lines of a result to stdout."""
         self._write(self.out, text)
 
+    def table(self, lines: Sequence[str]) -> None:
+        """Write rows to stdout; on a terminal each in one line, its end cut off where it is longer."""
+        width = _terminal_width(self.out)
+        fitted = lines if width is None else [_cut(line, width) for line in lines]
+        self._write(self.out, "\n".join(fitted))
+
     def document(self, value: Any) -> None:
         """Write the one JSON document of a command to stdout, in ASCII, which every encoding has."""
         self._write(self.out, json.dumps(value, indent=2))
@@ -117,6 +123,10 @@ def filled(text: str, width: int) -> str:
         line if line.startswith("    ") or len(line) <= width else "\n".join(_WRAPPER(width).wrap(line))
         for line in text.split("\n")
     )
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _terminal_width(stream: TextIO | None) -> int | None:

@@ -49,9 +49,8 @@ from actorflow.core.transitions import ENDED
 from actorflow.errors import IllegalTransitionError
 from actorflow.spec.model import HookEvent
 
-__all__ = ["FAILURE", "RUN_ID", "Fired", "Sample", "Script"]
+__all__ = ["FAILURE", "Fired", "Sample", "Script"]
 
-RUN_ID: Final = "sample-run"
 FAILURE: Final = Failure("SampleError", "a sample failure")
 NO_HOOKS: Final = HookLine("", ())
 PASSED_S: Final = 0.5  #: between one event and the next
@@ -62,6 +61,7 @@ class Sample:
     """What is made up."""
 
     event: HookEvent
+    run_id: str = "test-run"  #: its own for each trial: who receives a request twice may pass the second over
     task: str = ""  #: that it happens to; empty: the first
     status: TaskOutcome = "success"  #: how the task, its stage or the run ends
     inputs: Mapping[str, Any] = field(factory=dict[str, Any])
@@ -112,7 +112,7 @@ class Script:
         env = {name: os.environ.get(name, "") for name in self._plan.spec.env}
         name = self._plan.spec.name
         self.tell(
-            RunStarted(self.now, RUN_ID, name, "", self.sample.inputs, env, {}, {}, CORE_VERSION),
+            RunStarted(self.now, self.sample.run_id, name, "", self.sample.inputs, env, {}, {}, CORE_VERSION),
             GenerationStarted(self.now, 1, "start"),
         )
         self.walk(self.state.hooks)
@@ -169,7 +169,7 @@ class Script:
         if self._plan.hooks.blocking("task_started", task):
             self._walk_head(new_line(self.state, task))  # by that the state has a line of its own
             self.walk(self.state.task_lines.get(index, NO_HOOKS))
-        question = self.state.breakers.question(RUN_ID, index) if self._plan.has_breakers else None
+        question = self.state.breakers.question(self.sample.run_id, index) if self._plan.has_breakers else None
         if question is not None:
             self.tell(BreakerAllowed(self.now, task, question.key, is_probe=False))
         self.tell(AttemptStarted(self.now, task, 1, 0, self._agent(index)))

@@ -152,7 +152,7 @@ def _needs_lines(good: Good, width: int | None) -> list[str]:
     rows = [
         (label if index == 0 else "", line)
         for label, names in facts.items()
-        for index, line in enumerate(_broken(names, room))
+        for index, line in enumerate(_broken(names, room, " " if label == "to allow" else ", "))
     ]
     return columns([("".ljust(longest), ""), *rows], indent="  ")[1:]
 
@@ -163,17 +163,21 @@ def _is_hopeless(reach: Reach) -> bool:
 
 
 def _refusal(reach: Reach) -> str:
-    return as_line(f"{reach.host} ({reach.code} {reach.problem})")
+    hint = f"; {reach.hint}" if reach.hint else ""
+    return as_line(f"{reach.host} ({reach.code} {reach.problem}{hint})")
 
 
-def _broken(names: Sequence[str], room: int | None) -> list[str]:
-    """Names with commas between them, in lines of at most `room` characters as far as the names allow."""
+def _broken(names: Sequence[str], room: int | None, between: str) -> list[str]:
+    """Names with a comma between them, or a blank for words that are typed, in lines of at most `room` characters.
+
+    A name that is longer has a line of its own.
+    """
     lines: list[str] = []
     for name in names:
         if lines and (room is None or len(lines[-1]) + len(name) + 3 <= room):
-            lines[-1] += f", {name}"
+            lines[-1] += f"{between}{name}"
         else:
-            lines = [*lines[:-1], f"{lines[-1]},", name] if lines else [name]
+            lines = [*lines[:-1], f"{lines[-1]}{between.rstrip()}", name] if lines else [name]
     return lines
 
 

@@ -39,7 +39,7 @@ RUN_FIELDS: Final = (
     "phase", "generation", "ended_at", "last_at", "is_pausing", "had_errors", "hooks_ok_count", "hooks_failed_count",
     "hooks_skipped_count", "is_canceled", "stage", "closing", "spares_handlers", "alive_at", "definition", "bindings",
     "retries_spent", "is_budget_noted", "deadline_at", "is_out_of_time", "hooks_running_count", "hook_failures",
-    "generation_started_at",
+    "generation_started_at", "gone_targets",
 )  # fmt: skip
 """Fields of a RunState that are JSON as they stand; the others are told one by one below."""
 

@@ -60,6 +60,12 @@ def _next_of(state: RunState, lines: Iterable[HookLine], now: float, free: int) 
     return [] if state.is_pausing else [next_hook(state, line, now) for line in islice(idle, max(free, 0))]
 
 
+def ends_of_hooks(state: RunState) -> list[CancelHook]:
+    """The ends of all hooks of tasks and stages that are running: for a cancel that waits for none of them."""
+    lines = (*state.stage_lines.values(), *state.task_lines.values())
+    return [CancelHook(*line.head, line.subject) for line in lines if line.is_running]
+
+
 def next_hook(state: RunState, line: HookLine, now: float) -> Command:
     """The head of a line: a RunHook, or what it comes to without one."""
     event, index = line.head

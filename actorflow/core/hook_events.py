@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.core.events import Event, Failure, HookFinished, HookLost, HookStarted
 from actorflow.core.hook_config import HookEntry
 from actorflow.core.hook_line import HookLine
 from actorflow.errors import IllegalTransitionError
+from actorflow.spec.model import HookSpec
 
 if TYPE_CHECKING:
     from actorflow.core.state import RunState
+
+GONE: Final = "gone"
+"""Under this name the record of a hook has the hash of its target, where that has said that it is gone for good."""
+
+
+def has_target(spec: HookSpec) -> bool:
+    """Whether the action of a hook sends something to somebody."""
+    return spec.action == "webhook" or spec.action.startswith("notify.")
 
 
 def new_line(state: RunState, task: str) -> HookLine:
@@ -57,6 +66,8 @@ def _hook_finished(state: RunState, event: HookFinished) -> None:
         state.hooks_running_count -= line.is_running
     _count(state, entry, event)
     _take_values(state, line, event)
+    if GONE in event.record and has_target(entry.spec):
+        state.gone_targets = [*state.gone_targets, event.record[GONE]]
     has_failed = event.status not in ("ok", "skipped")
     ends_line = has_failed and entry.spec.on_error == "fail"
     line.finish(event.event, event.index, _failure(entry, event) if ends_line else None)

@@ -80,6 +80,7 @@ class RunState:
         self.stage_statuses: dict[int, StageStatus] = {}  #: of those
         self.hooks_running_count = 0  #: of tasks and stages: each takes a slot
         self.hook_failures: dict[str, int] = {}  #: in a row, by path, of hooks that are disabled by them
+        self.gone_targets: list[str] = []  #: that blocking hooks were told of; replaced, never changed
         self.frontier = Frontier(plan, self.tasks)
         self.stage = ""  #: the stage that was entered last
         self.known: dict[str, Any] = {}  #: what templates may read of ended tasks

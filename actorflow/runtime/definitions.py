@@ -78,7 +78,8 @@ def source_key(path: str | os.PathLike[str], terms: Terms = OWN) -> str | None:
         file: str = os.fspath(path)
         whole = os.path.abspath(file)  # noqa: PTH100 - links in the path are kept, as the loader does
         folder = "" if terms.trust == "own" else os.getcwd()  # noqa: PTH109 - where data is at home
-        given = (terms.trust, sorted(terms.allow_env), terms.may_reach, folder)
+        names = None if terms.allow_env is None else sorted(terms.allow_env)
+        given = (terms.trust, names, terms.may_reach, terms.no_commands, folder)
         context = orjson.dumps((rules, given, file, whole))
     except (OSError, TypeError, ValueError):
         return None

@@ -64,16 +64,15 @@ class Drains:
                         await self.open_.staff.hooks.drain(live.debtor, time.deadline)
                 return await live.read_result()
 
-    async def retry(self, letter: DeadLetter, timeout_s: float | None) -> RunResult:
-        """See `Runtime.retry_delivery`."""
+    async def retry(self, letters: Sequence[DeadLetter], timeout_s: float | None) -> RunResult:
+        """See `Runtime.retry_deliveries`; the letters are of one run."""
+        run_id = letters[0].run_id
         while True:
             results: list[RunResult] = []
-            live = await self.open_.live(letter.run_id)
+            live = await self.open_.live(run_id)
             if live is not None:
                 await live.is_settled.wait()
-            elif await self.open_.hold(
-                letter.run_id, partial(self._deliver_again, letter, timeout_s, results)
-            ):
+            elif await self.open_.hold(run_id, partial(self._deliver_again, letters, timeout_s, results)):
                 return results[0]
 
     async def take_up_children(
@@ -111,23 +110,27 @@ class Drains:
             _logger.warning("run %s, which a hook of %s has started, cannot go on: %s", run_id, parent, error)
 
     async def _deliver_again(
-        self, letter: DeadLetter, timeout_s: float | None, results: list[RunResult], row: RunRow
+        self, letters: Sequence[DeadLetter], timeout_s: float | None, results: list[RunResult], row: RunRow
     ) -> None:
-        journal = self.open_.staff.store.journal
-        body = await anyio.to_thread.run_sync(journal.dead_letter_body, letter.id)
+        state = (await self.open_.read(row)).state
+        owed = [await self._renewed(letter, state) for letter in letters]
+        await self._keep(
+            RecordDeliveries(row.run_id, (), row.cursor, tuple(owed)),
+            DropDeadLetters(row.run_id, ids=tuple(letter.id for letter in letters)),
+        )
+        await self._deliver(timeout_s, results, row)
+
+    async def _renewed(self, letter: DeadLetter, state: RunState) -> PendingDelivery:
+        """The delivery of a dead letter as it is owed again."""
+        body = await anyio.to_thread.run_sync(self.open_.staff.store.journal.dead_letter_body, letter.id)
         if body is None:
             raise DeadLetterNotFoundError(letter.id)
-        state = (await self.open_.read(row)).state
         now = RunClock(self.open_.staff.host).now()
         pending = renewed(PendingDelivery(letter.id, letter.task, letter.seq, now, body), now)
         hindrance = hindrance_to(pending, state, self.open_.staff)
         if hindrance:
             raise BadInputError((f"nothing was tried, and the dead letter stays: {hindrance}",))
-        await self._keep(
-            RecordDeliveries(row.run_id, (), row.cursor, (pending,)),
-            DropDeadLetters(row.run_id, ids=(letter.id,)),
-        )
-        await self._deliver(timeout_s, results, row)
+        return pending
 
     async def _deliver(self, timeout_s: float | None, results: list[RunResult], row: RunRow) -> None:
         """Deliver what a run that is ours is owed, and wait for what its hooks start; the result goes into `results`."""

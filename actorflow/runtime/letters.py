@@ -12,6 +12,7 @@ from actorflow.core.hook_context import HookContext
 from actorflow.core.hook_rendering import shown_inputs
 from actorflow.core.state import RunState
 from actorflow.egress.refusals import EgressRefused
+from actorflow.egress.telling import refusal_text
 from actorflow.errors import DeadLetterNotFoundError
 from actorflow.hooks.opening import specs_of
 from actorflow.hooks.parcel import opened
@@ -93,6 +94,8 @@ def _refused(context: HookContext, state: RunState, staff: Staff) -> str:
         params = secrets.unsealed(context.params)
         if _is_sent(context.spec.action) and "url" in params:
             staff.guard.permit(params["url"])
-    except (SecretUnreadable, EgressRefused) as refused:
-        return str(secrets.hidden(str(refused)))
+    except EgressRefused as refused:
+        return refusal_text(refused, str(context.spec.params.get("url", "")), secrets.hidden)
+    except SecretUnreadable as missing:
+        return str(secrets.hidden(str(missing)))
     return ""

@@ -134,7 +134,7 @@ class RunHooks:
             http=staff.http,
             guard=staff.guard,
         )
-        return HookExecutor(
+        executor = HookExecutor(
             host=staff.host,
             registry=staff.registry,
             around=around,
@@ -142,6 +142,8 @@ class RunHooks:
             breakers=StoreBreakers(staff.host, ports.ledger.actor, ports.ledger.clock),
             now=ports.clock.now,
         )
+        executor.recall_gone(ports.state().gone_targets)  # by async hooks: once their deliveries are read
+        return executor
 
 
 def _tell_of_slips(ports: HookPorts) -> None:

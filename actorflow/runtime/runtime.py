@@ -334,7 +334,7 @@ class Runtime:
 
         Args:
             run_id: the run's id, or the beginning of one that is unique.
-            now: kill processes at once, without their time to end.
+            now: kill processes at once, without their time to end, and wait for no blocking hook of a task or stage.
             cause: recorded.
             take_over: as for `resume`.
 
@@ -431,9 +431,23 @@ class Runtime:
             DeadLetterNotFoundError: no dead letter of a delivery, or several, have that id or beginning.
             RunOwnedElsewhereError: another process runs it.
         """
+        return (await self.retry_deliveries([letter_id], timeout_s=timeout_s))[0]
+
+    async def retry_deliveries(
+        self, letter_ids: Sequence[str], *, timeout_s: float | None = None
+    ) -> list[RunResult]:
+        """The same for several dead letters, run by run.
+
+        Nothing is tried of a run one of whose letters cannot be tried in this process.
+
+        Returns:
+            Each run that they are of, as it stands.
+        """
         letters = [each for each in await self.dead_letters() if each.kind == "delivery"]
-        letter = chosen_letter(letters, letter_id)
-        return await self._drains.retry(letter, timeout_s)
+        by_run: dict[str, dict[str, DeadLetter]] = {}
+        for letter in (chosen_letter(letters, letter_id) for letter_id in letter_ids):
+            by_run.setdefault(letter.run_id, {})[letter.id] = letter
+        return [await self._drains.retry([*chosen.values()], timeout_s) for chosen in by_run.values()]
 
     async def drain_hooks(self, run_id: str, *, timeout_s: float | None = None) -> RunResult:
         """Deliver what a run's async hooks are owed, without going on with the run.

@@ -22,6 +22,7 @@ from actorflow.core.commands import (
     StartAttempt,
     TellBreaker,
 )
+from actorflow.core.due_hooks import ends_of_hooks
 from actorflow.core.events import (
     AttemptCanceled,
     AttemptFailed,
@@ -102,7 +103,7 @@ class WorkflowActor:
         self._is_settled = False  #: nothing has happened since the core was settled, and no time has come
         self._hooks_running: dict[HookKey, None] = {}  #: blocking ones, whose answer is owed
         self._is_leaving = False  #: the grace of a pause is over
-        self._is_killing = False  #: what is canceled gets no time to end
+        self._is_killing = False  #: what is canceled gets no time to end, hooks of tasks and stages included
         self._requests_count = 0  #: in the mailbox
         self._retry_alarm: tuple[float, Appointment] | None = None
         host = around.staff.host
@@ -314,6 +315,8 @@ class WorkflowActor:
         if step.actions:
             is_all_news = not self.state.plan.has_breakers
             self._outbox.hold(step.actions if is_all_news else filter(self._talk.is_news, step.actions))
+        if self._is_killing and self.state.is_canceled:
+            self._outbox.hold(ends_of_hooks(self.state))  # held behind starts: what begins now ends at once
         self._set_alarm()
 
     def _flush(self) -> None:

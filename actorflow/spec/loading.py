@@ -48,11 +48,13 @@ _DEFAULT_BOUNDS: Final = Bounds()
 
 @frozen
 class Terms:
-    """Whose a definition is, and what it may name though it is data."""
+    """Whose a definition is, what it may name though it is data, and what it may not though it is one's own."""
 
     trust: Trust = "own"
-    allow_env: frozenset[str] = frozenset()  #: variables of the environment, as `${NAME}`
-    may_reach: bool = False  #: hosts; the runtime's list says which of them are reached
+    #: variables of the environment, the only ones that it may name; data may as `${NAME}` alone. None: as `trust` says
+    allow_env: frozenset[str] | None = None
+    may_reach: bool = False  #: data may name hosts; the runtime's list says which of them are reached
+    no_commands: bool = False  #: it may name no commands, scripts, Python paths and shell hooks
 
 
 OWN: Final = Terms()
@@ -67,8 +69,14 @@ class Loaded:
     warnings: tuple[Problem, ...]
 
 
-def load(path: str | os.PathLike[str], *, actions: Actions | None = None) -> WorkflowSpec:
-    """Load a workflow file of your own: commands, scripts and Python paths are allowed in it.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    actions: Actions | None = None,
+    allow_env: Collection[str] | None = None,
+    no_commands: bool = False,
+) -> WorkflowSpec:
+    """Load a workflow file of your own: commands, scripts and Python paths are allowed in it, unless you say otherwise.
 
     Warnings go to the logger `actorflow`.
 
@@ -76,11 +84,14 @@ def load(path: str | os.PathLike[str], *, actions: Actions | None = None) -> Wor
         path: of the file.
         actions: the program's own actions of hooks, by name: those of a registry (`registry.contracts`), or, if not
             given, those that are registered for the whole process.
+        allow_env: the only variables of the environment that the file may name; any, if not given.
+        no_commands: whether to refuse commands, scripts, Python paths and shell hooks.
 
     Raises:
         SpecError: with all that is wrong with the file. Code E101 means that there is none.
     """
-    return _logged(load_with_warnings(path, actions=actions))
+    terms = Terms("own", _names(allow_env), no_commands=no_commands)
+    return _logged(load_with_warnings(path, actions=actions, terms=terms))
 
 
 def loads(
@@ -90,8 +101,9 @@ def loads(
     trust: Trust = "data",
     folder: str | os.PathLike[str] | None = None,
     actions: Actions | None = None,
-    allow_env: Collection[str] = (),
+    allow_env: Collection[str] | None = None,
     may_reach: bool = False,
+    no_commands: bool = False,
 ) -> WorkflowSpec:
     """Load a workflow from YAML text.
 
@@ -102,9 +114,11 @@ def loads(
             `own` allows them.
         folder: where commands run and relative paths start; the process's own folder if not given.
         actions: as for `load`.
-        allow_env: variables of the environment that may be named as `${NAME}` under `trust="data"`.
+        allow_env: the only variables of the environment that may be named, under `data` as `${NAME}` alone. If not
+            given, `own` may name any, and `data` none.
         may_reach: whether hosts may be named under `trust="data"`. Which of them are reached, the runtime's
             `allow_hosts` says: the text itself allows none.
+        no_commands: whether `own` is refused commands, scripts, Python paths and shell hooks as well.
 
     Raises:
         SpecError: with all that is wrong with the text.
@@ -117,6 +131,7 @@ def loads(
         actions=actions,
         allow_env=allow_env,
         may_reach=may_reach,
+        no_commands=no_commands,
     )
     return _logged(loaded)
 
@@ -128,8 +143,9 @@ def load_dict(
     trust: Trust = "data",
     folder: str | os.PathLike[str] | None = None,
     actions: Actions | None = None,
-    allow_env: Collection[str] = (),
+    allow_env: Collection[str] | None = None,
     may_reach: bool = False,
+    no_commands: bool = False,
 ) -> WorkflowSpec:
     """Load a workflow from plain data: the same keys as in a file, JSON types alone.
 
@@ -141,12 +157,13 @@ def load_dict(
         actions: as for `load`.
         allow_env: as for `loads`.
         may_reach: as for `loads`.
+        no_commands: as for `loads`.
 
     Raises:
         SpecError: with all that is wrong with the data; its problems have paths, and no lines.
     """
     report = Report()
-    terms = Terms(trust, frozenset(allow_env), may_reach)
+    terms = Terms(trust, _names(allow_env), may_reach, no_commands)
     origin = _Origin(name, terms, folder, actions=actions)
     return _logged(_checked(graft(data, report, _DEFAULT_BOUNDS), report, origin))
 
@@ -184,8 +201,9 @@ def loads_with_warnings(
     file: str = "<text>",
     bounds: Bounds = _DEFAULT_BOUNDS,
     actions: Actions | None = None,
-    allow_env: Collection[str] = (),
+    allow_env: Collection[str] | None = None,
     may_reach: bool = False,
+    no_commands: bool = False,
 ) -> Loaded:
     """Load a workflow from text as `loads` does, and hand its warnings back; `file` is what problems call it.
 
@@ -195,8 +213,12 @@ def loads_with_warnings(
     report = Report(file=file)
     body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     decoded = decode(body, report, bounds)
-    terms = Terms(trust, frozenset(allow_env), may_reach)
+    terms = Terms(trust, _names(allow_env), may_reach, no_commands)
     return _loaded_text(decoded, report, _Origin(name, terms, folder, actions=actions), bounds)
+
+
+def _names(variables: Collection[str] | None) -> frozenset[str] | None:
+    return None if variables is None else frozenset(variables)
 
 
 @frozen
@@ -241,7 +263,14 @@ def _checked(root: Node, report: Report, origin: _Origin, bounds: Bounds = _DEFA
         report.raise_problems()
     actions = CONTRACTS if origin.actions is None else origin.actions
     terms = origin.terms
-    draft = Draft(report, terms.trust, terms.allow_env, may_reach=terms.may_reach, actions=actions)
+    draft = Draft(
+        report,
+        terms.trust,
+        terms.allow_env,
+        may_reach=terms.may_reach,
+        no_commands=terms.no_commands,
+        actions=actions,
+    )
     spec = _assembled(draft, Block(root, "", report), origin)
     report.raise_problems()
     return Loaded(spec, report.warnings)

@@ -19,7 +19,7 @@ from actorflow.spec.checks.apart import is_apart, why_apart
 from actorflow.spec.model import TaskId
 from actorflow.spec.order import not_upstream
 from actorflow.spec.readers.draft import Draft, Graph, Level, Scope, Site
-from actorflow.spec.readers.paths import how_allowed
+from actorflow.spec.readers.paths import how_allowed, how_listed
 
 __all__ = ["check_templates"]
 
@@ -228,12 +228,15 @@ class _Check:
         draft = self._draft
         path = ("secrets", secret.name) if secret.kind == "secret" else (str(secret),)
         if draft.trust == "data":
-            if secret.kind == "env" and secret.name in draft.allow_env:
+            if secret.kind == "env" and draft.may_name(secret.name):
                 return
             code, what = ("E204", "the environment is") if secret.kind == "env" else ("E205", "secrets are")
             message = f"{secret}: {what} refused in a definition that is data: only a file of your own may name them"
             _fault(draft, site, path, code, message, how_allowed(code, secret.name))
-        elif secret.kind == "secret" and secret.name not in draft.secrets:
+        elif secret.kind == "env":
+            if not draft.may_name(secret.name):
+                _fault(draft, site, path, "E204", *how_listed(secret.name))
+        elif secret.name not in draft.secrets:
             self._declared(site, path, draft.secrets, "E306", "secret", "secrets")
 
 

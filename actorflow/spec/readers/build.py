@@ -11,7 +11,7 @@ from actorflow.spec.readers.block import Block
 from actorflow.spec.readers.containers import MOST_PARALLEL
 from actorflow.spec.readers.draft import Draft, Scope, as_data, read_data, read_id
 from actorflow.spec.readers.hooks import read_hook_lists, read_hook_sets
-from actorflow.spec.readers.paths import read_path, refuse_untrusted
+from actorflow.spec.readers.paths import read_path, refuse_unlisted, refuse_untrusted
 from actorflow.spec.readers.recovery import read_defaults
 from actorflow.spec.readers.tasks import read_tasks
 from actorflow.spec.readers.words import DURABILITIES, INPUT, INPUT_TYPES, LIMITS, SECRET, WORKFLOW
@@ -134,6 +134,7 @@ def _read_env(draft: Draft, root: Block) -> None:
         elif item.text in names:
             root.fault("E133", "env", f"{item.text!r} is there twice", index=item.index)
         else:
+            refuse_unlisted(draft, root, "env", item.text, index=item.index)
             names[item.text] = None
     draft.env = tuple(names)
 
@@ -146,10 +147,10 @@ def _read_secrets(draft: Draft, root: Block) -> None:
     if secrets is None:
         return
     for name in secrets.node:
-        draft.secrets[name] = _read_secret(secrets, name) or SecretSpec()
+        draft.secrets[name] = _read_secret(draft, secrets, name) or SecretSpec()
 
 
-def _read_secret(secrets: Block, name: str) -> SecretSpec | None:
+def _read_secret(draft: Draft, secrets: Block, name: str) -> SecretSpec | None:
     if isinstance(secrets.node[name], str):
         hint = f"write {name}: {{env: NAME}}, a variable of the environment, or {name}: {{file: PATH}}"
         secrets.fault("E140", name, "a secret must not be written into the file", hint)
@@ -159,10 +160,10 @@ def _read_secret(secrets: Block, name: str) -> SecretSpec | None:
         secrets.key_fault("E124", name, f"{name!r} cannot be the name of a secret", hint)
         return None
     fields = secrets.block(name)
-    return None if fields is None else _read_place(fields)
+    return None if fields is None else _read_place(draft, fields)
 
 
-def _read_place(fields: Block) -> SecretSpec | None:
+def _read_place(draft: Draft, fields: Block) -> SecretSpec | None:
     """Where one secret is found."""
     fields.allow(SECRET)
     given = [key for key in ("env", "file") if fields.has(key)]
@@ -171,8 +172,12 @@ def _read_place(fields: Block) -> SecretSpec | None:
         fields.own_fault(code, f"{what} where the secret is", "give one of env: NAME and file: PATH")
         return None
     variable = fields.name("env") if fields.has("env") else None
-    if variable is not None and _VARIABLE.fullmatch(variable) is None:
-        fields.fault("E127", "env", f"{variable!r} cannot be the name of a variable", "letters, digits and _")
+    if variable is not None:
+        if _VARIABLE.fullmatch(variable) is None:
+            hint = "letters, digits and _"
+            fields.fault("E127", "env", f"{variable!r} cannot be the name of a variable", hint)
+        else:
+            refuse_unlisted(draft, fields, "env", variable)
     return SecretSpec(env=variable, file=read_path(fields, "file", may_be_absolute=True))
 
 

@@ -162,8 +162,9 @@ class Draft:
 
     report: Report
     trust: Trust
-    allow_env: frozenset[str] = frozenset()  #: variables that it may name as `${NAME}` though it is data
+    allow_env: frozenset[str] | None = None  #: the only variables that it may name; None: as its trust says
     may_reach: bool = False  #: whether it may name hosts though it is data
+    no_commands: bool = False  #: whether it may name nothing that runs code, though it is one's own
     inputs: dict[str, InputSpec] | None = None
     env: tuple[str, ...] = ()
     secrets: dict[str, SecretSpec] = field(factory=dict[str, SecretSpec])
@@ -195,6 +196,10 @@ class Draft:
     def task_blocks(self) -> dict[TaskId, Block]:
         """Where the file's own tasks stand."""
         return self.top.blocks
+
+    def may_name(self, variable: str) -> bool:
+        """Whether `${NAME}` may stand for a variable of the environment."""
+        return self.trust == "own" if self.allow_env is None else variable in self.allow_env
 
     def note(self, text: str, mark: Mark, path: str, scope: Scope) -> None:
         """Remember a text that may hold a template."""

@@ -8,9 +8,10 @@ from typing import Final
 from actorflow.spec.readers.block import Block
 from actorflow.spec.readers.draft import Draft
 
-__all__ = ["how_allowed", "read_path", "refuse_untrusted"]
+__all__ = ["how_allowed", "how_listed", "read_path", "refuse_unlisted", "refuse_untrusted"]
 
 _TEMPLATES: Final = ("{{", "${")
+_RUNS_CODE: Final = frozenset({"E201", "E202", "E203"})
 
 
 def read_path(block: Block, key: str, *, may_be_absolute: bool = False) -> str | None:
@@ -42,12 +43,32 @@ def _problem_of(path: str, *, may_be_absolute: bool) -> tuple[str, str]:
 
 
 def refuse_untrusted(draft: Draft, block: Block, key: str, code: str, what: str) -> bool:
-    """Whether the definition is data, which may not name such a thing; reports it then."""
-    if draft.trust == "own" or (code == "E206" and draft.may_reach):
+    """Whether the definition may not name such a thing, being data or one that is to run no code; reports it then."""
+    if draft.trust == "own":
+        if not draft.no_commands or code not in _RUNS_CODE:
+            return False
+        message = f"{what} are refused by --no-commands, or no_commands=True"
+        block.key_fault(code, key, message, "without it, a file of your own may name them")
+        return True
+    if code == "E206" and draft.may_reach:
         return False
     message = f"{what} are refused in a definition that is data: only a file of your own may name them"
     block.key_fault(code, key, message, how_allowed(code))
     return True
+
+
+def refuse_unlisted(draft: Draft, block: Block, key: str, name: str, *, index: int | None = None) -> bool:
+    """Whether a list of variables holds for a file of one's own and lacks this one; reports it then."""
+    if draft.trust == "data" or draft.may_name(name):
+        return False
+    block.fault("E204", key, *how_listed(name), index=index)
+    return True
+
+
+def how_listed(name: str) -> tuple[str, str]:
+    """That a variable is on no list of what a file of one's own may name, and what puts it there."""
+    message = f"{name} is not on the list of variables that may be named"
+    return message, f"--allow-env {name}, or {name!r} in allow_env, puts it there"
 
 
 def how_allowed(code: str, name: str = "NAME") -> str:
