@@ -253,8 +253,12 @@ class DeadLetterNotFoundError(ActorflowError):
     def __init__(self, letter: str, *, nearest: tuple[str, ...] = ()) -> None:
         self.letter = letter
         self.nearest = nearest
+        is_beginning = len(nearest) > 1 and all(name.startswith(letter) for name in nearest)
         what = f"no dead letter {letter!r} in this store"
-        super().__init__(f"{what}; did you mean {', '.join(nearest)}?" if nearest else what)
+        if is_beginning:
+            super().__init__(f"several dead letters begin with {letter!r}: {', '.join(nearest)}")
+        else:
+            super().__init__(f"{what}; did you mean {', '.join(nearest)}?" if nearest else what)
 
 
 class ChangeRefusedError(ActorflowError):

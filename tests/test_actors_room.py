@@ -141,6 +141,28 @@ async def test_closing_ends_the_thread_and_a_later_call_begins_another(room, any
     assert (await room.call(where))[0] == "asyncio"
 
 
+async def test_a_call_that_is_under_way_when_the_room_closes_ends_in_an_error(room, anyio_backend):
+    if anyio_backend == "asyncio":  # the room is the loop itself, and is never closed
+        return
+    begun = threading.Event()
+    told = []
+
+    async def hang() -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def call() -> None:
+        with pytest.raises(RuntimeError, match="the room was closed") as caught:
+            await room.call(hang)
+        told.append(caught.value)
+
+    async with anyio.create_task_group() as callers:
+        callers.start_soon(call)
+        await until(begun.is_set)
+        await room.aclose()
+    assert len(told) == 1
+
+
 async def test_closing_twice_and_closing_what_was_never_used_is_nothing(room):
     await room.aclose()
     await room.call(where)

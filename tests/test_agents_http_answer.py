@@ -98,6 +98,13 @@ async def test_json_that_is_none_is_a_failure_that_does_not_quote_it(body: bytes
     assert caught.value.detail == {"http_status": 200}
 
 
+async def test_json_that_is_nested_deeper_than_secrets_can_be_looked_for_is_a_failure():
+    with pytest.raises(AgentFailed, match="nested too deep") as caught:
+        await output_of(SECRETIVE, request(), answer("[" * 950 + "]" * 950))
+
+    assert caught.value.type == "output"
+
+
 async def test_extract_takes_a_part_of_the_answer():
     assert await output_of(CALL, request("output.items[1]"), answer('{"items": [1, {"a": 2}]}')) == {"a": 2}
     assert await output_of(CALL, request("output ~ input.n"), answer("v", "text/plain")) == "v1"

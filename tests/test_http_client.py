@@ -199,6 +199,39 @@ async def test_waiting_for_a_free_connection_is_no_failure_to_connect(sink: Chao
     assert len(sink.requests) == 17
 
 
+async def test_what_others_hold_is_waited_for_beside_the_timeout_of_the_request(sink: ChaosSink) -> None:
+    sink.answers("/held", silence())
+    statuses: list[int] = []
+
+    async def wait(client: HttpClient) -> None:
+        statuses.append((await ask(client, sink, timeout_s=5.0)).status)
+
+    async with (
+        client_of() as client,
+        anyio.create_task_group() as waiting,
+        anyio.create_task_group() as holding,
+    ):
+        for _ in range(16):
+            holding.start_soon(ask, client, sink, "/held")
+        await until(lambda: len(sink.requests) == 16)
+        with pytest.raises(HttpFailed, match=r"no connection to .* was free within 0\.05 s") as failed:
+            await ask(client, sink, timeout_s=0.01, queue_timeout_s=0.05)
+        waiting.start_soon(wait, client)
+        holding.cancel_scope.cancel()
+    assert (failed.value.kind, failed.value.was_sent, statuses) == ("queue", False, [204])
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_an_answer_is_waited_for_as_long_as_the_request_says(is_kept: bool, sink: ChaosSink) -> None:
+    sink.answers("/late", silence())
+    async with client_of() as client:
+        if is_kept:
+            await ask(client, sink)
+        with pytest.raises(HttpFailed, match=r"has not answered within 0\.2 s") as failed:
+            await ask(client, sink, "/late", timeout_s=0.2)
+    assert (failed.value.kind, failed.value.was_sent) == ("timeout", True)
+
+
 async def test_closing_the_client_closes_its_connections(sink: ChaosSink) -> None:
     async with client_of() as client:
         await ask(client, sink)
@@ -524,7 +557,7 @@ async def test_nothing_is_dialled_but_for_a_request_that_is_permitted(sink: Chao
         try:
             async with asyncio.timeout(None) as deadline:
                 with pytest.raises(LookupError):
-                    await session._answer(step, request, _Progress(1.0, deadline=deadline))
+                    await session._answer(step, request, _Progress(request, deadline=deadline))
         finally:
             await session.aclose()
 

@@ -255,6 +255,12 @@ def test_a_body_that_stands_for_nothing_fails_with_what_is_wrong(
     assert failed.value.kind == "protocol"
 
 
+@pytest.mark.parametrize("cuts", [(), range(200)], ids=["whole", "byte by byte"])
+def test_zeros_behind_the_end_of_gzip_are_padding(cuts: Sequence[int]) -> None:
+    packed = gzip.compress(b"abc") + bytes(5) + gzip.compress(b"def") + bytes(100)
+    assert read(packed, "gzip", 100, cuts, is_cut=False) == (b"abcdef", False)
+
+
 def test_a_bomb_in_a_bomb_is_cut() -> None:
     bomb = gzip.compress(gzip.compress(bytes(64 * 2**20)))
     assert read(bomb, "gzip, gzip", 1_000) == (bytes(1_000), True)

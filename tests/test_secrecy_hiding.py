@@ -70,6 +70,23 @@ def test_a_value_is_hidden_however_it_is_written(
     assert value not in told
 
 
+@pytest.mark.parametrize(
+    ("value", "told", "hidden"),
+    [
+        (
+            "Tenant-A1",
+            "https://tenant-a1.example.com is not allowed",
+            "https://***.example.com is not allowed",
+        ),
+        ("API.Example.com:8080", "http://api.example.com:8080/x", "http://***/x"),
+        ("https://API.Example.com/Hook", "https://api.example.com/Hook was", "*** was"),
+        ("Two Words", "two words", "two words"),
+    ],
+)
+def test_a_value_is_hidden_in_the_lower_case_of_hosts(value: str, told: str, hidden: str):
+    assert hiding_of([value]).text(told) == hidden
+
+
 @pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
 @given(
     value=st.text("abcdefghijklmnop/+?~é", min_size=SHORTEST_HIDDEN, max_size=60),

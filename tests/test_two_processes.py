@@ -140,7 +140,10 @@ ROUNDS = 10
 
 
 def racer(channel: Connection, store: str, name: str, backend: str) -> None:
-    """In each round, start a run that is to be the only one of its workflow, once told to go; tell whether it is."""
+    """In each round, start a run that is to be the only one of its workflow, once told to go; tell whether it is.
+
+    The last go ends it: who leaves gives up its runs, which then stand in nobody's way.
+    """
 
     async def main() -> None:
         async with Runtime(store=store, agents={"wait": "sleep:1h"}, grace_s=0.0) as rt:
@@ -154,6 +157,7 @@ def racer(channel: Connection, store: str, name: str, backend: str) -> None:
                     channel.send("started")
                 except WorkflowRunningError as error:
                     channel.send((error.workflow, error.run_id, error.pid))
+            await anyio.to_thread.run_sync(channel.recv)
 
     anyio.run(main, backend=backend)
 
@@ -172,6 +176,8 @@ def test_of_two_that_start_the_only_run_of_a_workflow_at_the_same_moment_one_doe
         [loser] = told.keys() - {winner}
         assert told[loser] == (f"round-{number}", f"{winner}-{number}", both[winner].pid)
         winners.append(winner)
+    for process in both.values():
+        process.channel.send("go")
     for process in both.values():
         process.report()
     anyio.run(_check_only, store, [f"{winner}-{number}" for number, winner in enumerate(winners)])

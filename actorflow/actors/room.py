@@ -39,6 +39,9 @@ class AsyncioRoom:
         """Call a function there and wait for it; returns and raises what it does.
 
         Cancelling cancels the call in the room, waits until it has ended, and then goes on.
+
+        Raises:
+            RuntimeError: beside trio, the room was closed before the call had ended.
         """
         if self._is_in_place:
             return await fn(*args)
@@ -87,6 +90,9 @@ class _Visit(Generic[_Result]):
         try:
             with anyio.CancelScope() as self._scope:
                 self._results.append(await self._call())
+        except anyio.get_cancelled_exc_class():
+            # not by `cancel`, which the scope takes; to the caller's loop the room's cancellation is no error of its own
+            self._error = RuntimeError("the room was closed before the call had ended")
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the caller
             self._error = error
         finally:

@@ -16,6 +16,7 @@ from actorflow.core.http_call import HttpCall
 from actorflow.egress.allowed import literal_origin
 from actorflow.egress.guard import Guard
 from actorflow.egress.refusals import EgressRefused
+from actorflow.egress.telling import refusal_text
 from actorflow.egress.urls import parse_url
 from actorflow.http.client import HttpClient
 from actorflow.http.exchange import AGENT_BODY_MAX, HttpAnswer, HttpFailed, HttpRequest
@@ -86,7 +87,8 @@ class _Attempts:
             target = parse_url(http.url).target
             return target, await self.client.request(self._request(call, http))
         except EgressRefused as refused:
-            raise AgentFailed("not_allowed", str(refused), {"code": refused.code}) from None
+            told = refusal_text(refused, self.runner.url, call.hiding.text)
+            raise AgentFailed("not_allowed", told, {"code": refused.code}) from None
         except HttpFailed as failed:
             facts = {"was_sent": failed.was_sent}
             raise AgentFailed(_TYPES.get(failed.kind, failed.kind), str(failed), facts) from None
@@ -128,9 +130,11 @@ def _proof(auth: HttpAuth | None, http: HttpCall[str]) -> list[_Header]:
 
 
 def _body(http: HttpCall[str], *, has_json: bool) -> tuple[str, bytes | None]:
-    """The type of the content, and the content."""
+    """The type of the content, and the content; keys in order, so that each attempt under the same key sends the same."""
     if has_json:
-        text = json.dumps(http.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(
+            http.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
+        )
         return "application/json", _bytes(text)
     return ("", None) if http.body is None else ("text/plain; charset=utf-8", _bytes(http.body))
 

@@ -40,16 +40,16 @@ async def output_of(call: AgentCall, http: HttpCall[str], answer: HttpAnswer) ->
     cannot be decoded is replaced; and of that the part that `extract` takes.
 
     Raises:
-        AgentFailed: `output` for JSON that is none, `expression` where `extract` fails.
+        AgentFailed: `output` for JSON that is none, or nested too deep, `expression` where `extract` fails.
     """
     is_large = len(answer.body) > READ_IN_PLACE
     try:
-        whole = await to_thread.run_sync(_read, answer) if is_large else _read(answer)
+        read = await to_thread.run_sync(_read, answer) if is_large else _read(answer)
+        # before an expression may take a value apart, so that it would not be known again
+        whole = call.hiding.data(read)
     except (ValueError, RecursionError) as error:
         message = f"the answer should be JSON, and is not: {_why(error)}"
         raise AgentFailed("output", message, answer.facts) from None
-    # before an expression may take a value apart, so that it would not be known again
-    whole = call.hiding.data(whole)
     return whole if http.extract is None else _extracted(http.extract, whole, http, answer)
 
 

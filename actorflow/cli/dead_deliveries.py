@@ -128,9 +128,7 @@ def retry_deliveries(
     async def work(runtime: Runtime, interruption: Interruption) -> Drain:
         async def deliver() -> Drain:
             for run_id, ids in by_run.items():
-                drained.append(
-                    await delivered(journal, run_id, partial(runtime.retry_deliveries, [*ids]))
-                )
+                drained.append(await delivered(journal, run_id, partial(runtime.retry_deliveries, [*ids])))
             return Drain(drained)
 
         try:

@@ -108,7 +108,9 @@ def retry_letters(settings: Settings, words: Sequence[str], run: str | None, mea
         if not letters:
             settings.screen.note(f"no delivery of run {run} was given up")
             return Exit.SUCCESS
-        runs = [found_run(journal, journal.find(run_id)) for run_id in dict.fromkeys(x.run_id for x in letters)]
+        runs = [
+            found_run(journal, journal.find(run_id)) for run_id in dict.fromkeys(x.run_id for x in letters)
+        ]
         found, letter = runs[0], letters[0]
         if letter.kind == "delivery":
             agents = for_runs(settings, means.agents, ((each.spec, each.started) for each in runs))

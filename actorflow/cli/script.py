@@ -169,7 +169,9 @@ class Script:
         if self._plan.hooks.blocking("task_started", task):
             self._walk_head(new_line(self.state, task))  # by that the state has a line of its own
             self.walk(self.state.task_lines.get(index, NO_HOOKS))
-        question = self.state.breakers.question(self.sample.run_id, index) if self._plan.has_breakers else None
+        question = (
+            self.state.breakers.question(self.sample.run_id, index) if self._plan.has_breakers else None
+        )
         if question is not None:
             self.tell(BreakerAllowed(self.now, task, question.key, is_probe=False))
         self.tell(AttemptStarted(self.now, task, 1, 0, self._agent(index)))

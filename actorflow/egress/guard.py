@@ -40,7 +40,8 @@ class Permit:
         if found is None or any(entry.lifts(self.url, dialled) for entry in self.guard.allowed):
             return
         problem = f"{self.url.host} comes to {dialled}, which is {found.kind} ({found.source})"
-        raise EgressRefused("E445", problem, _flag(origin_of(self.url.scheme, dialled, port)))
+        hint = _flag(origin_of(self.url.scheme, dialled, port))
+        raise EgressRefused("E445", problem, hint, address=f"{dialled}/{dialled.max_prefixlen}")
 
 
 @frozen

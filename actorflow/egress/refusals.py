@@ -28,13 +28,25 @@ class EgressRefused(Exception):  # noqa: N818 - a fact about a request, not a fa
         code: stable; `REASONS` says what it stands for.
         problem: one sentence, what was found included.
         hint: what to do: where a list may allow it, the flag that would.
+        address: of E445, the address as an entry of its own.
+        is_of_redirect: whether a redirect led there, and not the URL that was asked for.
     """
 
-    def __init__(self, code: RefusalCode, problem: str, hint: str = "") -> None:
+    def __init__(
+        self,
+        code: RefusalCode,
+        problem: str,
+        hint: str = "",
+        *,
+        address: str = "",
+        is_of_redirect: bool = False,
+    ) -> None:
         super().__init__(code, problem, hint)
         self.code: RefusalCode = code
         self.problem = problem
         self.hint = hint
+        self.address = address
+        self.is_of_redirect = is_of_redirect
 
     def __str__(self) -> str:
         text = f"{self.code} {self.problem}"

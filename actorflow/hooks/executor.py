@@ -9,6 +9,7 @@ rate_limit ─► secrets put in ─► breaker? ─► action, under its timeou
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from hashlib import sha256
 from typing import Any, Final, Protocol, cast
 
 import anyio
@@ -30,6 +31,8 @@ from actorflow.secrecy.source import SecretUnreadable
 from actorflow.spec.model import BreakerSpec, HookSpec
 
 __all__ = ["HookBreakers", "HookExecutor"]
+
+_HASH_KEPT: Final = 16  # characters of the hash of a key that must not be shown
 
 
 class HookBreakers(Protocol):
@@ -113,7 +116,7 @@ class HookExecutor:
         breaker = batch[0].spec.breaker
         if breaker is None:
             return await self._performed(action, batch)
-        question = _question(batch[0], breaker, action)
+        question = self._question(batch[0], breaker, action)
         answer = await self.breakers.ask(question)
         if isinstance(answer, Refused):
             error = f"the circuit breaker {question.key} is open"
@@ -124,6 +127,18 @@ class HookExecutor:
         finally:  # a probe that is not given back keeps everybody waiting
             self.breakers.report(self._report(question, batch[0].number, results))
         return results
+
+    def _question(self, context: HookContext, spec: BreakerSpec, action: Action) -> BreakerAsk:
+        """Whoever asks for a delivery again has its probe still: it is named by the delivery."""
+        within_run = context.delivery_id.removeprefix(f"{context.run_id}/")
+        key = spec.key or self._key_shown(action.breaker_key(context)) or key_of(context)
+        return BreakerAsk(key, spec, context.run_id, within_run)
+
+    def _key_shown(self, key: str) -> str:
+        """A key as it may be kept: by its hash where a secret has a part in it."""
+        if self.around.secrets.hidden(key) == key:
+            return key
+        return f"{key.partition(' ')[0]} {sha256(key.encode()).hexdigest()[:_HASH_KEPT]}"
 
     def _report(self, question: BreakerAsk, number: int, results: Sequence[TryResult]) -> BreakerReport:
         key, spec, run_id, task = question.key, question.spec, question.run_id, question.task
@@ -176,13 +191,6 @@ def _has_places(params: Any) -> bool:
 def key_of(context: HookContext) -> str:
     """What the runs of a workflow share of a hook: its rate, and its breaker if that is about nothing else."""
     return f"hook {context.workflow}/{context.path}"
-
-
-def _question(context: HookContext, spec: BreakerSpec, action: Action) -> BreakerAsk:
-    """Whoever asks for a delivery again has its probe still: it is named by the delivery."""
-    within_run = context.delivery_id.removeprefix(f"{context.run_id}/")
-    key = spec.key or action.breaker_key(context) or key_of(context)
-    return BreakerAsk(key, spec, context.run_id, within_run)
 
 
 def _outcome(results: Sequence[TryResult]) -> Outcome:

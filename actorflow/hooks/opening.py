@@ -10,6 +10,7 @@ from attrs import frozen
 
 from actorflow.core.checkpoint import thaw
 from actorflow.core.hook_config import HookEntry
+from actorflow.core.hook_events import GONE, has_target
 from actorflow.core.owed import functions_of
 from actorflow.core.plan import Plan
 from actorflow.core.state import CORE_VERSION, RunState
@@ -18,7 +19,6 @@ from actorflow.spec.model import HookSpec
 
 __all__ = [
     "DISABLED",
-    "GONE",
     "WINDOW",
     "Opened",
     "failures_after",
@@ -32,9 +32,6 @@ DISABLED: Final = "disabled"
 
 WINDOW: Final = 256
 """Deliveries of a hook that are in memory; those behind them are rows of the journal."""
-
-GONE: Final = "gone"
-"""Under this name the record of a delivery has the hash of its target, where that has said that it is gone for good."""
 
 _SWEEP: Final = 512
 
@@ -130,17 +127,13 @@ def _said_before(
     watched = {path: spec.disable_after for path, spec in specs.items() if spec.on_error == "disable"}
     counts: dict[str, int] = {}
     gone: set[str] = set()
-    if watched or any(_has_target(spec) for spec in specs.values()):
+    if watched or any(has_target(spec) for spec in specs.values()):
         for one in journal.deliveries(run_id):
             if one.hook in watched:
                 counts[one.hook] = failures_after(one, counts.get(one.hook, 0), watched[one.hook])
             if GONE in one.record:
                 gone.add(one.record[GONE])
     return counts, frozenset(gone)
-
-
-def _has_target(spec: HookSpec) -> bool:
-    return spec.action == "webhook" or spec.action.startswith("notify.")
 
 
 def failures_after(settled: Delivery, count: int, most: int) -> int:

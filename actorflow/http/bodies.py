@@ -72,11 +72,15 @@ class _Engine(Protocol):
 
 
 class _Inflating:
-    """gzip, of one member or a few, and deflate, with zlib's frame (RFC 9110) or, as some send it, without."""
+    """gzip, of one member or a few, and deflate, with zlib's frame (RFC 9110) or, as some send it, without.
+
+    Zeros behind the end of gzip are padding.
+    """
 
     def __init__(self, name: str, wbits: int | None, members_max: int) -> None:
         self._name = name
         self._wbits = wbits  # None: as the first bytes say
+        self._members_max = members_max
         self._members_left = members_max
         self._begun = b""
         self._engine: _Engine | None = None
@@ -88,6 +92,10 @@ class _Inflating:
     def _of_slice(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._engine is None:
+                if self._members_left < self._members_max and self._wbits == _GZIP:
+                    data = data.lstrip(b"\0")
+                    if not data:
+                        return
                 if not self._members_left:
                     raise _broken(f"whose {self._name} goes on behind its end")
                 self._begun, data = self._begun + data, b""

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from anyio import CapacityLimiter, to_thread
+
 from actorflow.actors.room import AsyncioRoom
 from actorflow.egress.guard import Permit
 from actorflow.http.exchange import HttpAnswer, HttpRequest
@@ -39,7 +41,7 @@ class HttpClient:
         """Make a request; whatever status the answer has, it is one.
 
         The URL is judged before anything happens, each redirect before it is followed, each address before it is
-        dialled, and a connection that is kept before it is used. Has no timeout but for the connection: cancelling ends
+        dialled, and a connection that is kept before it is used. Has no timeouts but those that it names: cancelling ends
         the request and closes its connection. Idempotent methods may be sent twice, where a connection ends before
         an answer.
 
@@ -69,7 +71,8 @@ class HttpClient:
         """The session; of several first requests, one opens it."""
         async with self._opening:
             if self._session is None:
-                make = await asyncio.to_thread(_prepared)
+                # a thread of our own: the loop's may all be taken by the program's
+                make = await to_thread.run_sync(_prepared, limiter=CapacityLimiter(1))
                 self._session = make(self._resolver)
             return self._session
 

@@ -17,12 +17,13 @@ HOOK_BODY_MAX: Final = 65_536
 AGENT_BODY_MAX: Final = 16 * 1024 * 1024
 """Bytes that an answer to an agent may have, after decompression."""
 
-FailureKind: TypeAlias = Literal["connect", "tls", "timeout", "protocol", "too_large"]
+FailureKind: TypeAlias = Literal["queue", "connect", "tls", "timeout", "protocol", "too_large"]
 """What went wrong.
 
+- `queue`: no connection was free in time, since other requests to this origin have all that there may be.
 - `connect`: the name could not be looked up, or nobody took the connection.
 - `tls`: the other side could not show who it is, or speaks no TLS.
-- `timeout`: there was no connection in time.
+- `timeout`: there was no connection in time, or no whole answer.
 - `protocol`: the connection ended or was reset before the answer was whole, or what came is no answer.
 - `too_large`: the body is longer than is read, and not to be cut.
 """
@@ -43,6 +44,10 @@ class HttpRequest:
     redirects_max: int = 0  #: that are followed; 0: a 3xx is an answer like any other
     secret_headers: frozenset[str] = frozenset()  #: in lower case; not sent on to another origin
     connect_timeout_s: float = 10.0  #: for name look-up, connection and TLS together
+    timeout_s: float | None = (
+        None  #: for all of it, from the moment that a connection is free or may be opened
+    )
+    queue_timeout_s: float | None = None  #: for the wait until then
 
 
 @frozen(kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from typing import Final
 
 import aiohttp
@@ -53,4 +56,23 @@ def failed(error: Exception, origin: str, *, was_sent: bool) -> HttpFailed:
 def _reason(error: Exception) -> str:
     """What the system says; the library's own words hold the URL, and with it secrets."""
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    return getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or ""
+    match cause:
+        case ssl.SSLCertVerificationError():
+            hint = _UNKNOWN_AUTHORITY if cause.verify_code in _OF_AUTHORITIES else ""
+            return f"{cause.verify_message}{hint}"
+        case ssl.SSLError(reason=str() as reason):
+            return f"{reason.lower().replace('_', ' ')}{_NO_TLS if reason in _OF_NO_TLS else ''}"
+        case socket.gaierror():
+            return cause.strerror or ""
+        case OSError(errno=int() as number) if number > 0:
+            return os.strerror(number).lower()  # the loop's own words have an address, and not the reason
+        case _:
+            return getattr(cause, "strerror", None) or ""
+
+
+_OF_AUTHORITIES: Final = frozenset({18, 19, 20, 21})
+"""OpenSSL's numbers for a certificate that nobody vouches for who is trusted here."""
+
+_UNKNOWN_AUTHORITY: Final = "; SSL_CERT_FILE may name a file of the authorities to be trusted"
+_OF_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_NO_TLS: Final = "; does it speak http://, without TLS?"

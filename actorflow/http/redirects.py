@@ -8,7 +8,13 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 from attrs import evolve, frozen
 
-__all__ = ["Step", "is_redirect", "next_step"]
+from actorflow.egress.ranges import METADATA, kind_of
+from actorflow.egress.refusals import EgressRefused
+from actorflow.egress.urls import parse_url
+
+__all__ = ["Step", "is_redirect", "next_step", "refused_behind"]
+
+_SHOWN: Final = 200  #: characters of where a redirect leads to
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _OF_THE_BODY: Final = frozenset({"content-encoding", "content-language", "content-location", "content-type"})
@@ -49,6 +55,36 @@ def next_step(step: Step, status: int, location: str, secret_headers: frozenset[
     if (status == 303 and step.method != "HEAD") or (status in {301, 302} and step.method == "POST"):
         step, dropped = evolve(step, method="GET", body=None), dropped | _OF_THE_BODY
     return evolve(step, url=url, headers=[each for each in step.headers if each[0].lower() not in dropped])
+
+
+def refused_behind(by: str, to: str, refused: EgressRefused) -> EgressRefused:
+    """The refusal of what a redirect leads to, which says so.
+
+    It proposes no flag for an address within: whoever answers has chosen it, and may well mean the secrets of a cloud.
+
+    Args:
+        by: who answered, without its query.
+        to: the URL that it leads to; anything.
+        refused: what the guard says of that.
+    """
+    shown, is_proposed = _target(to)
+    is_proposed = is_proposed and refused.code != "E445"
+    return EgressRefused(
+        refused.code,
+        f"redirected by {by} to {shown}: {refused.problem}",
+        refused.hint if is_proposed else "",
+        is_of_redirect=True,
+    )
+
+
+def _target(url: str) -> tuple[str, bool]:
+    """A URL without its query, as it is told, and whether a list may sensibly allow it."""
+    try:
+        read = parse_url(url)
+    except EgressRefused:
+        told = "".join(mark if mark.isprintable() else "?" for mark in url.partition("?")[0])
+        return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}…", True
+    return read.target, read.address is None or kind_of(read.address) != METADATA
 
 
 def _led_to(base: str, location: str) -> str:

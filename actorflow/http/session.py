@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 import time
@@ -24,7 +25,8 @@ from actorflow.http.bodies import ACCEPTED, BodyUnread, decodings_of, read_body
 from actorflow.http.dialling import check_dialled, dialling, socket_for
 from actorflow.http.exchange import HttpAnswer, HttpFailed, HttpRequest
 from actorflow.http.failures import LIBRARY_ERRORS, failed
-from actorflow.http.redirects import Step, is_redirect, next_step
+from actorflow.http.names import SystemNames
+from actorflow.http.redirects import Step, is_redirect, next_step, refused_behind
 from actorflow.http.retry_after import retry_after_s
 
 __all__ = ["Session", "tls_context"]
@@ -32,7 +34,7 @@ __all__ = ["Session", "tls_context"]
 _CONNECTIONS_MAX: Final = 256
 _CONNECTIONS_PER_ORIGIN_MAX: Final = 16
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-"""Time is bounded by whoever asks, by cancelling, and by `_Progress`; a wait for a free connection is not an answer's delay."""
+"""Time is bounded by whoever asks, by cancelling, and by `_Progress`."""
 
 
 def tls_context() -> ssl.SSLContext:
@@ -54,7 +56,7 @@ class Session:
     def __init__(self, tls: ssl.SSLContext, resolver: AbstractResolver | None = None) -> None:
         self._session = aiohttp.ClientSession(
             connector=_JudgingConnector(
-                resolver=_JudgingResolver(resolver or aiohttp.ThreadedResolver()),
+                resolver=_JudgingResolver(resolver or SystemNames()),
                 # each new connection asks anew: an answer that is kept would have been judged for somebody else
                 use_dns_cache=False,
                 ssl=tls,
@@ -81,8 +83,11 @@ class Session:
         step = Step(request.method, permit.url.text, request.headers, request.body)
         led: list[str] = []
         while True:
-            progress = _Progress(request.connect_timeout_s, was_sent=bool(led))
-            answer = await self._exchange(step, permit, request, progress)
+            progress = _Progress(request, was_sent=bool(led))
+            try:
+                answer = await self._exchange(step, permit, request, progress)
+            except EgressRefused as refused:
+                raise refused_behind(led[-1], step.url, refused) if led else refused from None
             location = answer.headers.get("location")
             if location is None or not request.redirects_max or not is_redirect(answer.status):
                 return evolve(answer, redirects=tuple(led))
@@ -90,7 +95,10 @@ class Session:
             if len(led) > request.redirects_max:
                 raise _too_many_redirects(led)
             step = next_step(step, answer.status, location, request.secret_headers)
-            permit = request.guard.permit(step.url)
+            try:
+                permit = request.guard.permit(step.url)
+            except EgressRefused as refused:
+                raise refused_behind(led[-1], step.url, refused) from None
             step = evolve(step, url=permit.url.text)
 
     async def aclose(self) -> None:
@@ -104,11 +112,10 @@ class Session:
         origin = permit.url.origin
         try:
             with dialling(permit):
-                async with asyncio.timeout(None) as progress.deadline:
+                async with asyncio.timeout(request.queue_timeout_s) as progress.deadline:
                     return await self._answer(step, request, progress)
         except TimeoutError:
-            problem = f"{origin} was not connected within {request.connect_timeout_s:g} s"
-            raise HttpFailed("timeout", problem, was_sent=progress.was_sent) from None
+            raise progress.timed_out(origin) from None
         except BodyUnread as unread:
             raise HttpFailed(unread.kind, f"{origin} {unread.what}", was_sent=True) from None
         except LIBRARY_ERRORS as error:
@@ -186,31 +193,72 @@ class _JudgingResolver(AbstractResolver):
 
 @define
 class _Progress:
-    """How far a request is; signals of aiohttp tell."""
+    """How far a request is, and by when it has to be further; signals of aiohttp tell."""
 
-    connect_timeout_s: float
+    request: HttpRequest
     was_sent: bool = False  #: to whom was asked first, if redirects led on
     deadline: asyncio.Timeout | None = None
+    is_connecting: bool = False
+    ends_at: float | None = None  #: once it has left the queue; infinite if it has no timeout
+
+    def connecting(self) -> None:
+        """A connection may be opened."""
+        self.is_connecting = True
+        self._end_by(min(_now() + self.request.connect_timeout_s, self._end()))
+
+    def connected(self) -> None:
+        """A connection is there, or one that was kept is free."""
+        self.is_connecting = False
+        self._end_by(self._end())
+
+    def timed_out(self, origin: str) -> HttpFailed:
+        """What was too late."""
+        asked = self.request
+        if self.ends_at is None and asked.queue_timeout_s is not None:
+            problem = f"no connection to {origin} was free within {asked.queue_timeout_s:g} s"
+            return HttpFailed(
+                "queue", f"{problem}: other requests have all that there may be", was_sent=self.was_sent
+            )
+        if self.is_connecting or asked.timeout_s is None:
+            limit = min(asked.connect_timeout_s, asked.timeout_s or math.inf)
+            return HttpFailed(
+                "timeout", f"{origin} was not connected within {limit:g} s", was_sent=self.was_sent
+            )
+        problem = f"{origin} has not answered within {asked.timeout_s:g} s"
+        return HttpFailed("timeout", problem, was_sent=self.was_sent)
+
+    def _end(self) -> float:
+        if self.ends_at is None:
+            timeout_s = self.request.timeout_s
+            self.ends_at = math.inf if timeout_s is None else _now() + timeout_s
+        return self.ends_at
+
+    def _end_by(self, at: float) -> None:
+        assert self.deadline is not None
+        self.deadline.reschedule(None if at == math.inf else at)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _signals() -> aiohttp.TraceConfig:
     signals = aiohttp.TraceConfig()
     signals.on_connection_create_start.append(_connecting)
     signals.on_connection_create_end.append(_connected)
+    signals.on_connection_reuseconn.append(_connected)
     signals.on_request_headers_sent.append(_sending)
     return signals
 
 
 async def _connecting(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
     progress: _Progress = context.trace_request_ctx
-    assert progress.deadline is not None
-    progress.deadline.reschedule(asyncio.get_running_loop().time() + progress.connect_timeout_s)
+    progress.connecting()
 
 
 async def _connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
     progress: _Progress = context.trace_request_ctx
-    assert progress.deadline is not None
-    progress.deadline.reschedule(None)
+    progress.connected()
 
 
 async def _sending(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:

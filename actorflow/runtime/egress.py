@@ -37,9 +37,9 @@ def _texts(entries: object) -> Iterable[str]:
     given = list(cast("Iterable[object]", entries))
     for entry in given:
         if not isinstance(entry, str):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - as bad entries
                 f"allow_hosts: an entry is a text such as 'https://api.example.com', not {entry!r}"
-            )  # noqa: TRY004
+            )
     return cast("list[str]", given)
 
 

@@ -16,6 +16,7 @@ __all__ = ["SHORTEST_HIDDEN", "encoded", "spelled", "spellings_of", "texts_of"]
 SHORTEST_HIDDEN: Final = 6
 """Characters: to hide shorter texts would make every message unreadable, and they are no secrets."""
 
+_HOST: Final = re.compile(r"https?://[^/?#]*|[A-Z0-9._:-]+/?\Z", re.IGNORECASE)
 _ALWAYS_PLAIN: Final = re.compile("[A-Za-z0-9_.-]+")  # as most tokens are: nobody writes these otherwise
 _GROUP: Final = 3  # bytes that base64 writes as four characters
 _BITS: Final = 6  # of one of these
@@ -25,6 +26,8 @@ def spelled(value: str) -> Iterator[frozenset[str]]:
     """The forms of a value, those of one text together, in which its letters and digits are what they are."""
     for text in texts_of(value):
         yield frozenset(form for form in spellings_of(text) if len(form) >= SHORTEST_HIDDEN)
+        if (of_host := _of_host(text)) != text:
+            yield frozenset({of_host})
 
 
 def encoded(value: str) -> Iterator[frozenset[str]]:
@@ -54,6 +57,12 @@ def spellings_of(text: str) -> Iterator[str]:
     yield from (text.translate(table) for table in _IN_HTML)
     yield from _in_json(text)
     yield from _in_addresses(text)
+
+
+def _of_host(text: str) -> str:
+    """How a text comes back that is a host, a part of one, or a URL: hosts are told in lower case."""
+    found = _HOST.match(text)
+    return text if found is None else found[0].lower() + text[found.end() :]
 
 
 _TAGS: Final = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}

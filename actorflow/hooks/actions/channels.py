@@ -14,7 +14,7 @@ from attrs import field, frozen
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.hooks.actions.action import Action, ActionSurroundings
-from actorflow.hooks.actions.payloads import Notice, Service, text_of
+from actorflow.hooks.actions.payloads import Service, notice_of, text_of
 from actorflow.hooks.actions.sending import Message, host_key, send
 
 __all__ = ["FileChannel", "ServiceChannel"]
@@ -40,7 +40,7 @@ class ServiceChannel(Action):
         message = Message(
             message_id=context.delivery_id,
             url=text_of(params["url"]),
-            payload=self.service(_notice(context, around)),
+            payload=self.service(notice_of(context, around.secrets.hidden)),
             headers=params.get("headers", {}),
         )
         return [await send(message, context, around)]
@@ -62,7 +62,7 @@ class FileChannel(Action):
         """Write one line, in a thread; once it has begun, it is not cancelled."""
         (context,) = batch
         path = os.path.join(around.folder, context.params["path"])  # noqa: PTH118 - said as written
-        notice = _notice(context, around)
+        notice = notice_of(context, around.secrets.hidden)
         facts = {"title": notice.title, "message": notice.message, "priority": notice.priority}
         line = json.dumps({**notice.about, **facts}, ensure_ascii=False) + "\n"
         try:
@@ -87,20 +87,3 @@ def _append(path: str, line: bytes) -> None:
             raise OSError(0, "only a part of the line could be written")
     finally:
         os.close(descriptor)
-
-
-def _notice(context: HookContext, around: ActionSurroundings) -> Notice:
-    """What people are told; it holds no secrets, as where it goes is not where these belong."""
-    params: Mapping[str, Any] = context.params
-    return Notice(
-        message=around.secrets.hidden(text_of(params["message"])),
-        title=around.secrets.hidden(text_of(params.get("title"))),
-        priority=params.get("priority", "normal"),
-        about={
-            "at": context.at,
-            "run_id": context.run_id,
-            "workflow": context.workflow,
-            "task": None if context.task is None else context.task["id"],
-            "event": context.event,
-        },
-    )

@@ -18,7 +18,16 @@ from attrs import field, frozen
 
 from actorflow.core.hook_context import HookContext
 
-__all__ = ["SERVICES", "Notice", "Payload", "Service", "batch_payload", "event_payload", "text_of"]
+__all__ = [
+    "SERVICES",
+    "Notice",
+    "Payload",
+    "Service",
+    "batch_payload",
+    "event_payload",
+    "notice_of",
+    "text_of",
+]
 
 DISCORD_MAX: Final = 2_000
 """Characters of a message; Discord refuses a longer one."""
@@ -61,7 +70,29 @@ Service: TypeAlias = Callable[[Notice], Payload]
 
 def text_of(value: Any) -> str:
     """A value as templates put it into a text."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, sort_keys=True)
+
+
+def notice_of(context: HookContext, hide: Callable[[str], str]) -> Notice:
+    """What a notify hook tells people.
+
+    Args:
+        context: of the hook.
+        hide: takes secrets out of a text: where a notice goes is not where these belong.
+    """
+    params: Mapping[str, Any] = context.params
+    return Notice(
+        message=hide(text_of(params["message"])),
+        title=hide(text_of(params.get("title"))),
+        priority=params.get("priority", "normal"),
+        about={
+            "at": context.at,
+            "run_id": context.run_id,
+            "workflow": context.workflow,
+            "task": None if context.task is None else context.task["id"],
+            "event": context.event,
+        },
+    )
 
 
 def event_payload(context: HookContext) -> Payload:
@@ -138,8 +169,11 @@ _NTFY_PRIORITIES: Final = {"low": "low", "normal": "default", "high": "high", "u
 
 
 def _json(value: Any) -> Payload:
-    """As JSON; what is no Unicode, as half of a surrogate pair, becomes a question mark."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """As JSON; what is no Unicode, as half of a surrogate pair, becomes a question mark.
+
+    Keys are in order: a definition that was kept has them so, and all tries of a delivery are to send the same bytes.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
     return Payload(text.encode(errors="replace"), _JSON)
 
 

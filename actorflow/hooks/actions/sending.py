@@ -8,29 +8,37 @@ refused   skipped  refused               timed_out, failed
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-import anyio
 from attrs import evolve, field, frozen
 
-from actorflow.core.delivery import TryResult
+from actorflow.core.delivery import TryResult, TryStatus
 from actorflow.core.hook_context import HookContext
 from actorflow.egress.refusals import EgressRefused
+from actorflow.egress.telling import refusal_text
 from actorflow.egress.urls import Url, parse_url
 from actorflow.hooks.actions.action import ActionSurroundings
 from actorflow.hooks.actions.answers import GONE, judged
 from actorflow.hooks.actions.payloads import Payload, text_of
-from actorflow.hooks.actions.refusals import refusal_text
 from actorflow.hooks.signatures import SIGNATURE_HEADER, BadSecret, signature
-from actorflow.http.exchange import HttpAnswer, HttpFailed, HttpRequest
+from actorflow.http.exchange import FailureKind, HttpAnswer, HttpFailed, HttpRequest
+from actorflow.secrecy.hiding import HIDDEN, Hiding
+from actorflow.secrecy.search import Span
 
 __all__ = ["Message", "host_key", "send"]
 
 ANSWER_KEPT: Final = 2_048
 """Characters of an answer that are in the record."""
+
+QUEUE_TIMEOUT_S: Final = 60.0
+"""How long a try waits for a connection at least, where others have all of its origin: no part of the hook's timeout."""
+
+_STATUSES: Final[Mapping[FailureKind, TryStatus]] = {"timeout": "timed_out", "queue": "rate_limited"}
+"""Of failures that are not just failed. Who was not asked says nothing to a breaker of how it is."""
 
 
 @frozen(kw_only=True)
@@ -59,10 +67,10 @@ async def send(message: Message, context: HookContext, around: ActionSurrounding
     """
     try:
         url = around.guard.permit(message.url).url
-        target = _target_of(url, message.url, around.secrets.hidden(message.url))
+        target = _target_of(url, message.url, around.secrets.hiding)
         if target.key in around.gone:
             return TryResult(skip=f"disabled: {url.host} answered 410 Gone")
-        request = _request(message, around)
+        request = _request(message, context.spec.timeout, around)
     except EgressRefused as refused:
         return _refused(refused, context, around)
     except BadSecret as bad:
@@ -87,23 +95,40 @@ class _Target:
     shown: str  #: without query and secrets
 
 
-def _target_of(url: Url, given: str, hidden: str) -> _Target:
+def _target_of(url: Url, given: str, hiding: Hiding) -> _Target:
     """What is known of a target.
 
     Args:
         url: where it is.
-        given: how the hook writes that.
-        hidden: the same without its secrets. Of what stands behind one that begins it, the host is shown all the same.
+        given: how the hook writes that, secrets put in.
+        hiding: takes these out.
     """
-    shown = url.target if hidden == given else hidden.partition("?")[0]
-    return _Target(
-        key=sha256(url.target.encode()).hexdigest(),
-        host=url.host,
-        shown=shown if shown.startswith(url.origin) else f"{url.host}/{shown}",
-    )
+    spans = hiding.spans(given)
+    shown = url.target if not spans else _without_secrets(url, given, spans)
+    return _Target(key=sha256(url.target.encode()).hexdigest(), host=url.host, shown=shown)
 
 
-def _request(message: Message, around: ActionSurroundings) -> HttpRequest:
+def _without_secrets(url: Url, given: str, spans: Sequence[Span]) -> str:
+    """The origin, which errors tell as well, and the path with `***` where a secret has a part in it.
+
+    The scheme stays away from an origin of secrets: with it, the text may be the very value of one.
+    """
+    at = _BEHIND_HOST.match(given)
+    start = end = len(given) if at is None else at.end()
+    path = ""
+    for first, behind in spans:
+        if given[max(first, start) : behind].strip("/"):  # else it ends with the host
+            path += given[end : max(first, end)] + ("/***" if first < start else HIDDEN)
+            end = behind
+    rest = given[end:].partition("?")[0]
+    path = path.partition("?")[0] + ("" if "?" in path else rest)
+    return (url.origin if spans[0][0] >= start else url.origin.partition("://")[2]) + path
+
+
+_BEHIND_HOST: Final = re.compile(r"[^:/?#]+://[^/?#]*")
+
+
+def _request(message: Message, timeout: float, around: ActionSurroundings) -> HttpRequest:
     """The request of one try; its timestamp, and so its signature, are this try's."""
     payload, timestamp = message.payload, int(time.time())
     body = b"" if payload is None else payload.body
@@ -117,6 +142,8 @@ def _request(message: Message, around: ActionSurroundings) -> HttpRequest:
         guard=around.guard,
         headers=_headers(message, ours),
         body=None if payload is None else body,
+        timeout_s=timeout,
+        queue_timeout_s=max(timeout, QUEUE_TIMEOUT_S),
     )
 
 
@@ -137,20 +164,17 @@ async def _made(
     context: HookContext,
     around: ActionSurroundings,
 ) -> TryResult:
-    timeout = context.spec.timeout
     began = time.perf_counter()
     facts: Mapping[str, Any] = {}
-    result = TryResult(status="timed_out", error=f"{target.host} has not answered after {timeout:g} s")
     try:
-        with anyio.move_on_after(timeout):
-            answer = await around.http.request(request)
-            said: str = around.secrets.hidden(answer.body.decode(errors="replace"))
-            facts = _facts(answer, said, target, around)
-            result = judged(answer, said, message.expected, target.host)
+        answer = await around.http.request(request)
+        said: str = around.secrets.hidden(answer.body.decode(errors="replace"))
+        facts = _facts(answer, said, target, around)
+        result = judged(answer, said, message.expected, f"{message.method} {target.shown}")
     except EgressRefused as refused:
         result = _refused(refused, context, around)
     except HttpFailed as failed:
-        result = TryResult(status="timed_out" if failed.kind == "timeout" else "failed", error=str(failed))
+        result = _failed(failed, f"{message.method} {target.shown}", context.spec.timeout)
     record = {
         **result.record,
         **facts,
@@ -170,6 +194,12 @@ def _facts(answer: HttpAnswer, said: str, target: _Target, around: ActionSurroun
     return record
 
 
+def _failed(failed: HttpFailed, asked: str, timeout: float) -> TryResult:
+    is_unanswered = failed.kind == "timeout" and failed.was_sent
+    error = f"{asked} has not been answered after {timeout:g} s" if is_unanswered else str(failed)
+    return TryResult(status=_STATUSES.get(failed.kind, "failed"), error=error)
+
+
 def _refused(refused: EgressRefused, context: HookContext, around: ActionSurroundings) -> TryResult:
-    told = refusal_text(refused, context.spec, around.secrets)
+    told = refusal_text(refused, text_of(context.spec.params.get("url")), around.secrets.hidden)
     return TryResult(status="refused", error=told, record={"code": refused.code})
