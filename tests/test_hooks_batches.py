@@ -319,6 +319,24 @@ def test_members_are_tried_again_together_at_the_latest_of_their_times() -> None
     )  # the longest of twenty that are drawn from 0 to that
 
 
+def test_who_waits_for_company_holds_up_no_batch_that_is_tried_again_and_waits_no_longer_for_it() -> None:
+    def answer(context: HookContext) -> TryResult:
+        return FAILED if context.number == 1 and signal_of(context) <= 2 else TryResult()
+
+    pager = sink(answer)
+
+    async def scene(life: Life) -> None:
+        life.signal(2)
+        await anyio.sleep(5.0)
+        life.signal(1)
+        await anyio.sleep(400.0)
+
+    steady = RetrySpec(max_attempts=5, delay=10.0, backoff="constant", jitter="none")
+    virtually(pager, scene, post(2, window=300.0, ordered=False, retry=steady))
+    assert told(pager) == [named(1, 2), named(1, 2), named(3)]
+    assert [at - pager.times[0] for at in pager.times] == pytest.approx([0.0, 10.0, 305.0], abs=1.0)
+
+
 def test_what_comes_while_a_batch_waits_is_behind_it_or_passes_it_by_as_the_hook_says() -> None:
     in_order, without = sink(fails_until(2)), sink(fails_until(2))
 

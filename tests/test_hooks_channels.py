@@ -234,7 +234,7 @@ async def test_a_file_gets_a_line_of_json_for_each_notice_and_is_its_owners_alon
         assert (result.status, dict(result.record)) == ("ok", {"path": "told.jsonl"})
     lines = (tmp_path / "told.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {**ABOUT, "title": "Orders", "message": "done", "priority": "normal"}
+        {"id": "r1/7/task_finished[0]", **ABOUT, "title": "Orders", "message": "done", "priority": "normal"}
     ] * 2
     assert stat.S_IMODE((tmp_path / "told.jsonl").stat().st_mode) == 0o600
 

@@ -181,7 +181,7 @@ async def test_what_is_given_up_is_a_dead_letter_with_all_that_it_takes_to_try_i
         await life.drain()
     assert later.numbers() == [(1, 4)]
     assert run.settled[delivery_id(1)].status == "delivered"
-    assert later.told[0] == evolve(pager.told[0], number=4)
+    assert later.told[0] == evolve(pager.told[0], number=4, is_asked_for=True)
 
 
 async def test_what_is_missing_here_is_held_and_at_home_it_is_dead(journal: Journal) -> None:

@@ -592,6 +592,34 @@ async def test_a_dead_letter_of_a_webhook_can_be_sent_again(sink: ChaosSink, tmp
     assert len({request.header("webhook-id") for request in sink.requests}) == 1
 
 
+async def test_what_an_operator_asks_for_is_sent_to_a_target_that_was_gone_and_if_taken_opens_it_again(
+    sink: ChaosSink, tmp_path: Path
+):
+    sink.answers("/all", answer(410), answer(410), answer(200))
+    tasks = {"a": ECHO, "b": {**ECHO, "depends_on": ["a"]}}
+    told = {"type": "webhook", "params": {"url": sink.url("/all")}}
+    facts: Any = {"store": sqlite(tmp_path), "agents": AGENTS, "allow_hosts": [sink.url("")]}
+    async with Runtime(**facts) as rt:
+        result = await (await rt.start(workflow(tasks, {"task_finished": [told]}), run_id="r")).settled()
+        assert (result.hooks.dead_letters, result.hooks.skipped) == (1, 1)
+        (letter,) = await rt.dead_letters()
+        await rt.retry_delivery(letter.id, timeout_s=10)
+        assert [each.id for each in await rt.dead_letters()] == [
+            letter.id
+        ]  # it is gone still, and so is kept
+    async with Runtime(**facts) as rt:
+        retried = await rt.retry_delivery(letter.id, timeout_s=10)
+        assert not await rt.dead_letters()
+    assert (retried.hooks.delivered, retried.hooks.skipped, len(sink.requests)) == (1, 1, 3)
+
+
+async def test_a_410_that_is_expected_closes_nothing(sink: ChaosSink, around: ActionSurroundings):
+    sink.answers("/", answer(410))
+    for number in (1, 2):
+        result = await try_of(webhook({"url": sink.url("/"), "expect_status": [410]}), around)
+        assert (result.status, result.skip, len(sink.requests)) == ("ok", "", number)
+
+
 async def test_what_is_owed_to_a_target_that_is_gone_is_skipped_for_the_rest_of_the_run(
     sink: ChaosSink, tmp_path: Path
 ):

@@ -40,6 +40,7 @@ class HookContext:
     vars: Mapping[str, Any] = field(factory=dict[str, Any])  #: what transforms of the same list have set
     params: Any = None  #: rendered; of a `command`: `{command, env}`
     number: int = 1  #: of the try at hand
+    is_asked_for: bool = False  #: by an operator, who wants it made whatever has been before
     batch: str = ""  #: of those that are sent as one: what the target knows them by, the same for all tries
 
     @property

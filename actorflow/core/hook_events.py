@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 GONE: Final = "gone"
 """Under this name the record of a hook has the hash of its target, where that has said that it is gone for good."""
 
+BACK: Final = "back"
+"""The same, where a target that was gone has taken what an operator asked for."""
+
 
 def has_target(spec: HookSpec) -> bool:
     """Whether the action of a hook sends something to somebody."""

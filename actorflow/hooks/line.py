@@ -240,7 +240,8 @@ class HookLine:
             self._errand_count += 1
             self._begun_at = None
             self._at_work.update(parcel.id for parcel in batch)
-            self._lingers_until = None
+            if batch[0].is_fresh:
+                self._lingers_until = None
             if batch[0].batch or not self._commits_batches:
                 return batch
             members = sealed(batch)
@@ -300,25 +301,36 @@ class HookLine:
         return Settled("delivered") if self.spec.action == "transform" else None
 
     def _due_batch(self, now: float) -> Sequence[Parcel]:
-        batch = self._composed(now) if self._commits_batches else taken(self._due(now), self._batch_max)
-        return () if self._lingers(batch, now) else batch.parcels
+        batch = self._first(now)
+        if not self._lingers(batch, now):
+            return batch.parcels
+        # where order does not matter, those that have waited before go on
+        return () if self.spec.ordered else self._first(now, but_fresh=True).parcels
 
-    def _composed(self, now: float) -> Batch:
+    def _first(self, now: float, *, but_fresh: bool = False) -> Batch:
+        """The next batch, as if there were none that have not been tried yet, if that is said."""
+        compose = self._composed if self._commits_batches else self._taken
+        return compose(now, but_fresh=but_fresh)
+
+    def _taken(self, now: float, *, but_fresh: bool) -> Batch:
+        return taken(self._due(now, but_fresh=but_fresh), self._batch_max)
+
+    def _composed(self, now: float, *, but_fresh: bool) -> Batch:
         """The next batch that is one to its target: all of its members, or none as long as rows of them may be to come."""
-        batch = composed(self._due(now), self._batch_max)
+        batch = composed(self._due(now, but_fresh=but_fresh), self._batch_max)
         is_broken = bool(batch.parcels and batch.parcels[0].batch) and not is_whole(batch.parcels)
         self._is_cut_off = is_broken and self._spilled_count > 0
         if self._is_cut_off:
             return Batch()
         if is_broken:  # what was of it has ended otherwise: the others make another one
             self._window.update((parcel.id, parcel.unsealed()) for parcel in batch.parcels)
-            return composed(self._due(now), self._batch_max)
+            return composed(self._due(now, but_fresh=but_fresh), self._batch_max)
         return batch
 
-    def _due(self, now: float) -> Iterator[Parcel]:
+    def _due(self, now: float, *, but_fresh: bool) -> Iterator[Parcel]:
         """What can be tried now, in order. On the way, what needs no try is settled."""
         for parcel in list(self._window.values()):
-            if parcel.id in self._at_work:
+            if parcel.id in self._at_work or (but_fresh and parcel.is_fresh):
                 continue
             settled = self._settled_untried(parcel, now)
             if settled is not None:
@@ -350,8 +362,10 @@ class HookLine:
         if self._is_cut_off:
             return None  # there is a look when its rows are read
         idle = [parcel for parcel in self._window.values() if parcel.id not in self._at_work]
-        waiting = [parcel.due_at for parcel in (idle[:1] if self.spec.ordered else idle) if not parcel.reason]
-        return max(min(waiting), self._lingers_until or 0.0) if waiting else None
+        waiting = [parcel for parcel in (idle[:1] if self.spec.ordered else idle) if not parcel.reason]
+        lingers_until = self._lingers_until or 0.0
+        times = (max(each.due_at, lingers_until) if each.is_fresh else each.due_at for each in waiting)
+        return min(times, default=None)
 
     def _conclude(self, parcel: Parcel, verdict: Verdict, record: Mapping[str, Any]) -> None:
         match verdict:

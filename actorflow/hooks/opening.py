@@ -10,7 +10,7 @@ from attrs import frozen
 
 from actorflow.core.checkpoint import thaw
 from actorflow.core.hook_config import HookEntry
-from actorflow.core.hook_events import GONE, has_target
+from actorflow.core.hook_events import BACK, GONE, has_target
 from actorflow.core.owed import functions_of
 from actorflow.core.plan import Plan
 from actorflow.core.state import CORE_VERSION, RunState
@@ -133,6 +133,7 @@ def _said_before(
                 counts[one.hook] = failures_after(one, counts.get(one.hook, 0), watched[one.hook])
             if GONE in one.record:
                 gone.add(one.record[GONE])
+            gone.discard(one.record.get(BACK, ""))
     return counts, frozenset(gone)
 
 

@@ -55,9 +55,15 @@ class Parcel:
     @property
     def for_next_try(self) -> HookContext:
         """What its action is told."""
-        if not self.tries.count and not self.batch:
+        number = self.tries.count + 1
+        if number == 1 and not self.batch and not self.is_asked_for:
             return self.context
-        return evolve(self.context, number=self.tries.count + 1, batch=self.batch)
+        return evolve(self.context, number=number, batch=self.batch, is_asked_for=self.is_asked_for)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has not been tried, nor sealed in a batch: it may wait for company."""
+        return not self.tries.count and not self.batch
 
     def is_idle(self, by: float) -> bool:
         """Whether nothing comes of it up to a time, but for what becomes of it for its age or its hook."""

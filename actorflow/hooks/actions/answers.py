@@ -9,10 +9,7 @@ from typing import Final
 from actorflow.core.delivery import TryResult
 from actorflow.http.exchange import HttpAnswer
 
-__all__ = ["GONE", "judged", "status_line"]
-
-GONE: Final = HTTPStatus.GONE
-"""By this a target says that it wants nothing more."""
+__all__ = ["judged", "status_line"]
 
 _TRIED_AGAIN: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})  # and all of 5xx
 _REASON_SHOWN: Final = 200  #: characters

@@ -64,7 +64,7 @@ class FileChannel(Action):
         path = os.path.join(around.folder, context.params["path"])  # noqa: PTH118 - said as written
         notice = notice_of(context, around.secrets.hidden)
         facts = {"title": notice.title, "message": notice.message, "priority": notice.priority}
-        line = json.dumps({**notice.about, **facts}, ensure_ascii=False) + "\n"
+        line = json.dumps({"id": context.delivery_id, **notice.about, **facts}, ensure_ascii=False) + "\n"
         try:
             # a limiter of its own: the threads of the program may all be taken by what waits for us
             await to_thread.run_sync(_append, path, line.encode(errors="replace"), limiter=CapacityLimiter(1))

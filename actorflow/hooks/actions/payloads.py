@@ -35,6 +35,9 @@ DISCORD_MAX: Final = 2_000
 SLACK_MAX: Final = 40_000
 """Characters of a text; Slack cuts a longer one by itself."""
 
+TITLE_MAX: Final = 300
+"""Characters of a title, where a service has a bound for the whole."""
+
 TEAMS_MAX: Final = 6_500
 """Characters of a card's text: as UTF-8 within the 28 KiB that Teams takes, whatever they are."""
 
@@ -129,7 +132,8 @@ def _discord(notice: Notice) -> Payload:
 
 def _teams(notice: Notice) -> Payload:
     """A message with one Adaptive Card, as the webhooks of Teams' workflows take it."""
-    title = {"type": "TextBlock", "text": notice.title, "weight": "Bolder", "size": "Medium", "wrap": True}
+    headline = _cut(notice.title, TITLE_MAX)
+    title = {"type": "TextBlock", "text": headline, "weight": "Bolder", "size": "Medium", "wrap": True}
     message = {"type": "TextBlock", "text": _cut(notice.message, TEAMS_MAX), "wrap": True}
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -144,7 +148,7 @@ def _teams(notice: Notice) -> Payload:
 def _ntfy(notice: Notice) -> Payload:
     headers = {"Priority": _NTFY_PRIORITIES.get(notice.priority, "default")}
     if notice.title:
-        headers["Title"] = _header_text(notice.title)
+        headers["Title"] = _header_text(_cut(notice.title, TITLE_MAX))
     return Payload(_cut_bytes(notice.message, NTFY_MAX), _TEXT, headers)
 
 

@@ -12,17 +12,19 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
 from actorflow.core.delivery import TryResult, TryStatus
 from actorflow.core.hook_context import HookContext
+from actorflow.core.hook_events import BACK, GONE
 from actorflow.egress.refusals import EgressRefused
 from actorflow.egress.telling import refusal_text
 from actorflow.egress.urls import Url, parse_url
 from actorflow.hooks.actions.action import ActionSurroundings
-from actorflow.hooks.actions.answers import GONE, judged
+from actorflow.hooks.actions.answers import judged
 from actorflow.hooks.actions.payloads import Payload, text_of
 from actorflow.hooks.signatures import SIGNATURE_HEADER, BadSecret, signature
 from actorflow.http.exchange import FailureKind, HttpAnswer, HttpFailed, HttpRequest
@@ -57,7 +59,8 @@ class Message:
 async def send(message: Message, context: HookContext, around: ActionSurroundings) -> TryResult:
     """Make one try.
 
-    A target that answers 410 is put on the list of those that are gone, and what is sent to it from then on is skipped.
+    A target that answers 410 is put on the list of those that are gone, and what is sent to it from then on is skipped,
+    unless an operator asks for it: if that is taken, the target is off the list.
     Cancelling ends the request, which may have reached the target.
 
     Args:
@@ -68,7 +71,7 @@ async def send(message: Message, context: HookContext, around: ActionSurrounding
     try:
         url = around.guard.permit(message.url).url
         target = _target_of(url, message.url, around.secrets.hiding)
-        if target.key in around.gone:
+        if target.key in around.gone and not context.is_asked_for:
             return TryResult(skip=f"disabled: {url.host} answered 410 Gone")
         request = _request(message, context.spec.timeout, around)
     except EgressRefused as refused:
@@ -169,8 +172,9 @@ async def _made(
     try:
         answer = await around.http.request(request)
         said: str = around.secrets.hidden(answer.body.decode(errors="replace"))
-        facts = _facts(answer, said, target, around)
         result = judged(answer, said, message.expected, f"{message.method} {target.shown}")
+        presence = _presence(answer, target, around.gone, is_taken=result.status == "ok")
+        facts = {**answer.facts, "answer": said[:ANSWER_KEPT], **presence}
     except EgressRefused as refused:
         result = _refused(refused, context, around)
     except HttpFailed as failed:
@@ -185,13 +189,15 @@ async def _made(
     return evolve(result, record={**record, **({"batch": context.batch} if context.batch else {})})
 
 
-def _facts(answer: HttpAnswer, said: str, target: _Target, around: ActionSurroundings) -> dict[str, Any]:
-    """What is kept of an answer; where it says that the target is gone, that too."""
-    record: dict[str, Any] = {**answer.facts, "answer": said[:ANSWER_KEPT]}
-    if answer.status == GONE:
-        around.gone.add(target.key)
-        record["gone"] = target.key
-    return record
+def _presence(answer: HttpAnswer, target: _Target, gone: set[str], *, is_taken: bool) -> Mapping[str, str]:
+    """Note whether the target is gone, or there again; what the record says of that."""
+    if is_taken and target.key in gone:
+        gone.discard(target.key)
+        return {BACK: target.key}
+    if not is_taken and answer.status == HTTPStatus.GONE:
+        gone.add(target.key)
+        return {GONE: target.key}
+    return {}
 
 
 def _failed(failed: HttpFailed, asked: str, timeout: float) -> TryResult:
