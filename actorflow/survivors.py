@@ -30,7 +30,7 @@ __all__ = [
 COOKIE_VARIABLE: Final = "ACTORFLOW_COOKIE"
 
 _UNKILLABLE_S: Final = 5.0  # after KILL: one that hangs in the kernel is left
-_MOST_LOOKS: Final = 100  # at the list of processes, in one search: strangers may come and go without end
+_MOST_LOOKS: Final = 1_000  # at the list of processes, in one search: strangers may come and go without end
 _KERNEL_THREAD: Final = 0x0020_0000  # PF_KTHREAD among the flags in /proc/PID/stat
 
 _Wanted: TypeAlias = Callable[[bytes], bool]  # asked with a cookie
