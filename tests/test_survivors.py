@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import signal
@@ -162,6 +163,20 @@ def test_one_that_is_another_process_at_each_look_is_seen_and_ended(
     assert end_survivors(prefix) == ()
 
     assert not (tmp_path / "arrived").exists()
+
+
+def test_one_that_is_never_there_when_the_list_is_read_to_its_end_is_met_as_the_newest(
+    prefix: str, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    start(prefix, sys.executable, "-SEc", GOES_FROM_PROCESS_TO_PROCESS)
+    wait_for(lambda: find_survivors(prefix))
+    beyond_all = itertools.count(2**22 + 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(survivors, "_pids", lambda: [next(beyond_all)])
+        assert find_survivors(prefix)
+
+    assert end_survivors(prefix) == ()
 
 
 def test_what_does_not_end_is_told(prefix: str, start: Start, monkeypatch: pytest.MonkeyPatch):
