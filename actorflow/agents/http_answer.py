@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
 from anyio import to_thread
@@ -14,7 +13,7 @@ from actorflow.agents.call import AgentCall, AgentFailed
 from actorflow.agents.process_output import READ_IN_PLACE
 from actorflow.core.http_call import Extract, HttpCall
 from actorflow.errors import ExpressionError
-from actorflow.http.exchange import HttpAnswer
+from actorflow.http.exchange import HttpAnswer, status_named
 
 __all__ = ["output_of", "unexpected_status"]
 
@@ -64,7 +63,7 @@ def unexpected_status(call: AgentCall, http: HttpCall[str], asked: str, answer: 
         asked: the method and the target.
         answer: what came.
     """
-    message = f"{asked} answered {_named(answer.status)}"
+    message = f"{asked} answered {status_named(answer.status)}"
     detail = answer.facts
     if answer.status in _ASKS_TO_WAIT and answer.retry_after_s is not None:
         detail["retry_after_s"] = answer.retry_after_s
@@ -114,13 +113,6 @@ def _extracted(extract: Extract, whole: Any, http: HttpCall[str], answer: HttpAn
     except ExpressionError as error:
         why = str(error) if http.is_quotable else "the answer does not have it"
         raise AgentFailed("expression", f"extract: {why}", answer.facts) from None
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _cut(text: str) -> str:

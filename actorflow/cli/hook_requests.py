@@ -17,10 +17,10 @@ from actorflow.egress.telling import refusal_text
 from actorflow.hooks.actions.payloads import (
     SERVICES,
     Payload,
-    batch_payload,
-    event_payload,
     notice_of,
     text_of,
+    values_of,
+    webhook_payload,
 )
 from actorflow.hooks.signatures import BadSecret, signature
 from actorflow.secrecy.run_secrets import RunSecrets
@@ -28,7 +28,6 @@ from actorflow.secrecy.run_secrets import RunSecrets
 __all__ = ["ShownRequest", "obstacle", "shown_request"]
 
 _SERVICE_OF: Final = {channel_action(kind): service for kind, service in SERVICES.items()}
-_WITHOUT_BODY: Final = frozenset({"GET", "DELETE"})
 
 
 @frozen(kw_only=True)
@@ -104,10 +103,7 @@ def _payload(context: HookContext) -> Payload | None:
         return service(notice_of(context, str))
     if context.spec.action != "webhook":
         return None
-    params: Mapping[str, Any] = context.params
-    if params.get("method") in _WITHOUT_BODY and "body" not in params:
-        return Payload(b"", "")
-    return event_payload(context) if context.spec.batch is None else batch_payload([context])
+    return webhook_payload([context]) or Payload(b"", "")
 
 
 def _readable(payload: Payload) -> Any:
@@ -116,5 +112,4 @@ def _readable(payload: Payload) -> Any:
 
 
 def _secrets(params: Mapping[str, Any]) -> Sequence[Any]:
-    secret = params.get("sign", {}).get("secret", ())
-    return cast("Sequence[Any]", secret) if isinstance(secret, list | tuple) else (secret,)
+    return values_of(params.get("sign", {}).get("secret"))

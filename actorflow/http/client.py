@@ -50,7 +50,7 @@ class HttpClient:
             HttpFailed: no whole answer came.
         """
         check_headers(request.headers)
-        permit = request.guard.permit(_with_query(request.url, request.query))
+        permit = request.permit or request.guard.permit(_with_query(request.url, request.query))
         return await self._room.call(self._ask, request, permit)
 
     async def prepare(self) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from actorflow.egress.guard import Guard
+from actorflow.egress.guard import Guard, Permit
 
-__all__ = ["AGENT_BODY_MAX", "HOOK_BODY_MAX", "FailureKind", "HttpAnswer", "HttpFailed", "HttpRequest"]
+__all__ = [
+    "AGENT_BODY_MAX",
+    "HOOK_BODY_MAX",
+    "FailureKind",
+    "HttpAnswer",
+    "HttpFailed",
+    "HttpRequest",
+    "status_named",
+]
 
 HOOK_BODY_MAX: Final = 65_536
 """Bytes that are read of an answer to a hook, after decompression."""
@@ -36,6 +45,7 @@ class HttpRequest:
     method: str
     url: str = field(repr=False)  #: as rendered, secrets put in; judged before anything is sent
     guard: Guard = field(repr=False)  #: judges the URL, each redirect, and each address that is dialled
+    permit: Permit | None = field(default=None, repr=False)  #: of a URL without `query` that has been judged
     headers: Sequence[tuple[str, str]] = field(default=(), repr=False)  #: values without CR, LF and NUL
     query: Sequence[tuple[str, str]] = field(default=(), repr=False)  #: behind what the URL has
     body: bytes | None = field(default=None, repr=False)
@@ -67,6 +77,14 @@ class HttpAnswer:
     def facts(self) -> dict[str, Any]:
         """For a record: the status."""
         return {"http_status": self.status}
+
+
+def status_named(status: int) -> str:
+    """A status with what it is called, if it is one that has a name: `503 Service Unavailable`."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 class HttpFailed(Exception):  # noqa: N818 - a fact about a request

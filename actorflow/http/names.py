@@ -115,7 +115,7 @@ def _addresses(host: str, family: socket.AddressFamily) -> _Found:
     except socket.gaierror:
         if host != "localhost":
             raise
-        # Windows has no such name as long as no interface but loopback is there
+        # on some systems it has no address as long as no interface but loopback is there
         found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
     return [(each, protocol, _text(address)) for each, _, protocol, _, address in found]
 

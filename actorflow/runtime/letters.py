@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from actorflow.core.events import DeadLettered, Event
-from actorflow.core.hook_channels import NOTIFY
 from actorflow.core.hook_config import FUNCTION
 from actorflow.core.hook_context import HookContext
+from actorflow.core.hook_events import has_target
 from actorflow.core.hook_rendering import shown_inputs
 from actorflow.core.state import RunState
 from actorflow.egress.refusals import EgressRefused
@@ -83,16 +83,12 @@ def _switched_off(context: HookContext, state: RunState, staff: Staff) -> str:
     return staff.switches.for_run(recorded).hold_reason(context.spec, context.path)
 
 
-def _is_sent(action: str) -> bool:
-    return action == "webhook" or action.startswith(f"{NOTIFY}.")
-
-
 def _refused(context: HookContext, state: RunState, staff: Staff) -> str:
     """What of its params is not there, or not allowed."""
     secrets = run_secrets(state.plan)
     try:
         params = secrets.unsealed(context.params)
-        if _is_sent(context.spec.action) and "url" in params:
+        if has_target(context.spec) and "url" in params:
             staff.guard.permit(params["url"])
     except EgressRefused as refused:
         return refusal_text(refused, str(context.spec.params.get("url", "")), secrets.hidden)

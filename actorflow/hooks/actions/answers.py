@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from actorflow.core.delivery import TryResult
-from actorflow.http.exchange import HttpAnswer
+from actorflow.http.exchange import HttpAnswer, status_named
 
 __all__ = ["judged", "status_line"]
 
@@ -51,9 +51,6 @@ def judged(answer: HttpAnswer, said: str, expected: Collection[int], who: str) -
 
 def status_line(status: int, said: str) -> str:
     """The status, what it is called, and the first line of what the target says about it."""
-    try:
-        called = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        called = str(status)
+    called = status_named(status)
     first = next((line.strip() for line in said.split("\n") if line.strip()), "")[:_REASON_SHOWN]
     return f"{called}: {first}" if first else called

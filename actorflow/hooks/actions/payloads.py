@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -23,10 +23,10 @@ __all__ = [
     "Notice",
     "Payload",
     "Service",
-    "batch_payload",
-    "event_payload",
     "notice_of",
     "text_of",
+    "values_of",
+    "webhook_payload",
 ]
 
 DISCORD_MAX: Final = 2_000
@@ -43,6 +43,8 @@ TEAMS_MAX: Final = 6_500
 
 NTFY_MAX: Final = 4_096
 """Bytes of a text; ntfy makes a longer one an attachment."""
+
+_WITHOUT_BODY: Final = frozenset({"GET", "DELETE"})
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -76,6 +78,13 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, sort_keys=True)
 
 
+def values_of(value: Any) -> Sequence[Any]:
+    """A param that may be one value, several, or none, as several."""
+    if isinstance(value, list | tuple):
+        return cast("Sequence[Any]", value)
+    return () if value is None else (value,)
+
+
 def notice_of(context: HookContext, hide: Callable[[str], str]) -> Notice:
     """What a notify hook tells people.
 
@@ -98,7 +107,15 @@ def notice_of(context: HookContext, hide: Callable[[str], str]) -> Notice:
     )
 
 
-def event_payload(context: HookContext) -> Payload:
+def webhook_payload(batch: Sequence[HookContext]) -> Payload | None:
+    """What a webhook sends; a GET or DELETE has a body only if the hook gives it one."""
+    first = batch[0]
+    if first.params.get("method") in _WITHOUT_BODY and "body" not in first.params:
+        return None
+    return _event(first) if first.spec.batch is None else _batch(batch)
+
+
+def _event(context: HookContext) -> Payload:
     """One event: the hook's `body`, a text as it is, anything else as JSON; without one, `{id, event, data}`."""
     if "body" not in context.params:
         return _json(_member(context))
@@ -106,7 +123,7 @@ def event_payload(context: HookContext) -> Payload:
     return _text(body) if isinstance(body, str) else _json(body)
 
 
-def batch_payload(batch: Sequence[HookContext]) -> Payload:
+def _batch(batch: Sequence[HookContext]) -> Payload:
     """Several events: `[{id, event, data}, …]`, where `data` is the hook's `body`."""
     return _json([_member(context) for context in batch])
 

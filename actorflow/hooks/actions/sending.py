@@ -20,6 +20,7 @@ from attrs import evolve, field, frozen
 from actorflow.core.delivery import TryResult, TryStatus
 from actorflow.core.hook_context import HookContext
 from actorflow.core.hook_events import BACK, GONE
+from actorflow.egress.guard import Permit
 from actorflow.egress.refusals import EgressRefused
 from actorflow.egress.telling import refusal_text
 from actorflow.egress.urls import Url, parse_url
@@ -69,11 +70,12 @@ async def send(message: Message, context: HookContext, around: ActionSurrounding
         around: says where requests may go.
     """
     try:
-        url = around.guard.permit(message.url).url
+        permit = around.guard.permit(message.url)
+        url = permit.url
         target = _target_of(url, message.url, around.secrets.hiding)
         if target.key in around.gone and not context.is_asked_for:
             return TryResult(skip=f"disabled: {url.host} answered 410 Gone")
-        request = _request(message, context.spec.timeout, around)
+        request = _request(message, permit, context.spec.timeout)
     except EgressRefused as refused:
         return _refused(refused, context, around)
     except BadSecret as bad:
@@ -131,7 +133,7 @@ def _without_secrets(url: Url, given: str, spans: Sequence[Span]) -> str:
 _BEHIND_HOST: Final = re.compile(r"[^:/?#]+://[^/?#]*")
 
 
-def _request(message: Message, timeout: float, around: ActionSurroundings) -> HttpRequest:
+def _request(message: Message, permit: Permit, timeout: float) -> HttpRequest:
     """The request of one try; its timestamp, and so its signature, are this try's."""
     payload, timestamp = message.payload, int(time.time())
     body = b"" if payload is None else payload.body
@@ -142,7 +144,8 @@ def _request(message: Message, timeout: float, around: ActionSurroundings) -> Ht
     return HttpRequest(
         method=message.method,
         url=message.url,
-        guard=around.guard,
+        guard=permit.guard,
+        permit=permit,
         headers=_headers(message, ours),
         body=None if payload is None else body,
         timeout_s=timeout,
