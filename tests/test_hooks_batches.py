@@ -21,6 +21,7 @@ from actorflow import Runtime
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.expression import Sealed, SecretName
+from actorflow.hooks import intake
 from actorflow.hooks.batching import composed, is_whole, name_of, sealed
 from actorflow.hooks.open_deliveries import RECORD_S
 from actorflow.hooks.opening import WINDOW
@@ -335,6 +336,19 @@ def test_who_waits_for_company_holds_up_no_batch_that_is_tried_again_and_waits_n
     virtually(pager, scene, post(2, window=300.0, ordered=False, retry=steady))
     assert told(pager) == [named(1, 2), named(1, 2), named(3)]
     assert [at - pager.times[0] for at in pager.times] == pytest.approx([0.0, 10.0, 305.0], abs=1.0)
+
+
+def test_who_waits_for_the_end_waits_for_the_company_that_is_owed_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pager = sink()
+    monkeypatch.setattr(intake, "perf_counter", lambda: math.inf)  # each slice of time is for one event
+
+    async def scene(life: Life) -> None:
+        life.signal(3)
+
+    virtually(pager, scene, post(5, window=300.0))
+    assert told(pager) == [named(1, 2, 3)]
 
 
 def test_what_comes_while_a_batch_waits_is_behind_it_or_passes_it_by_as_the_hook_says() -> None:

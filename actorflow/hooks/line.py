@@ -58,8 +58,8 @@ class LineOffice(Protocol):
     outgoing: Outgoing
 
     @property
-    def is_draining(self) -> bool:
-        """Whether somebody waits: then nothing waits for company."""
+    def is_all_there(self) -> bool:
+        """Whether somebody waits for the end and all that is owed is known: then nothing waits for company."""
         ...
 
     def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
@@ -351,7 +351,7 @@ class HookLine:
 
     def _lingers(self, batch: Batch, now: float) -> bool:
         """Whether the first of a batch waits for more."""
-        if self.spec.batch is None or not batch.parcels or batch.is_closed or self._office.is_draining:
+        if self.spec.batch is None or not batch.parcels or batch.is_closed or self._office.is_all_there:
             return False
         if self._lingers_until is None:
             self._lingers_until = now + self.spec.batch.window

@@ -117,11 +117,15 @@ class OpenDeliveries:
         """Whether somebody waits for it."""
         return self._waited_for_till is not None
 
+    @property
+    def is_all_there(self) -> bool:
+        """Whether somebody waits, and all that is owed is known: who waits for company waits in vain."""
+        return self.is_draining and self._intake.is_done
+
     def wait_for(self, till: float | None) -> None:
         """Somebody waits for what can be delivered by a time in epoch seconds; None: nobody does any more."""
         if till is not None and not self.is_draining:
-            for line in self._lines.values():
-                self.look_at_once(line)  # who has been waiting for company does no more
+            self._look_at_all()
         self._waited_for_till = till
 
     def is_idle(self, by: float) -> bool:
@@ -257,13 +261,21 @@ class OpenDeliveries:
             if perf_counter() >= until:
                 return
 
+    def _look_at_all(self) -> None:
+        """Pump all lines: some may have waited for company."""
+        for line in self._lines.values():
+            self.look_at_once(line)
+
     def _fold(self, until: float) -> None:
-        self._is_fold_put_off = self._intake.has_more and self._has_prompt_line()
-        if self.outgoing.is_full or self._is_fold_put_off:
+        has_more = self._intake.has_more
+        self._is_fold_put_off = has_more and self._has_prompt_line()
+        if not has_more or self.outgoing.is_full or self._is_fold_put_off:
             return
         for owed in self._intake.fold(until):
             if self._intake.seq > self._known_to or owed.context.delivery_id not in self._known:
                 self._admit(owed)
+        if self.is_all_there:
+            self._look_at_all()
 
     def _has_prompt_line(self) -> bool:
         """Whether a line has enough to do, and will have less in a moment: it says so, or is asked again."""
