@@ -183,12 +183,12 @@ def install(db: Database, now: float) -> None:
 
 def is_old(db: Database) -> bool:
     """Whether a checked store lacks what later versions of the schema added."""
-    return _version(db) < SCHEMA_VERSION
+    return version_of(db) < SCHEMA_VERSION
 
 
 def upgrade(db: Database) -> None:
     """Add what a checked store lacks, inside a transaction. Its rows stay as they are."""
-    _add(db, _version(db))
+    _add(db, version_of(db))
     db.execute("UPDATE meta SET value = ? WHERE key = 'written_by'", (_our_version(),))
 
 
@@ -201,7 +201,7 @@ def check(db: Database, path: str) -> None:
     """
     if db.pragma("application_id") != APPLICATION_ID:
         raise StoreUnusableError(f"{path} is another program's database; name another file for the store")
-    version = _version(db)
+    version = version_of(db)
     if version > SCHEMA_VERSION:
         raise StoreUnusableError(
             f"the store {path} has schema {version}, written by actorflow {_writer(db)}; this version reads up to "
@@ -221,7 +221,8 @@ def _add(db: Database, version: int) -> None:
     db.pragma("user_version", SCHEMA_VERSION)
 
 
-def _version(db: Database) -> int:
+def version_of(db: Database) -> int:
+    """The version of its tables."""
     return int(db.pragma("user_version"))
 
 

@@ -22,7 +22,9 @@ import apsw
 from actorflow.errors import ActorflowError, FencedError, StoreDamagedError, StoreFailed, StoreUnusableError
 from actorflow.journal import schema
 from actorflow.journal.driver import Database, connect
+from actorflow.journal.files import flush_folder
 from actorflow.journal.mark import Mark
+from actorflow.journal.migration import migrate
 from actorflow.journal.wal import BUSY_TIMEOUT_MS
 
 T = TypeVar("T")
@@ -190,10 +192,12 @@ def _ready(store: StoreFile, now: float) -> Database:
             raise StoreUnusableError(
                 f"cannot open the store {store.path}: its file system has no shared memory for SQLite"
             )
-        if is_fresh or schema.is_old(db):
+        if is_fresh:
             db.execute("BEGIN IMMEDIATE")
-            schema.install(db, now) if is_fresh else schema.upgrade(db)
+            schema.install(db, now)
             db.execute("COMMIT")
+        elif schema.is_old(db):
+            migrate(db, store.path)
         acknowledged = store.mark.read()
         highest = db.execute("SELECT coalesce(max(id), 0) FROM batches").get
         if highest < acknowledged:
@@ -223,7 +227,7 @@ def _prepare(path: str) -> None:
     for one in reversed(missing):
         with suppress(FileExistsError):
             one.mkdir(mode=0o700)
-        _flush_folder(one.parent)
+        flush_folder(one.parent)
 
 
 def _is_empty(path: str) -> bool:
@@ -241,16 +245,7 @@ def _make_file(path: str) -> None:
     except FileExistsError:
         return
     os.close(fd)
-    _flush_folder(Path(path).parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Keep a new name through a crash of the machine."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    flush_folder(Path(path).parent)
 
 
 @contextmanager
