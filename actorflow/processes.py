@@ -20,10 +20,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import IO, Final, Literal, TypeAlias
 
 import anyio
 from anyio import to_thread
@@ -56,6 +57,9 @@ _NOT_EXECUTABLE_ERRORS: Final = frozenset(
 )
 
 
+OutputStream: TypeAlias = Literal["stdout", "stderr"]
+
+
 class ProcessNotStarted(Exception):  # noqa: N818 - a fact, as shells have no status for it
     """Raised when nothing could even try to run: no working directory, a NUL in an argument, no process left."""
 
@@ -71,6 +75,8 @@ class ProcessRequest:
     max_output: int = 1024 * 1024  #: bytes kept of each stream: the last ones
     grace: float = 5.0  #: seconds from TERM to KILL
     timeout: float | None = None  #: seconds until the tree is ended; None: never
+    #: told of what is read of each stream, as it comes; must not raise
+    said: Callable[[OutputStream, bytes], None] | None = field(default=None, repr=False)
 
     @property
     def argv(self) -> list[str]:
@@ -256,8 +262,8 @@ class _Child:
         self.cookie = request.cookie
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None
-        self._stdout = _Tail(self._popen.stdout, request.max_output)
-        self._stderr = _Tail(self._popen.stderr, request.max_output)
+        self._stdout = _Tail(self._popen.stdout, request.max_output, _said_of(request, "stdout"))
+        self._stderr = _Tail(self._popen.stderr, request.max_output, _said_of(request, "stderr"))
         self._status: int | None = None  # as in Popen.returncode
         self.is_killed = False  #: by `kill`: whatever it has started is to go too, and nobody waits
 
@@ -314,12 +320,17 @@ class _Child:
         )
 
 
+def _said_of(request: ProcessRequest, stream: OutputStream) -> Callable[[bytes], None] | None:
+    return None if request.said is None else partial(request.said, stream)
+
+
 class _Tail:
     """The last bytes of a pipe, however many it brings; holds at most twice as many."""
 
-    def __init__(self, pipe: IO[bytes], keep: int) -> None:
+    def __init__(self, pipe: IO[bytes], keep: int, said: Callable[[bytes], None] | None) -> None:
         self._pipe = pipe
         self._keep = keep
+        self._said = said
         self._bytes = bytearray()
         self.is_truncated = False
         os.set_blocking(pipe.fileno(), False)
@@ -344,6 +355,8 @@ class _Tail:
             if not chunk:
                 return True
             self._bytes += chunk
+            if self._said is not None:
+                self._said(chunk)
             if len(self._bytes) > 2 * self._keep:
                 self._cut()
         return False

@@ -122,6 +122,7 @@ async def test_a_secret_that_everybody_tells_is_found_nowhere(
     assert result.hooks.delivered > 10
     assert letters, "something has to be a dead letter"
     assert any(name.endswith("-wal") for name in kept)
+    assert any(name.endswith(".jsonl") for name in kept)  # what the commands have printed
     assert found_in({**{f"told {n}": text for n, text in enumerate(told)}, **shown, "log": caplog.text}) == ""
     assert found_in({name: body.decode("latin-1") for name, body in kept.items()}, codec="latin-1") == ""
 

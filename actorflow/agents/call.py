@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from attrs import define, field, frozen
 
 from actorflow.core.http_call import HttpCall
+from actorflow.journal.output_log import NO_OUTPUT, OutputLog
 from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
 
 __all__ = ["AgentCall", "AgentFailed", "Performer", "Recorded"]
@@ -40,6 +41,8 @@ class AgentCall:
     http: HttpCall[str] | None = field(default=None, repr=False)
     #: takes the run's secrets out of what is told
     hiding: Hiding = field(default=NOTHING_HIDDEN, repr=False)
+    #: where its process's lines go while it runs
+    outputs: OutputLog = field(default=NO_OUTPUT, repr=False)
     #: says that the attempt is alive; never waits
     heartbeat: Callable[[], None] = field(default=_ignore, repr=False)
 

@@ -15,7 +15,9 @@ from attrs import field, frozen
 
 from actorflow.agents.call import AgentCall, Recorded
 from actorflow.agents.failure import AgentFailed
+from actorflow.agents.process_lines import ProcessLines
 from actorflow.agents.process_output import outcome
+from actorflow.journal.output_log import NO_OUTPUT
 from actorflow.processes import Command, ProcessNotStarted, ProcessRequest, ProcessTrees
 
 __all__ = ["ProcessAttempts", "private_folder", "working_folder"]
@@ -56,6 +58,7 @@ class ProcessAttempts:
         """
         written = folder / "output"
         written.touch(mode=0o600, exist_ok=False)
+        lines = ProcessLines(call)
         request = ProcessRequest(
             command=command,
             cwd=self.cwd,
@@ -67,11 +70,14 @@ class ProcessAttempts:
             },
             cookie=f"{self.trees.cookie_prefix}{call.run_id}/{call.task}/{call.attempt}/{call.loss}",
             grace=self.grace,
+            said=None if call.outputs is NO_OUTPUT else lines.take,
         )
         try:
             result = await self.trees.run(request)
         except ProcessNotStarted as error:
             raise AgentFailed("not_started", str(error)) from error
+        finally:
+            lines.end()
         return await outcome(result, written, call.hiding)
 
 

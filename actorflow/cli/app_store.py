@@ -11,7 +11,7 @@ from actorflow.cli.settings import Settings
 
 def add_store_commands(app: click.Group) -> None:
     """Add them to the program."""
-    for command in (prune, delete, export):
+    for command in (prune, delete, export, doctor):
         app.add_command(command)
 
 
@@ -65,3 +65,27 @@ def export(settings: Settings, *, run: str, output: str | None) -> int:
     from actorflow.cli.export import export
 
     return export(settings, run, output)
+
+
+@click.command()
+@for_every_command
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Rebuild what is derived from events; of a damaged store, save what can be read into a new file.",
+)
+@click.option(
+    "--into", metavar="FILE", help="With --repair: save into this file, damaged or not; it must not be there."
+)
+@click.pass_obj
+def doctor(settings: Settings, *, repair: bool, into: str | None) -> int:
+    """Examine a store, and say what to do where something is wrong.
+
+    It looks at versions, permissions and the file system, has SQLite check all pages, follows the chain of each run, folds
+    it, and compares. --repair never changes a damaged store: it saves what can be read into a new one.
+    """
+    from actorflow.cli.doctor import doctor
+
+    if into is not None and not repair:
+        raise click.UsageError("--into goes with --repair", click.get_current_context())
+    return doctor(settings, repair=repair, into=into)

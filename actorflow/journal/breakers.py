@@ -34,7 +34,7 @@ def find_breaker(cursor: Cursor, key: str) -> Breaker:
     if not rows:
         return CLOSED
     body, written = rows[0]
-    if _seal(key, body) != written:
+    if seal_breaker(key, body) != written:
         raise StoreDamagedError(
             f"the circuit breaker {key!r} is damaged, and nobody can say whether it is open; restore the store from a "
             "copy, or close it by removing its row from the table 'breakers'"
@@ -79,9 +79,10 @@ def _replace(cursor: Cursor, key: str, before: Breaker, after: Breaker) -> bool:
     if after == before:
         return False
     body = orjson.dumps(astuple(after, recurse=False))
-    cursor.execute(_REPLACE, (key, body.decode(), _seal(key, body)))
+    cursor.execute(_REPLACE, (key, body.decode(), seal_breaker(key, body)))
     return True
 
 
-def _seal(key: str, body: bytes) -> bytes:
+def seal_breaker(key: str, body: bytes) -> bytes:
+    """The checksum of a breaker's row."""
     return seal(b"", orjson.dumps(("breaker", key)), body)

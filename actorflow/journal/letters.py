@@ -45,7 +45,7 @@ def all_letters(cursor: Cursor) -> list[DeadLetter]:
     found: list[DeadLetter] = []
     for *values, body_sum, written in cursor.execute(_SELECT).fetchall():
         letter = DeadLetter(*values)
-        if _columns(letter, body_sum)[-1] != written:
+        if letter_columns(letter, body_sum)[-1] != written:
             raise _damaged(letter.id)
         found.append(letter)
     return found
@@ -61,8 +61,8 @@ def find_body(cursor: Cursor, letter_id: str) -> Mapping[str, Any] | None:
     if not rows:
         return None
     *values, body, written = rows[0]
-    body_sum = b"" if body is None else _seal_body(letter_id, body)
-    if _columns(DeadLetter(*values), body_sum)[-1] != written:
+    body_sum = b"" if body is None else seal_body(letter_id, body)
+    if letter_columns(DeadLetter(*values), body_sum)[-1] != written:
         raise _damaged(letter_id)
     return None if body is None else decode_record(body)
 
@@ -70,8 +70,8 @@ def find_body(cursor: Cursor, letter_id: str) -> Mapping[str, Any] | None:
 def keep_letter(cursor: Cursor, letter: DeadLetter, kept: Mapping[str, Any] | None) -> None:
     """Write a letter in place of one with its id; a `TypeError` says that no store can write its names or its body."""
     body = None if kept is None else encode_record(kept)
-    body_sum = b"" if body is None else _seal_body(letter.id, body)
-    columns = _columns(letter, body_sum)
+    body_sum = b"" if body is None else seal_body(letter.id, body)
+    columns = letter_columns(letter, body_sum)
     cursor.execute(_DROP_BODIES, (_listed([letter.id]),))
     cursor.execute(_REPLACE, columns)
     if body is not None:
@@ -91,12 +91,14 @@ def purge_letters(cursor: Cursor, ids: Sequence[str]) -> int:
     return len(cursor.execute(_DROP, (listed,)).fetchall())
 
 
-def _columns(letter: DeadLetter, body_sum: bytes) -> tuple[Any, ...]:
+def letter_columns(letter: DeadLetter, body_sum: bytes) -> tuple[Any, ...]:
+    """The row of a letter without its id, sealed, after the checksum of its body."""
     values = (letter.id, letter.kind, letter.run_id, letter.task, letter.reason, float(letter.at), letter.seq)
     return (*values, seal(body_sum, orjson.dumps(("dead letter", *values))))
 
 
-def _seal_body(letter_id: str, body: bytes) -> bytes:
+def seal_body(letter_id: str, body: bytes) -> bytes:
+    """The checksum of the row of a letter's body."""
     return seal(b"", orjson.dumps(("letter body", letter_id)), body)
 
 

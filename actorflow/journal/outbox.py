@@ -85,7 +85,7 @@ def find_pending(
             raise _damaged(record.run_id)
     bindings = (record.key, hook, after, _ALL_ROWS if limit is None else limit)
     rows = cursor.execute(_SELECT if hook is None else _SELECT_OF_HOOK, bindings).fetchall()
-    return [_opened(record, row) for row in rows]
+    return [opened_row(record, row) for row in rows]
 
 
 def count_pending(cursor: Cursor) -> dict[str, int]:
@@ -93,7 +93,12 @@ def count_pending(cursor: Cursor) -> dict[str, int]:
     return dict(cursor.execute(_COUNT_ALL).fetchall())
 
 
-def _opened(record: RunRecord, row: Sequence[Any]) -> PendingDelivery:
+def opened_row(record: RunRecord, row: Sequence[Any]) -> PendingDelivery:
+    """A row of a run as it was read, with its body as bytes.
+
+    Raises:
+        StoreDamagedError: it is not what was written.
+    """
     run, delivery_id, hook, seq, due_at, body, written = row
     if run != record.key or _seal((run, delivery_id, hook, seq, due_at), body) != written:
         raise _damaged(record.run_id)

@@ -119,7 +119,7 @@ def seal_checked(key: str, definition: str, warnings: bytes) -> bytes:
 def find_run(cursor: Cursor, run_id: str) -> RunRecord | None:
     """The row of a run by its exact id."""
     rows = cursor.execute(_FIND_RUN, (run_id,)).fetchall() if is_storable(run_id) else []
-    return _opened(rows[0]) if rows else None
+    return opened_run(rows[0]) if rows else None
 
 
 def existing_run(cursor: Cursor, run_id: str) -> RunRecord:
@@ -136,7 +136,7 @@ def existing_run(cursor: Cursor, run_id: str) -> RunRecord:
 
 def owned_runs(cursor: Cursor, workflow: str) -> list[RunRecord]:
     """The runs of a workflow that somebody owns, dead or alive."""
-    return [_opened(row) for row in cursor.execute(_RUNNING, (workflow,)).fetchall()]
+    return [opened_run(row) for row in cursor.execute(_RUNNING, (workflow,)).fetchall()]
 
 
 def all_runs(cursor: Cursor) -> list[RunRecord]:
@@ -146,7 +146,7 @@ def all_runs(cursor: Cursor) -> list[RunRecord]:
     """
     rows = cursor.execute(_ALL_RUNS).fetchall()
     indexed = {run_id for (run_id,) in cursor.execute("SELECT run_id FROM runs INDEXED BY runs_by_run_id")}
-    records = [_opened(row) for row in rows]
+    records = [opened_run(row) for row in rows]
     if indexed != {record.run_id for record in records}:
         raise StoreDamagedError(
             "the store is damaged: its list of runs has lost some; restore it from a copy"
@@ -186,7 +186,7 @@ def damaged(run_id: str, seq: int, what: str) -> StoreDamagedError:
     )
 
 
-def _opened(row: tuple[Any, ...]) -> RunRecord:
+def opened_run(row: tuple[Any, ...]) -> RunRecord:
     """A row of `runs`, once its seal is found whole."""
     try:
         key, run_id, workflow, definition, owner, status, generation, started_at, ended_at, *rest = row

@@ -199,18 +199,28 @@ def check(db: Database, path: str) -> None:
         StoreUnusableError: another program's database, or a newer schema.
         StoreDamagedError: ours, but its tables are not those that were made.
     """
+    refuse_strangers(db, path)
+    version = version_of(db)
+    found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema")}
+    made = {statement for added in ADDED[:version] for statement in added}
+    if version < 1 or not found.issuperset(made):
+        raise StoreDamagedError(f"the store {path} is damaged: its tables are not those of schema {version}")
+
+
+def refuse_strangers(db: Database, path: str) -> None:
+    """See that a database is one of ours, and none of a later version.
+
+    Raises:
+        StoreUnusableError: it is not.
+    """
     if db.pragma("application_id") != APPLICATION_ID:
         raise StoreUnusableError(f"{path} is another program's database; name another file for the store")
     version = version_of(db)
     if version > SCHEMA_VERSION:
         raise StoreUnusableError(
-            f"the store {path} has schema {version}, written by actorflow {_writer(db)}; this version reads up to "
+            f"the store {path} has schema {version}, written by actorflow {written_by(db)}; this version reads up to "
             f"{SCHEMA_VERSION}: use that version or a newer one"
         )
-    found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema")}
-    made = {statement for added in ADDED[:version] for statement in added}
-    if version < 1 or not found.issuperset(made):
-        raise StoreDamagedError(f"the store {path} is damaged: its tables are not those of schema {version}")
 
 
 def _add(db: Database, version: int) -> None:
@@ -226,7 +236,8 @@ def version_of(db: Database) -> int:
     return int(db.pragma("user_version"))
 
 
-def _writer(db: Database) -> str:
+def written_by(db: Database) -> str:
+    """The version of actorflow that has made its tables, or added to them last."""
     try:
         return str(db.execute("SELECT value FROM meta WHERE key = 'written_by'").get)
     except apsw.Error:

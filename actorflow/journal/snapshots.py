@@ -23,7 +23,7 @@ def all_snapshots(cursor: Cursor) -> dict[str, Mapping[str, Any]]:
     """
     found: dict[str, Mapping[str, Any]] = {}
     for name, body, written in cursor.execute(_SELECT).fetchall():
-        if _seal(name, body) != written:
+        if seal_snapshot(name, body) != written:
             raise StoreDamagedError(
                 f"the snapshot {name!r} is damaged; delete it, or restore the store from a copy"
             )
@@ -33,7 +33,7 @@ def all_snapshots(cursor: Cursor) -> dict[str, Mapping[str, Any]]:
 
 def replace_snapshot(cursor: Cursor, name: str, body: bytes) -> None:
     """Write a snapshot in place of one with its name, inside a transaction."""
-    cursor.execute(_REPLACE, (name, body.decode(), _seal(name, body)))
+    cursor.execute(_REPLACE, (name, body.decode(), seal_snapshot(name, body)))
 
 
 def drop_snapshot(cursor: Cursor, name: str) -> bool:
@@ -41,5 +41,6 @@ def drop_snapshot(cursor: Cursor, name: str) -> bool:
     return bool(cursor.execute("DELETE FROM snapshots WHERE name = ? RETURNING 1", (name,)).fetchall())
 
 
-def _seal(name: str, body: bytes) -> bytes:
+def seal_snapshot(name: str, body: bytes) -> bytes:
+    """The checksum of a snapshot's row."""
     return seal(b"", orjson.dumps(("snapshot", name)), body)

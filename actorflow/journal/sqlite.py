@@ -19,10 +19,14 @@ import apsw
 
 from actorflow.core.breaker import Breaker
 from actorflow.core.events import Event
-from actorflow.errors import ActorflowError, RunOwnedElsewhereError, StoreFailed
+from actorflow.errors import ActorflowError, RunOwnedElsewhereError, StoreFailed, StoreUnusableError
 from actorflow.journal.claims import cut_off, refuse_if_live, take
+from actorflow.journal.examination import examine
+from actorflow.journal.findings import Finding
 from actorflow.journal.inbox import Inbox, put_request
 from actorflow.journal.letters import purge_letters
+from actorflow.journal.migration import keep_copy
+from actorflow.journal.output_log import FileOutputLog, OutputLog
 from actorflow.journal.owners import OwnerLock, cookie_of, new_owner, register
 from actorflow.journal.plain import encode, is_storable
 from actorflow.journal.protocol import (
@@ -41,6 +45,7 @@ from actorflow.journal.protocol import (
 from actorflow.journal.reading import StoreReader
 from actorflow.journal.records import HeldRun, existing_run, find_run
 from actorflow.journal.removal import remove_run
+from actorflow.journal.repair import Rebuilt, rebuild
 from actorflow.journal.snapshots import drop_snapshot, replace_snapshot
 from actorflow.journal.store import PATIENCE_S, open_store, patiently
 from actorflow.journal.transaction import Transaction, insert_no_events
@@ -74,6 +79,7 @@ class SqliteJournal:
         self._cursor = self._db.cursor()
         self._wal = WalKeeper(self._db)
         self._reader = StoreReader(self._store, self._last_seq)
+        self._outputs = FileOutputLog(f"{self._store.path}.logs")
         self._held: dict[str, HeldRun] = {}
         self._inbox = Inbox(self._cursor)
         self._owner = new_owner()
@@ -92,6 +98,16 @@ class SqliteJournal:
     def cookie(self) -> str:
         """Begins the cookie of every process that this owner starts; see `Journal.cookie`."""
         return cookie_of(self._store.path, self._owner)
+
+    @property
+    def outputs(self) -> OutputLog:
+        """See `Journal.outputs`; a file for each run, in a folder beside the store."""
+        return self._outputs
+
+    @property
+    def documents(self) -> None:
+        """Nobody finds files here."""
+        return
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Keep the writes, and say for each what stood in its way or what the answer is; see `Journal.commit`."""
@@ -184,7 +200,31 @@ class SqliteJournal:
                 self._mark(now)
             return has_dropped or record is not None
 
-        return self._write_unowned(remove)
+        was_there = self._write_unowned(remove)
+        self._outputs.remove(run_id)
+        return was_there
+
+    def examine(self) -> Iterator[Finding]:
+        """Look at the file, and at what SQLite and the tables say of themselves; reads only."""
+        yield from examine(self._store, self._clock())
+
+    def repair(self, wanted: Rebuilt) -> list[str]:
+        """Rebuild what is derived from events, once a copy of the store is kept; what was done, in words.
+
+        Raises:
+            StoreUnusableError: there is no room for the copy; nothing is changed.
+        """
+        copy = f"{self._store.path}.{time.strftime('%y%m%d-%H%M%S', time.localtime(self._clock()))}.bak"
+        try:
+            keep_copy(self._db, copy)
+        except (apsw.Error, OSError) as error:
+            raise StoreUnusableError(f"cannot keep a copy of the store as {copy}: {error}") from error
+
+        def mend(now: float) -> list[str]:
+            self._mark(now)
+            return rebuild(self._cursor, self._store.path, wanted)
+
+        return [f"a copy of the store as it was is {copy}", *self._write_unowned(mend)]
 
     def heartbeat(self) -> None:
         """Say that this owner is alive, if no commit has said so in the last 5 s."""

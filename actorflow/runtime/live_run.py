@@ -20,6 +20,7 @@ from actorflow.core.owed import owes_hooks
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError
 from actorflow.hooks.debtor import Debtor
+from actorflow.journal.output_log import OutputLog
 from actorflow.journal.protocol import (
     ChangeDefinition,
     CreateRun,
@@ -127,9 +128,24 @@ class LiveRun:
         self._wake_watchers()
 
     @property
+    def state(self) -> RunState:
+        """As of the last event that has happened."""
+        return self.actor.state
+
+    @property
+    def last_seq(self) -> int:
+        """The number of that event."""
+        return self.actor.last_seq
+
+    @property
     def journal(self) -> Journal:
         """The journal that has its events."""
         return self.ledger.journal
+
+    @property
+    def outputs(self) -> OutputLog:
+        """Where lines go that processes of its attempts print."""
+        return self.ledger.journal.outputs
 
     @property
     def owes_hooks(self) -> bool:
@@ -279,6 +295,7 @@ class LiveRun:
         self.taken.clear()  # what came too late is for the next owner
         self.ledger.breakers.forget(self.run_id)
         self._wake_watchers()
+        self._note_progress()
 
     # What the WorkflowActor says
 
@@ -317,6 +334,7 @@ class LiveRun:
         self.kept_seq = seq
         self.is_kept.set()
         self._wake_watchers()
+        self._note_progress()
         self.staff.metrics.note(self.plan, events)
         if self._may_owe and self.owes_hooks:
             self._hooks.follow(events, seq)
@@ -363,6 +381,10 @@ class LiveRun:
             is_own=self._begins_generation,
         )
         return RunHooks(ports)
+
+    def _note_progress(self) -> None:
+        if self.ledger.documents is not None and self.kept_seq:
+            self.ledger.documents.note(self)
 
     def _wake_watchers(self) -> None:
         for gate in self.watchers:

@@ -10,17 +10,17 @@ One batch is in flight at a time: what is noted meanwhile makes the next one lar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from actorflow.core.commands import RunHook, StartAttempt
-from actorflow.core.events import Event, GenerationStarted, PauseRequested, Resumed, RunFinished
+from actorflow.core.events import Event
 from actorflow.core.state import RunState
 from actorflow.core.step import Action
+from actorflow.journal.projection import summary_after
 from actorflow.journal.protocol import (
     Append,
     Outcome,
     Release,
-    RunStatus,
     RunSummary,
     SaveCheckpoint,
     Write,
@@ -103,14 +103,7 @@ class Outbox:
     def note(self, event: Event) -> None:
         """An event has happened, and is in the state."""
         self._unsaved.append(event)
-        status = _STATUS_AFTER.get(type(event))
-        if status is not None or isinstance(event, RunFinished):
-            self._summary = RunSummary(
-                status=status if status is not None else cast("RunFinished", event).outcome,
-                generation=self._state.generation,
-                started_at=self._state.run_started_at,
-                ended_at=self._state.ended_at,
-            )
+        self._summary = summary_after(self._state, event) or self._summary
 
     def note_step(self, events: Sequence[Event]) -> None:
         """A step of the core has happened; only its last event changes the row of the run."""
@@ -177,10 +170,3 @@ class Outbox:
 
 def _forget(_: Outcome) -> None:
     """What is kept beside the events can be missed: a run without a checkpoint is folded from its start."""
-
-
-_STATUS_AFTER: dict[type[Event], RunStatus] = {
-    GenerationStarted: "running",
-    Resumed: "running",
-    PauseRequested: "paused",
-}

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from actorflow.core.commands import RunHook
 from actorflow.core.events import Event
+from actorflow.journal.output_log import OutputLog
 from actorflow.runtime.breaker_talk import Breakers
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import HookKey
@@ -43,6 +44,11 @@ class RunSurroundings(Ledgered, Breakers, Protocol):
     @property
     def performers(self) -> Performers:
         """Who performs attempts."""
+        ...
+
+    @property
+    def outputs(self) -> OutputLog:
+        """Where lines go that their processes print."""
         ...
 
     def over(self, error: Exception | None) -> None:

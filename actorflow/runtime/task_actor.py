@@ -20,6 +20,7 @@ from actorflow.core.commands import StartAttempt
 from actorflow.core.events import AttemptCanceled, AttemptFailed, AttemptSucceeded, AttemptTimedOut, Failure
 from actorflow.core.http_call import HttpCall
 from actorflow.core.texts import Text
+from actorflow.journal.output_log import NO_OUTPUT, OutputLog
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.messages import AllBegun, AttemptEnded, AttemptGone, Message
 from actorflow.secrecy.hiding import NOTHING_HIDDEN, Hiding
@@ -68,6 +69,7 @@ class TaskSurroundings:
     performers: Performers
     tell: Callable[[Message], None]  #: to the WorkflowActor
     note_crash: Callable[[float, str, Exception], None]  #: to the TaskSupervisor
+    outputs: OutputLog = NO_OUTPUT  #: where lines go that processes print
     grace_s: float = 10.0  #: what a Python body has to end in, after its timeout or cancel
     queued_count: int = 0  #: attempts that wait for a runner
     is_waiting_for_begun: bool = False  #: the WorkflowActor wants to be told when there are none
@@ -295,6 +297,7 @@ class TaskActor:
             opened.argv,
             request,
             around.hiding if around.has_secrets else NOTHING_HIDDEN,
+            NO_OUTPUT if command.spec.sensitive else around.outputs,
         )
 
     def _description(self) -> str:

@@ -121,6 +121,7 @@ class WorkflowActor:
             performers=around.performers,
             tell=self.tell,
             note_crash=self._supervisor.note_crash,
+            outputs=around.outputs,
             grace_s=around.staff.grace_s,
         )
 

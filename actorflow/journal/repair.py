@@ -1,0 +1,67 @@
+"""Rebuilding what is derived: rows of runs from their events; what belongs to nothing goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve, frozen
+
+from actorflow.journal.driver import Cursor
+from actorflow.journal.examination import orphan_files
+from actorflow.journal.owners import sweep
+from actorflow.journal.protocol import RunSummary
+from actorflow.journal.records import UPDATE_RUN, existing_run
+
+__all__ = ["Rebuilt", "rebuild"]
+
+_DROP_LEFTOVERS: Final = {
+    "batches of no run": "DELETE FROM batches WHERE run IS NOT NULL AND run NOT IN (SELECT id FROM runs) RETURNING 1",
+    "deliveries of no run": "DELETE FROM deliveries WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
+    "pending deliveries of no run": "DELETE FROM outbox WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
+    "checkpoints of no run": "DELETE FROM checkpoints WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
+    "uses of blobs by no run": "DELETE FROM blob_uses WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
+    "blobs that nothing uses": "DELETE FROM blobs WHERE hash NOT IN (SELECT hash FROM blob_uses) RETURNING 1",
+    "requests to no run": "DELETE FROM inbox WHERE run_id NOT IN (SELECT run_id FROM runs) RETURNING 1",
+    "dead letters of no run": """DELETE FROM dead_letters WHERE run_id NOT IN (SELECT run_id FROM runs)
+RETURNING 1""",
+    "bodies of dead letters that are gone": """DELETE FROM letter_bodies
+WHERE letter_id NOT IN (SELECT letter_id FROM dead_letters) RETURNING 1""",
+}
+
+
+@frozen(kw_only=True)
+class Rebuilt:
+    """What rows of runs have to say, as their events do."""
+
+    summaries: Mapping[str, tuple[RunSummary, int]]  #: by run, with the number of its last event
+    checkpoints: Sequence[str] = ()  #: runs whose checkpoint is wrong
+
+
+def rebuild(cursor: Cursor, store: str, wanted: Rebuilt) -> list[str]:
+    """Make it so, inside a transaction that has a batch of its own; what was done, in words.
+
+    The batch keeps the highest id: the ids of commits must never go down. Runs that anybody owns are left alone.
+    """
+    done: list[str] = []
+    for run_id, (summary, last_seq) in wanted.summaries.items():
+        record = existing_run(cursor, run_id)
+        if record.owner is None:
+            mended = evolve(record, summary=summary, last_seq=last_seq)
+            cursor.execute(UPDATE_RUN, (*mended.columns(), record.key))
+            done.append(f"the row of run {run_id} says again what its events say")
+    for run_id in wanted.checkpoints:
+        cursor.execute("DELETE FROM checkpoints WHERE run = ?", (existing_run(cursor, run_id).key,))
+        done.append(f"the checkpoint of run {run_id} is removed; the run is folded from its events")
+    for what, statement in _DROP_LEFTOVERS.items():
+        count = len(cursor.execute(statement).fetchall())
+        if count:
+            done.append(f"removed {count:,} {what}")
+    sweep(cursor, store)
+    for path in orphan_files(cursor, store):
+        with suppress(OSError):
+            Path(path).unlink()
+            done.append(f"removed {path}")
+    return done
