@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import orjson
 from attrs import frozen
@@ -184,10 +184,11 @@ def _encoded(line: OutputLine) -> bytes:
 
 def _line(text: bytes) -> OutputLine | None:
     try:
-        facts: Any = orjson.loads(text)
-        return OutputLine(*facts) if isinstance(facts, list) else None
+        at, task, attempt, loss, stream, said, *note = orjson.loads(text)
     except (ValueError, TypeError):
         return None
+    is_ours = isinstance(at, float) and isinstance(said, str) and isinstance(task, str)
+    return OutputLine(at, task, attempt, loss, stream, said, bool(note)) if is_ours else None
 
 
 def _full(line: OutputLine) -> OutputLine:
