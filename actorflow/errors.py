@@ -324,6 +324,20 @@ class FencedError(StoreFailed):
     code = "E503"
 
 
+class StoreBusyError(StoreFailed):
+    """Raised when a JSON store cannot be written to because another process is at work in it; nothing was written."""
+
+    code = "E504"
+
+    def __init__(self, path: str, *, pid: int) -> None:
+        self.path = path
+        self.pid = pid
+        super().__init__(
+            f"the store {path} is in use by process {pid}, and one process at a time writes to a JSON store; "
+            "wait for it or end it, or keep runs in SQLite, which many processes share"
+        )
+
+
 class StoreUnusableError(ActorflowError):
     """Raised when a store cannot be opened or made: a folder, no permission, another program's file."""
 

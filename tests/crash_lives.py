@@ -26,6 +26,7 @@ from crash_workflows import SPECS as PLAIN_SPECS
 
 from actorflow import RunNotFoundError, RunResult, Runtime, load
 from actorflow.errors import FencedError
+from actorflow.journal.json_journal import JsonJournal
 from actorflow.journal.protocol import Append, Outcome, RecordDeliveries, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.runtime import checkpoints
@@ -80,27 +81,33 @@ class Commits:
         self.count = 0
         self.kept: list[str] = []  #: the class names of what the commit at hand keeps
         self._watchers: list[Callable[[str], None]] = []
-        commit, crash_point = SqliteJournal.commit, SqliteJournal._commit
+        SqliteJournal.commit = self._noted(SqliteJournal.commit)  # type: ignore[method-assign]
+        SqliteJournal._commit = self._passed(SqliteJournal._commit)  # type: ignore[method-assign]
+        JsonJournal.commit = self._noted(JsonJournal.commit)  # type: ignore[method-assign]
+        JsonJournal._append = self._passed(JsonJournal._append)  # type: ignore[method-assign]
 
-        def noted(journal: SqliteJournal, writes: Sequence[Write]) -> list[Outcome]:
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Have `watcher` called with `before` and `after` at every commit."""
+        self._watchers.append(watcher)
+
+    def _noted(self, commit: Callable[[Any, Sequence[Write]], list[Outcome]]) -> Any:
+        def noted(journal: Any, writes: Sequence[Write]) -> list[Outcome]:
             self.kept = [name for write in writes for name in _names(write)]
             try:
                 return commit(journal, writes)
             finally:
                 self.kept = []
 
-        def passed(journal: SqliteJournal) -> None:
+        return noted
+
+    def _passed(self, crash_point: Callable[..., None]) -> Any:
+        def passed(*args: Any) -> None:
             self.count += 1
             self._tell("before")
-            crash_point(journal)
+            crash_point(*args)
             self._tell("after")
 
-        SqliteJournal.commit = noted  # type: ignore[method-assign]
-        SqliteJournal._commit = passed  # type: ignore[method-assign]
-
-    def watch(self, watcher: Callable[[str], None]) -> None:
-        """Have `watcher` called with `before` and `after` at every commit."""
-        self._watchers.append(watcher)
+        return passed
 
     def _tell(self, moment: str) -> None:
         for watcher in self._watchers:
@@ -134,11 +141,12 @@ class Life:
     events_apart: int | None = (
         None  #: how often the run's state is kept; None: as is usual, for runs far longer
     )
+    is_json: bool = False  #: its store is a folder of JSON lines
 
     @property
     def store(self) -> str:
         """The URL of its store."""
-        return f"sqlite:///{self.folder}/state.db"
+        return f"json:{self.folder}/state" if self.is_json else f"sqlite:///{self.folder}/state.db"
 
 
 @frozen

@@ -151,7 +151,10 @@ def all_recorded(folder: Path) -> list[Recorded]:
     for name in ("state.db", "state.db-wal", "state.db.mark"):
         if (folder / name).exists():
             shutil.copy(folder / name, copy)
-    journal = open_journal(f"sqlite:///{copy}/state.db")
+    is_json = (folder / "state").exists()
+    if is_json:
+        shutil.copytree(folder / "state", copy / "state")
+    journal = open_journal(f"json:{copy}/state" if is_json else f"sqlite:///{copy}/state.db")
     try:
         return [_recorded(journal, row) for row in journal.runs()]
     finally:

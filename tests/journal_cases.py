@@ -36,9 +36,18 @@ from actorflow.journal import (
 )
 from actorflow.spec.model import BreakerSpec
 
+STORES = ("memory", "sqlite", "json")
+"""The kinds of store; what holds for each is tested with all."""
+
 RUNNING = RunSummary("running", 1, 1000.0, None)
 ENDED = RunSummary("success", 1, 1000.0, 2000.5)
 BODY = b'{"name":"deploy"}'
+
+
+def store_url(kind: str, folder: Path, name: str = "state") -> str:
+    """The URL of a store of a kind, in a folder."""
+    urls = {"memory": "memory:", "sqlite": f"sqlite:///{folder}/{name}.db", "json": f"json:{folder}/{name}"}
+    return urls[kind]
 
 
 def create(run_id: str, summary: RunSummary = RUNNING) -> CreateRun:

@@ -27,8 +27,9 @@ LIVES = {
     "twice": Life(Path(), "twice", generations=2),
     "recovery": Life(Path(), "recovery", generations=2, events_apart=4),
     "guarded": Life(Path(), "guarded", generations=2, events_apart=9),
+    "recovery in JSON": Life(Path(), "recovery", generations=2, events_apart=4, is_json=True),
 }
-"""What is to be lived, in some folder and upon either back end; two of them go on from what is kept of their state."""
+"""What is to be lived, in some folder and upon either back end; three of them go on from what is kept of their state."""
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +13,24 @@ from attrs import frozen
 from actorflow import HookContext, Runtime, StatePersistence, WorkflowStatus
 from actorflow.core.events import BreakerAllowed, BreakerClosed, HookFinished, HookLost, SignalReceived
 from actorflow.hooks import HookRegistry
-from actorflow.journal import open_journal
+from actorflow.journal import DeadLetter, open_journal
+from tests.chaos_sink import ChaosSink, answer
 
 pytestmark = pytest.mark.anyio
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BATCH = "b_046da48f8699c49c51005906b412eff7"
+KEY = "asking/ask/1"
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.db"))
 OF_FORMAT_2 = [path for path in GOLDEN if path.stem >= "0.2"]
 OF_FORMAT_3 = [path for path in GOLDEN if path.stem >= "0.3"]
 OF_FORMAT_4 = [path for path in GOLDEN if path.stem >= "0.4"]
+OF_FORMAT_5 = [path for path in GOLDEN if path.stem >= "0.5"]
 
 
 def test_there_is_a_golden_store_of_each_format():
-    assert [path.stem for path in GOLDEN] == ["0.1-spine", "0.2-format", "0.3-recovery", "0.4-hooks"]
+    formats = ["0.1-spine", "0.2-format", "0.3-recovery", "0.4-hooks", "0.5-requests"]
+    assert [path.stem for path in GOLDEN] == formats
 
 
 @frozen
@@ -52,6 +60,20 @@ def store_4(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return copy_of(request.param, tmp_path)
 
 
+@pytest.fixture(params=OF_FORMAT_5, ids=lambda path: path.stem)
+def store_5(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return copy_of(request.param, tmp_path)
+
+
+@pytest.fixture
+def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChaosSink]:
+    """What the requests of golden stores are sent to from now on."""
+    with ChaosSink() as sink:
+        monkeypatch.setenv("GOLDEN_URL", sink.url(""))
+        monkeypatch.setenv("GOLDEN_SECRET", SECRET)
+        yield sink
+
+
 class Posts:
     """The actions that hooks of golden stores name, of which one notes what it is told."""
 
@@ -63,6 +85,10 @@ class Posts:
 
     async def post(self, context: HookContext, params: Text) -> None:
         self.told.append((params.text, context.number))
+
+
+async def delivery_letters(rt: Runtime, run_id: str) -> list[DeadLetter]:
+    return [each for each in await rt.dead_letters() if (each.kind, each.run_id) == ("delivery", run_id)]
 
 
 def copy_of(golden: Path, folder: Path) -> str:
@@ -166,7 +192,7 @@ async def test_a_run_before_an_open_breaker_waits_as_before_and_hears_what_it_wa
 async def test_what_its_hooks_have_come_to_is_shown(store_4: str):
     async with Runtime(store=store_4) as rt:
         result = await rt.get("hooked")
-        (letter,) = [each for each in await rt.dead_letters() if each.kind == "delivery"]
+        (letter,) = await delivery_letters(rt, "hooked")
         (child,) = [row for row in await rt.list() if row.workflow == "golden hooks/note"]
         dispatched = await rt.get(child.run_id)
     assert (result.status, result.tasks["a"].output) == ("success", {"n": 5})
@@ -187,7 +213,7 @@ async def test_what_waits_for_its_next_try_and_what_was_given_up_is_delivered_as
     posts = Posts()
     async with Runtime(store=store_4, hooks=posts.registry) as rt:
         drained = await rt.drain_hooks("hooked")
-        (letter,) = [each for each in await rt.dead_letters() if each.kind == "delivery"]
+        (letter,) = await delivery_letters(rt, "hooked")
         retried = await rt.retry_delivery(letter.id)
         runs = [row for row in await rt.list() if row.workflow == "golden hooks/note"]
     assert (drained.hooks.delivered, drained.hooks.pending, drained.hooks.dead_letters) == (5, 0, 1)
@@ -209,3 +235,36 @@ async def test_tasks_that_waited_for_hooks_go_on_with_those_that_were_cut_off(st
     assert sorted(posts.told) == [("a", 1), ("b", 1)]
     assert sorted(ended) == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
     assert sum(isinstance(event, HookLost) for event in events) == 2
+
+
+async def test_what_requests_have_come_to_is_shown(store_5: str):
+    async with Runtime(store=store_5) as rt:
+        requested, batched = await rt.get("requested"), await rt.get("batched")
+        (letter,) = await delivery_letters(rt, "batched")
+    assert (requested.status, requested.outputs, requested.tasks["price"].attempts) == (
+        "success",
+        {"price": 5},
+        2,
+    )
+    assert requested.tasks["wordy"].output == "word " * 14_000
+    assert (requested.hooks.delivered, requested.hooks.failed, requested.hooks.pending) == (3, 0, 0)
+    assert (batched.hooks.pending, batched.hooks.dead_letters, batched.hooks.skipped) == (3, 1, 2)
+    assert letter.reason.endswith("answered 410 Gone")
+
+
+async def test_a_batch_that_was_sent_is_sent_again_as_it_was(store_5: str, sink: ChaosSink):
+    async with Runtime(store=store_5, allow_hosts=[sink.url("")]) as rt:
+        drained = await rt.drain_hooks("batched")
+    (request,) = sink.requests
+    assert (drained.hooks.delivered, drained.hooks.pending) == (3, 0)
+    assert request.header("webhook-id") == BATCH
+    assert sorted(each["data"]["n"] for each in json.loads(request.body)) == [0, 1, 2]
+
+
+async def test_a_request_without_an_answer_is_made_again_under_the_same_key(store_5: str, sink: ChaosSink):
+    sink.answers("/slow", answer(200, b'"yes"', ("Content-Type", "application/json")))
+    async with Runtime(store=store_5, allow_hosts=[sink.url("")]) as rt:
+        result = await rt.resume("asking")
+    assert (result.status, result.outputs["answer"], result.hooks.failed) == ("success", "yes", 0)
+    assert [(each.method, each.path) for each in sink.requests] == [("POST", "/slow"), ("POST", "/told")]
+    assert sink.requests[0].header("idempotency-key") == KEY

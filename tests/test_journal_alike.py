@@ -1,4 +1,4 @@
-"""Whatever is written, in whatever order: memory and SQLite answer alike, and say the same afterwards."""
+"""Whatever is written, in whatever order: all stores answer alike, and say the same afterwards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from journal_cases import (
     RUNNING,
     ask,
     beginning,
+    contents,
     delivery,
     delivery_letter,
     letter,
@@ -36,6 +37,7 @@ from actorflow.journal import (
     RecordDeliveries,
     Release,
 )
+from actorflow.journal.json_journal import JsonJournal
 from actorflow.journal.sqlite import SqliteJournal
 
 TIMES = int(os.environ.get("ACTORFLOW_FUZZ", "1"))
@@ -135,17 +137,45 @@ def has_definition(journal: Journal, digest: str) -> bool:
 
 @settings(max_examples=60 * TIMES, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), steps), max_size=25))
-def test_both_journals_answer_alike_and_say_the_same_afterwards(acts):
+def test_all_journals_answer_alike_and_say_the_same_afterwards(acts):
     now = 0.0
     with tempfile.TemporaryDirectory() as folder:
         memory = MemoryJournal(clock=lambda: now)
         sqlite = SqliteJournal(os.path.join(folder, "state.db"), clock=lambda: now)  # noqa: PTH118
         sqlite._db.pragma("synchronous", "OFF")
+        json = JsonJournal(os.path.join(folder, "state"), clock=lambda: now)  # noqa: PTH118
         for seconds, act in acts:
             now += seconds
-            assert answer(act, sqlite) == answer(act, memory)
-        assert everything(sqlite) == everything(memory)
+            assert answer(act, sqlite) == answer(act, json) == answer(act, memory)
+        assert everything(sqlite) == everything(json) == everything(memory)
         for digest in DIGESTS:
             assert has_definition(sqlite, digest) == has_definition(memory, digest)
+            assert has_definition(json, digest) == has_definition(memory, digest)
         sqlite.close()
-        memory.close()
+        json.close()
+
+
+@settings(max_examples=40 * TIMES, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), steps), max_size=25))
+def test_a_json_store_says_the_same_to_who_opens_it_next_and_to_who_follows_it(acts):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "state")  # noqa: PTH118
+        memory = MemoryJournal(clock=lambda: 0.0)
+        json, reader = (JsonJournal(path, clock=lambda: 0.0, patience_s=0) for _ in range(2))
+        for is_opened_anew, act in acts:
+            assert answer(act, json) == answer(act, memory)
+            owned = [row.run_id for row in memory.runs() if row.owner_pid is not None]
+            assert seen(reader) == seen(memory)
+            if is_opened_anew:
+                json.close()
+                memory.commit([Release(run) for run in owned])
+                json = JsonJournal(path, clock=lambda: 0.0, patience_s=0)
+                assert [json.claim(run) for run in owned] == [memory.claim(run) for run in owned]
+                assert everything(json) == everything(memory)
+        json.close()
+        reader.close()
+
+
+def seen(journal: Journal) -> list[Any]:
+    """What everybody sees of a store, whoever owns its runs."""
+    return [sorted(journal.runs(), key=lambda row: row.run_id), journal.snapshots(), contents(journal)]

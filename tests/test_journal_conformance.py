@@ -1,4 +1,4 @@
-"""What every journal does, in memory and in SQLite alike."""
+"""What every journal does: in memory, in SQLite and in files of JSON lines alike."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from journal_cases import (
     BODY,
     ENDED,
     RUNNING,
+    STORES,
     beginning,
     contents,
     create,
@@ -20,6 +21,7 @@ from journal_cases import (
     ok,
     save,
     step,
+    store_url,
     write_history,
 )
 
@@ -45,9 +47,9 @@ from actorflow.journal import (
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 def journal(request, tmp_path):
-    opened = open_journal("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/state.db")
+    opened = open_journal(store_url(request.param, tmp_path))
     yield opened
     opened.close()
 
@@ -416,7 +418,8 @@ def test_a_closed_journal_refuses_every_call_and_closes_again(journal):
 @pytest.mark.parametrize(
     ("url", "word"),
     [
-        ("json:.workflow_states", "not available yet"),
+        ("json:", "names no folder"),
+        ("json:a\0b", "names no folder"),
         ("state.db", "sqlite:///relative.db"),
         ("", "memory:"),
         ("sqlite:///", "names no file"),

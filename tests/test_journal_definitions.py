@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from journal_cases import BODY, create, ok
+from journal_cases import BODY, STORES, create, ok, store_url
 
 import actorflow.errors
 import actorflow.expression
@@ -27,9 +27,9 @@ def text_of(count: int = 400, more: str = "") -> str:
     return f"name: big\nmodel: some-model\n{more}tasks:\n{''.join(tasks)}"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 def journal(request, tmp_path):
-    opened = open_journal("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/state.db")
+    opened = open_journal(store_url(request.param, tmp_path))
     yield opened
     opened.close()
 

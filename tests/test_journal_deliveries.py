@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 from journal_cases import (
+    STORES,
     beginning,
     create,
     delivery,
@@ -16,6 +17,7 @@ from journal_cases import (
     ok,
     pending,
     step,
+    store_url,
 )
 
 from actorflow.errors import StoreDamagedError
@@ -34,9 +36,9 @@ from actorflow.journal.sqlite import SqliteJournal
 HOOK = "on_stage_complete[0]"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 def journal(request, tmp_path):
-    opened = open_journal("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/state.db")
+    opened = open_journal(store_url(request.param, tmp_path))
     for run_id in ("a", "b"):
         ok(opened, create(run_id), Append(run_id, 1, [*beginning(run_id), *step(0), *step(1)]))
     yield opened

@@ -11,6 +11,7 @@ from journal_cases import (
     BREAKER,
     ENDED,
     RUNNING,
+    STORES,
     ask,
     beginning,
     create,
@@ -48,6 +49,7 @@ from actorflow.journal import (
     Release,
     Request,
 )
+from actorflow.journal.json_journal import JsonJournal
 from actorflow.journal.sqlite import SqliteJournal
 
 NEW = b'{"name":"deploy","version":2}'
@@ -68,10 +70,14 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 def journal(request, tmp_path, clock):
-    is_memory = request.param == "memory"
-    opened = MemoryJournal(clock=clock) if is_memory else SqliteJournal(f"{tmp_path}/state.db", clock=clock)
+    makes = {
+        "memory": MemoryJournal,
+        "sqlite": partial(SqliteJournal, f"{tmp_path}/state.db"),
+        "json": partial(JsonJournal, f"{tmp_path}/state"),
+    }
+    opened = makes[request.param](clock=clock)
     yield opened
     opened.close()
 

@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 from crash_lives import state_of
+from journal_cases import STORES, store_url
 from left_behind import leave_child
 
 from actorflow import (
@@ -238,10 +239,9 @@ def test_metadata_that_is_not_json_is_refused_and_says_where():
         a_state().with_metadata({"a": [1, {2}]})
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 def states(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StatePersistence]:
-    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'runs.db'}"
-    with StatePersistence(url) as states:
+    with StatePersistence(store_url(request.param, tmp_path)) as states:
         yield states
 
 
@@ -349,9 +349,9 @@ async def ran(url: str, run_id: str = "report-1", definition: object = REPORT) -
         await rt.run(workflow(definition), run_id=run_id)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'runs.db'}"
+@pytest.fixture(params=["sqlite", "json"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return store_url(request.param, tmp_path)
 
 
 @pytest.mark.anyio

@@ -6,10 +6,11 @@ import os
 import re
 from typing import Final
 
-__all__ = ["MEMORY", "SQLITE", "is_lasting", "parse_store"]
+__all__ = ["JSON", "MEMORY", "SQLITE", "is_lasting", "is_there", "parse_store"]
 
 MEMORY: Final = "memory:"
 SQLITE: Final = "sqlite:///"
+JSON: Final = "json:"
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -26,13 +27,24 @@ def parse_store(text: str, folder: str = "") -> str:
     """
     if text == MEMORY:
         return text
-    if text.startswith(SQLITE) and text != SQLITE and "\0" not in text:
-        return SQLITE + os.path.join(folder, text.removeprefix(SQLITE))  # noqa: PTH118 - an absolute one stays as it is
+    for scheme in (SQLITE, JSON):
+        if text.startswith(scheme) and text != scheme and "\0" not in text:
+            return scheme + os.path.join(folder, text.removeprefix(scheme))  # noqa: PTH118 - an absolute one stays as it is
     if not text or _SCHEME.match(text):
-        raise ValueError(f"{text!r} is no store; write sqlite:///FILE, the name of a file, or memory:")
+        raise ValueError(
+            f"{text!r} is no store; write sqlite:///FILE, the name of a file, json:FOLDER, or memory:"
+        )
     return SQLITE + os.path.abspath(os.path.join(folder, os.path.expanduser(text)))  # noqa: PTH100, PTH111, PTH118 - no link is resolved here
 
 
 def is_lasting(url: str) -> bool:
     """Whether a store is there for the next process."""
     return url != MEMORY
+
+
+def is_there(url: str) -> bool:
+    """Whether there is anything of a lasting store, if only the mark of one that was lost."""
+    if url.startswith(JSON):
+        return os.path.lexists(url.removeprefix(JSON))
+    path = url.removeprefix(SQLITE)
+    return os.path.lexists(path) or os.path.lexists(f"{path}.mark")

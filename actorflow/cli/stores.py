@@ -13,7 +13,7 @@ from platformdirs import user_state_path
 from actorflow.cli.configured import configured
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.store_urls import SQLITE, is_lasting, parse_store
+from actorflow.cli.store_urls import SQLITE, is_lasting, is_there, parse_store
 from actorflow.core.events import RunStarted
 from actorflow.errors import RunNotFoundError, StoreUnusableError
 from actorflow.journal import Journal, MemoryJournal, RunRow, open_journal
@@ -64,7 +64,7 @@ def store_option(settings: Settings) -> str | None:
 def reading(settings: Settings) -> Generator[Journal]:
     """Open the store to read it; one that is not there is empty, and is not made."""
     url = store_url(settings)
-    journal = MemoryJournal() if _is_absent(url) else open_journal(url)
+    journal = open_journal(url) if not is_lasting(url) or is_there(url) else MemoryJournal()
     try:
         yield journal
     finally:
@@ -108,9 +108,3 @@ def _default_path() -> str:
     if not path.is_absolute():
         raise StoreUnusableError(f"there is no home folder to keep runs in; set {VARIABLE}, or give --store")
     return str(path)
-
-
-def _is_absent(url: str) -> bool:
-    """Whether nothing is there, not even the mark of a store that was lost."""
-    path = url.removeprefix(SQLITE)
-    return is_lasting(url) and not os.path.lexists(path) and not os.path.lexists(f"{path}.mark")

@@ -1,4 +1,4 @@
-"""The journal: an append-only log of events per run, in SQLite or in memory, behind one protocol."""
+"""The journal: an append-only log of events per run, in SQLite, in files of JSON lines or in memory, behind one protocol."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ __all__ = [
     "open_journal",
 ]
 
-_FORMS = "sqlite:///relative.db, sqlite:////absolute.db or memory:"
+_FORMS = "sqlite:///relative.db, sqlite:////absolute.db, json:FOLDER or memory:"
+_JSON = "json:"
 
 
 def open_journal(url: str) -> Journal:
@@ -66,17 +67,17 @@ def open_journal(url: str) -> Journal:
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db` (as SQLAlchemy writes them; everything after the third
-            slash is the path, as it stands) or `memory:`.
+            slash is the path, as it stands), `json:FOLDER` or `memory:`.
 
     Raises:
-        StoreUnusableError: an unknown kind of store, no permission, a folder, another program's database, or a
-            store of a newer version.
+        StoreUnusableError: an unknown kind of store, no permission, a folder for a file or the other way round, another
+            program's database, or a store of a newer version.
         StoreDamagedError: the store is not what was written to it.
     """
     if url == "memory:":
         return MemoryJournal()
-    if url.startswith("json:"):
-        raise StoreUnusableError(f"store {url!r}: JSON stores are not available yet; use {_FORMS}")
+    if url.startswith(_JSON):
+        return _open_json(url)
     scheme, slashes, path = url.partition(":///")
     if scheme != "sqlite" or not slashes:
         raise StoreUnusableError(f"store {url!r} is no store's URL; write {_FORMS}")
@@ -86,3 +87,12 @@ def open_journal(url: str) -> Journal:
     from actorflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
 
     return SqliteJournal(path)
+
+
+def _open_json(url: str) -> Journal:
+    path = url.removeprefix(_JSON)
+    if not path or "\0" in path:
+        raise StoreUnusableError(f"store {url!r} names no folder; write {_FORMS}")
+    from actorflow.journal.json_journal import JsonJournal  # noqa: PLC0415 - a run in SQLite needs none of it
+
+    return JsonJournal(path)

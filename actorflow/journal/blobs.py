@@ -14,6 +14,7 @@ import orjson
 
 from actorflow.errors import StoreDamagedError
 from actorflow.journal.plain import encode
+from actorflow.journal.remedy import RESTORE
 
 BLOB_BYTES: Final = 65_536
 """Values whose JSON is longer are kept apart."""
@@ -83,5 +84,5 @@ def checked_blob(run_id: str, name: str, body: object) -> bytes:
     else:
         return body
     raise StoreDamagedError(
-        f"run {run_id!r} is damaged: its blob {name} {what}; restore the store from a copy (other runs can still be read)"
+        f"run {run_id!r} is damaged: its blob {name} {what}; {RESTORE} (other runs can still be read)"
     )

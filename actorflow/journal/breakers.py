@@ -19,6 +19,7 @@ from actorflow.journal.admission import run_of_probe
 from actorflow.journal.driver import Cursor
 from actorflow.journal.protocol import AskBreaker, TellBreaker
 from actorflow.journal.records import seal
+from actorflow.journal.remedy import RESTORE
 
 _SELECT: Final = "SELECT CAST(body AS BLOB), sum FROM breakers WHERE key = ?"
 _REPLACE: Final = "INSERT OR REPLACE INTO breakers (key, body, sum) VALUES (?, ?, ?)"
@@ -36,8 +37,8 @@ def find_breaker(cursor: Cursor, key: str) -> Breaker:
     body, written = rows[0]
     if seal_breaker(key, body) != written:
         raise StoreDamagedError(
-            f"the circuit breaker {key!r} is damaged, and nobody can say whether it is open; restore the store from a "
-            "copy, or close it by removing its row from the table 'breakers'"
+            f"the circuit breaker {key!r} is damaged, and nobody can say whether it is open; close it by removing its "
+            f"row from the table 'breakers', or {RESTORE}"
         )
     failures, *rest = orjson.loads(body)
     return Breaker(tuple((at, attempt) for at, attempt in failures), *rest)

@@ -80,3 +80,8 @@ class Database(Protocol):
 def connect(path: str, *, flags: int, vfs: str | None) -> Database:
     """Open a database that exists."""
     return cast("Database", apsw.Connection(path, flags=flags, vfs=vfs))
+
+
+def sqlite_version() -> str:
+    """The version of SQLite that reads and writes here: apsw's own, whatever the system has."""
+    return apsw.sqlite_lib_version()

@@ -18,11 +18,10 @@ from actorflow.journal.json_names import file_name
 from actorflow.journal.mark import read_mark
 from actorflow.journal.owners import is_alive, lock_path
 from actorflow.journal.protocol import STALE_S
+from actorflow.journal.remedy import DAMAGE_REMEDY
 from actorflow.journal.store import StoreFile
 
-__all__ = ["DAMAGE_REMEDY", "examine", "examine_file", "live_locks", "orphan_files"]
-
-DAMAGE_REMEDY: Final = "`actorflow doctor --repair` saves what can be read into a new file"
+__all__ = ["examine", "examine_file", "live_locks", "orphan_files"]
 
 _ROOM: Final = 256 * 1024 * 1024
 """Bytes free, below which a store is about to fail."""

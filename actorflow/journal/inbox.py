@@ -14,6 +14,7 @@ from actorflow.errors import StoreDamagedError
 from actorflow.journal.driver import Cursor
 from actorflow.journal.protocol import Request, RequestKind
 from actorflow.journal.records import HeldRun, seal
+from actorflow.journal.remedy import RESTORE
 from actorflow.journal.store import patiently
 
 _INSERT: Final = "INSERT INTO inbox (run_id, kind, body, at, pid, sum) VALUES (?, ?, ?, ?, ?, ?) RETURNING id"
@@ -107,8 +108,7 @@ def _opened(row: tuple[Any, ...]) -> Request:
         is_whole = False
     if not is_whole:
         raise StoreDamagedError(
-            f"request {number} to run {run_id!r} is damaged; restore the store from a copy, or drop it by removing its row "
-            "from the table 'inbox'"
+            f"request {number} to run {run_id!r} is damaged; drop it by removing its row from the table 'inbox', or {RESTORE}"
         )
     return Request(number, run_id, kind, orjson.loads(body), at, pid)
 

@@ -17,6 +17,7 @@ from actorflow.journal.driver import Cursor
 from actorflow.journal.plain import is_storable
 from actorflow.journal.protocol import DeadLetter
 from actorflow.journal.records import seal
+from actorflow.journal.remedy import RESTORE
 
 _REPLACE: Final = """INSERT OR REPLACE INTO dead_letters (letter_id, kind, run_id, task, reason, at, seq, sum)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -103,9 +104,7 @@ def seal_body(letter_id: str, body: bytes) -> bytes:
 
 
 def _damaged(letter_id: str) -> StoreDamagedError:
-    return StoreDamagedError(
-        f"the dead letter {letter_id!r} is damaged; purge it, or restore the store from a copy"
-    )
+    return StoreDamagedError(f"the dead letter {letter_id!r} is damaged; purge it, or {RESTORE}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """The high-water mark: how far a store had come when something in it was last acknowledged.
 
 SQLite drops the tail of a damaged `-wal` file without a word, and a file restored from an older copy looks like any
-other. The mark, in a file of its own, is the witness: 8 bytes, the highest `batches.id` whose commit was acknowledged. It
-is written after the commit and never flushed, so it may trail what is committed, and can never be ahead of it.
+other. The mark, in a file of its own, is the witness: 8 bytes, the highest `batches.id` whose commit was acknowledged; in
+a JSON store, the number of that commit. It is written after the commit and never flushed, so it may trail what is
+committed, and can never be ahead of it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ class Mark:
 
     def read(self) -> int:
         """The highest acknowledged id; 0 where there is none, or the file is not whole."""
-        raw = os.pread(self._fd, _U64.size, 0)
-        value: int = _U64.unpack(raw)[0] if len(raw) == _U64.size else 0
-        return value
+        return _read(self._fd)
 
     def raise_to(self, batch: int) -> None:
         """Note that this batch was committed.
@@ -40,3 +39,21 @@ class Mark:
     def close(self) -> None:
         """Leave the file where it is."""
         os.close(self._fd)
+
+
+def read_mark(path: str) -> int:
+    """The mark of a store that is not open here; 0 where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _read(fd)
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int) -> int:
+    raw = os.pread(fd, _U64.size, 0)
+    value: int = _U64.unpack(raw)[0] if len(raw) == _U64.size else 0
+    return value

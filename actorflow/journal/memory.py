@@ -20,6 +20,7 @@ from actorflow.journal.admission import choose
 from actorflow.journal.blobs import no_blob
 from actorflow.journal.codec import decode_events, decode_record
 from actorflow.journal.memory_store import Batch, MemoryStore
+from actorflow.journal.output_log import MemoryOutputLog, OutputLog
 from actorflow.journal.plain import encode
 from actorflow.journal.protocol import (
     CachedDefinition,
@@ -41,12 +42,14 @@ class MemoryJournal:
 
     Args:
         clock: the wall clock, in epoch seconds.
+        store: what it keeps already.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, store: MemoryStore | None = None) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._kept = MemoryStore(clock)
+        self._outputs = MemoryOutputLog()
+        self._kept = MemoryStore(clock) if store is None else store
         self._request_numbers = count(1)
         self._cookie = f"{secrets.token_hex(16)}/"
         self._is_closed = False
@@ -60,6 +63,16 @@ class MemoryJournal:
     def cookie(self) -> str:
         """Begins the cookie of every process that is started for this journal; see `Journal.cookie`."""
         return self._cookie
+
+    @property
+    def outputs(self) -> OutputLog:
+        """See `Journal.outputs`; the last lines of each run."""
+        return self._outputs
+
+    @property
+    def documents(self) -> None:
+        """Nobody finds files here."""
+        return
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Keep the writes, and say for each what stood in its way, or what the answer is."""
@@ -155,6 +168,7 @@ class MemoryJournal:
         """Remove a run and the snapshot of that name; see `Journal.delete`."""
         with self._lock:
             self._refuse_if_closed()
+            self._outputs.remove(run_id)
             return self._kept.delete(run_id)
 
     def heartbeat(self) -> None:

@@ -16,6 +16,7 @@ from actorflow.journal.codec import decode_record, encode_record
 from actorflow.journal.driver import Cursor
 from actorflow.journal.protocol import PendingDelivery
 from actorflow.journal.records import RunRecord, seal
+from actorflow.journal.remedy import RESTORE
 
 OutboxRow: TypeAlias = tuple[int, str, str, int, float, str, bytes]
 """The columns of a row, but for its id: run and delivery come first."""
@@ -110,6 +111,4 @@ def _seal(head: Sequence[Any], body: bytes) -> bytes:
 
 
 def _damaged(run_id: str) -> StoreDamagedError:
-    return StoreDamagedError(
-        f"the pending deliveries of run {run_id!r} are damaged; restore the store from a copy"
-    )
+    return StoreDamagedError(f"the pending deliveries of run {run_id!r} are damaged; {RESTORE}")

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from actorflow.core.breaker import Breaker, BreakerAnswer, BreakerAsk, BreakerReport
 from actorflow.core.events import Event
+from actorflow.journal.output_log import OutputLog
 
 RunStatus = Literal["running", "paused", "success", "failed", "canceled"]
 DeliveryStatus = Literal["delivered", "failed", "dead_letter", "skipped"]
@@ -261,6 +262,18 @@ class RunRow:
     heartbeat_at: float | None = field(default=None, eq=False)  #: last sign of life of a live owner
 
 
+class Documents(Protocol):
+    """Files in which people find how far runs have come; never the truth, and never read back."""
+
+    def keep(self, run_id: str, content: bytes) -> None:
+        """Write the state of a run in place of the one before; it may block.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        ...
+
+
 class Journal(Protocol):
     """An append-only log of events per run, with owners.
 
@@ -278,6 +291,16 @@ class Journal(Protocol):
 
         It is made from the store's path and the owner's number, so that a copy of the store knows nobody's processes.
         """
+        ...
+
+    @property
+    def outputs(self) -> OutputLog:
+        """What commands and scripts of its runs print; `delete` removes that of its run."""
+        ...
+
+    @property
+    def documents(self) -> Documents | None:
+        """Where whoever runs a run is to write its state as it goes; None: nobody wants it."""
         ...
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:

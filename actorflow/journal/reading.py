@@ -41,6 +41,7 @@ from actorflow.journal.records import (
     seal_checkpoint,
     seal_delivery,
 )
+from actorflow.journal.remedy import RESTORE
 from actorflow.journal.shortcuts import decode_checkpoint, decode_definition
 from actorflow.journal.snapshots import all_snapshots
 from actorflow.journal.store import StoreFile, patiently
@@ -224,7 +225,7 @@ class StoreReader:
             raise StoreDamagedError(f"the store {self._store.path} has no definition {digest!r}")
         body: bytes = rows[0][0]
         if seal(b"", orjson.dumps(digest), body) != rows[0][1]:
-            raise StoreDamagedError(f"the definition {digest!r} is damaged; restore the store from a copy")
+            raise StoreDamagedError(f"the definition {digest!r} is damaged; {RESTORE}")
         return body
 
     def _check_end(
@@ -324,4 +325,4 @@ def _opened(
 
 
 def _lost_deliveries(run_id: str) -> StoreDamagedError:
-    return StoreDamagedError(f"the deliveries of run {run_id!r} are damaged; restore the store from a copy")
+    return StoreDamagedError(f"the deliveries of run {run_id!r} are damaged; {RESTORE}")

@@ -17,6 +17,7 @@ from actorflow.journal.admission import nearest
 from actorflow.journal.driver import Cursor
 from actorflow.journal.plain import is_storable
 from actorflow.journal.protocol import Delivery, RunRow, RunSummary
+from actorflow.journal.remedy import RESTORE
 
 _SEAL_BYTES = 16
 
@@ -148,9 +149,7 @@ def all_runs(cursor: Cursor) -> list[RunRecord]:
     indexed = {run_id for (run_id,) in cursor.execute("SELECT run_id FROM runs INDEXED BY runs_by_run_id")}
     records = [opened_run(row) for row in rows]
     if indexed != {record.run_id for record in records}:
-        raise StoreDamagedError(
-            "the store is damaged: its list of runs has lost some; restore it from a copy"
-        )
+        raise StoreDamagedError(f"the store is damaged: its list of runs has lost some; {RESTORE}")
     return records
 
 
@@ -182,7 +181,7 @@ def check_tail(cursor: Cursor, record: RunRecord, batch: int, last_seq: int) -> 
 def damaged(run_id: str, seq: int, what: str) -> StoreDamagedError:
     """The error for a run that is not what was written."""
     return StoreDamagedError(
-        f"run {run_id!r} is damaged at event {seq}: {what}; restore the store from a copy (other runs can still be read)"
+        f"run {run_id!r} is damaged at event {seq}: {what}; {RESTORE} (other runs can still be read)"
     )
 
 
@@ -197,5 +196,5 @@ def opened_run(row: tuple[Any, ...]) -> RunRecord:
     except (TypeError, ValueError):
         is_whole, record = False, None
     if record is None or not is_whole:
-        raise StoreDamagedError(f"the row of run {row[1]!r} is damaged; restore the store from a copy")
+        raise StoreDamagedError(f"the row of run {row[1]!r} is damaged; {RESTORE}")
     return record

@@ -172,6 +172,8 @@ class _Rescue:
             self._write(cursor)
             cursor.execute("COMMIT")
             store.mark.raise_to(int(db.execute("SELECT coalesce(max(id), 0) FROM batches").get))
+            # it is moved to where the old one was: all of it has to be in the one file
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         finally:
             db.close(True)
             store.end()
@@ -192,7 +194,7 @@ class _Rescue:
         self._save_named(cursor, "snapshots", "name", seal_snapshot)
         requests = sum(1 for _ in self._rows("inbox", "run_id"))
         if requests:
-            self._lose(f"{requests} requests to runs, which must be made again")
+            self._lose(f"what was asked of runs and not answered yet ({requests}): it must be asked again")
 
     def _rows(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
         return readable_rows(self._old, table, columns)

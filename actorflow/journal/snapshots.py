@@ -10,6 +10,7 @@ import orjson
 from actorflow.errors import StoreDamagedError
 from actorflow.journal.driver import Cursor
 from actorflow.journal.records import seal
+from actorflow.journal.remedy import RESTORE
 
 _REPLACE: Final = "INSERT OR REPLACE INTO snapshots (name, body, sum) VALUES (?, ?, ?)"
 _SELECT: Final = "SELECT name, CAST(body AS BLOB), sum FROM snapshots ORDER BY name"
@@ -24,9 +25,7 @@ def all_snapshots(cursor: Cursor) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for name, body, written in cursor.execute(_SELECT).fetchall():
         if seal_snapshot(name, body) != written:
-            raise StoreDamagedError(
-                f"the snapshot {name!r} is damaged; delete it, or restore the store from a copy"
-            )
+            raise StoreDamagedError(f"the snapshot {name!r} is damaged; delete it, or {RESTORE}")
         found[name] = orjson.loads(body)
     return found
 

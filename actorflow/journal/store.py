@@ -25,6 +25,7 @@ from actorflow.journal.driver import Database, connect
 from actorflow.journal.files import flush_folder
 from actorflow.journal.mark import Mark
 from actorflow.journal.migration import migrate
+from actorflow.journal.remedy import RESTORE
 from actorflow.journal.wal import BUSY_TIMEOUT_MS
 
 T = TypeVar("T")
@@ -127,7 +128,7 @@ class StoreFile:
     def explain(self, error: Exception) -> ActorflowError:
         """What a reader is told: damage, or a store that has failed with this error."""
         if isinstance(error, _DAMAGE) or not isinstance(error, apsw.Error | OSError):
-            return StoreDamagedError(f"the store {self.path} is damaged ({error}); restore it from a copy")
+            return StoreDamagedError(f"the store {self.path} is damaged ({error}); {RESTORE}")
         return self.fail(error)
 
 
@@ -144,7 +145,7 @@ def open_store(path: str, vfs: str | None, now: float) -> tuple[StoreFile, Datab
         with _opening_lock(path):
             return _open(path, vfs, now)
     except (apsw.CorruptError, apsw.FormatError, TypeError, ValueError) as error:
-        raise StoreDamagedError(f"the store {path} is damaged ({error}); restore it from a copy") from error
+        raise StoreDamagedError(f"the store {path} is damaged ({error}); {RESTORE}") from error
     except (OSError, apsw.Error) as error:
         raise StoreUnusableError(f"cannot open the store {path}: {error}") from error
 

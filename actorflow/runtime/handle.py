@@ -7,9 +7,10 @@ from functools import partial
 from typing import Self
 
 from actorflow.core.events import Event
+from actorflow.journal.output_log import OutputLine
 from actorflow.journal.protocol import Delivery
 from actorflow.runtime.live_run import LiveRun
-from actorflow.runtime.result import RunResult
+from actorflow.runtime.result import HookCounts, RunResult
 
 
 class RunHandle:
@@ -65,6 +66,25 @@ class RunHandle:
         """What has become of the run's async hooks so far, oldest first."""
         live = self._live
         return await live.read(partial(live.journal.deliveries, live.run_id))
+
+    async def output(self, position: int = 0) -> tuple[list[OutputLine], int]:
+        """Lines that commands and scripts of the run have printed behind a position, and the position behind them.
+
+        At most about a MiB at a time: the same position says that there is nothing more yet. Best effort, as nothing waits
+        for it.
+        """
+        live = self._live
+        return await live.read(partial(live.outputs.read, live.run_id, position))
+
+    async def hooks(self) -> HookCounts:
+        """How many hooks of the run, blocking and async ones, have come to what so far.
+
+        With async hooks this may read much of the journal: it is for a look now and then.
+
+        Raises:
+            StoreFailed: the journal cannot be read.
+        """
+        return (await self._live.read_result()).hooks
 
 
 class EventStream:

@@ -40,8 +40,8 @@ class StatePersistence:
     Every method blocks as long as the store takes; in an async program call it in a thread. Any thread may.
 
     Args:
-        store: `sqlite:///relative.db`, `sqlite:////absolute.db`, which is made if it is not there, or `memory:`, which
-            is this object's own and is gone with it.
+        store: `sqlite:///relative.db`, `sqlite:////absolute.db` or `json:FOLDER`, which are made if they are not there, or
+            `memory:`, which is this object's own and is gone with it.
 
     Raises:
         StoreUnusableError: it cannot be opened or made.

@@ -62,7 +62,7 @@ class Runtime:
     Leaving the scope pauses what still runs: it is resumed with `resume`, by this program or another.
 
     Args:
-        store: `sqlite:///relative.db`, `sqlite:////absolute.db` or `memory:`.
+        store: `sqlite:///relative.db`, `sqlite:////absolute.db`, `json:FOLDER` or `memory:`.
         agents: who performs the tasks, by agent name: a callable that takes an `AgentCall` (async, or sync and then run
             in a thread), or a runner word: `echo`, `fail`, `sleep:1s`, `python:MODULE:FUNCTION`, `command:SHELL`.
             `*` is for every name that has nothing else.

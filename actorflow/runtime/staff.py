@@ -7,6 +7,7 @@ Runtime
 ├── JournalActor (memory)    runs with `durability: memory`
 ├── BreakerActor             one before each of these: circuit breakers of the runs there
 ├── HookActor                restarted when it crashes: what is owed lies in the journal
+├── DocumentKeeper           of a store that has files for people: writes them behind the runs
 ├── Watchdog                 a thread that names who blocks the loop
 ├── RunnerPool               the turns of TaskActors and hooks
 ├── Rota                     one task for the turns of all WorkflowActors
@@ -46,6 +47,7 @@ from actorflow.metrics.registry import Metrics
 from actorflow.processes import ProcessTrees
 from actorflow.runtime.breaker_actor import BreakerActor
 from actorflow.runtime.clock import RunClock
+from actorflow.runtime.documents import DocumentKeeper
 from actorflow.runtime.journal_actor import JournalActor
 from actorflow.runtime.watchdog import BLOCKED_S, TICK_S, Watchdog
 from actorflow.spec.model import HookEvent
@@ -66,13 +68,16 @@ class Ledger:
     actor: JournalActor
     breakers: BreakerActor
     clock: RunClock  #: that of its breakers
+    documents: DocumentKeeper | None  #: where the store has any
 
     @classmethod
     def kept_by(cls, host: Host, journal: Journal, note_commit: Callable[[float], None]) -> Ledger:
         """A journal with the actors that stand before it."""
         actor = JournalActor(host, journal, note_commit)
         clock = RunClock(host)
-        return cls(journal, actor, BreakerActor(actor, clock), clock)
+        kept = journal.documents
+        documents = None if kept is None else DocumentKeeper(host, kept)
+        return cls(journal, actor, BreakerActor(actor, clock), clock, documents)
 
 
 @define(eq=False)
@@ -176,6 +181,8 @@ class Staff:
         for scope in self._scopes:
             scope.cancel()
         self.hooks.close()
+        if self.store.documents is not None:
+            self.store.documents.stop()
         self.memory.actor.stop()
         self.store.actor.stop()
 
@@ -183,6 +190,8 @@ class Staff:
         for ledger in {id(ledger): ledger for ledger in (self.store, self.memory)}.values():
             self._open_count += 1
             self.spawn(self._keep, ledger.actor)
+        if self.store.documents is not None:
+            self.spawn(self.store.documents.run)
         self.watchdog.start()
         for run in (self.alarm.run, self.rota.run, self._run_hooks):
             self.employ(run)

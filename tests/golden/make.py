@@ -1,4 +1,4 @@
-"""Makes a golden store: `python tests/golden/make.py tests/golden/NAME.db`.
+"""Makes a golden store: `python -m tests.golden.make tests/golden/NAME.db`.
 
 Made once, when a change of the format is released, and never again: every later version must open it, show its runs and
 go on with those that are not done.
@@ -6,6 +6,7 @@ go on with those that are not done.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,11 @@ from actorflow.core.events import AttemptStarted, BreakerRefused, Event, HookSta
 from actorflow.hooks import HookRegistry
 from actorflow.journal import open_journal
 from actorflow.spec.model import WorkflowSpec
+from tests.chaos_sink import ChaosSink, answer, silence
 
 FOLDER = "/tmp"
+JSON = ("Content-Type", "application/json")
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 CHAIN: dict[str, Any] = {
     "a": {"agent": "x", "with": {"n": "{{ input.n }}", "text": "ünïcödé ✓"}},
@@ -72,6 +76,11 @@ async def make(path: Path) -> None:
     await _make_guarded(store)
     await _make_hooked(store)
     await _make_finishing(store)
+    with ChaosSink() as sink:
+        os.environ.update(GOLDEN_URL=sink.url(""), GOLDEN_SECRET=SECRET)
+        await _make_requested(store, sink)
+        await _make_batched(store, sink)
+        await _make_asking(store, sink)
 
 
 async def _make_success(store: str) -> None:
@@ -228,6 +237,78 @@ async def _make_finishing(store: str) -> None:
         return held == {"a", "b"}
 
     await _pause(store, _workflow("golden preparations", tasks), "finishing", are_held)
+
+
+async def _make_requested(store: str, sink: ChaosSink) -> None:
+    """Ended, with an answer that was asked for twice, another that is large, and signed webhooks that arrived."""
+    sink.answers("/prices", answer(503), answer(200, b'{"price": 5}', JSON))
+    sink.answers("/wordy", answer(200, b"word " * 14_000))
+    price = {
+        "http": {"url": "${GOLDEN_URL}/prices", "query": {"n": "{{ input.n }}"}, "extract": "output.price"}
+    }
+    tasks = {
+        "price": {**price, "retry": {"max_attempts": 2, "delay": 0.001}},
+        "wordy": {"http": {"url": "${GOLDEN_URL}/wordy"}},
+        "order": {
+            "http": {
+                "url": "${GOLDEN_URL}/orders",
+                "method": "POST",
+                "json": {"n": "{{ tasks.price.output }}"},
+            },
+            "depends_on": ["price"],
+        },
+    }
+    told = {
+        "url": "${GOLDEN_URL}/told",
+        "sign": {"secret": "${GOLDEN_SECRET}"},
+        "body": {"task": "{{ task.id }}"},
+    }
+    hooks = {"task_finished": [{"type": "webhook", "params": told}]}
+    spec = _workflow("golden requests", tasks, hooks=hooks, outputs={"price": "{{ tasks.price.output }}"})
+    async with Runtime(store=store, allow_hosts=[sink.url("")]) as rt:
+        await (await rt.start(spec, inputs={"n": 7}, run_id="requested")).settled()
+
+
+async def _make_batched(store: str, sink: ChaosSink) -> None:
+    """Ended, with a batch that was sent once and is to be sent again, and a target that is gone."""
+    sink.answers("/batches", answer(503))
+    sink.answers("/gone", answer(410))
+    tasks = {name: {"agent": "x", "with": {"n": number}} for number, name in enumerate("abc")}
+    batch = {"max": 3, "window": "30s"}
+    retry = {"max_attempts": 2, "delay": "2s", "jitter": "none"}
+    told = {"type": "webhook", "retry": retry, "max_age": "36500d"}
+    body = {"n": "{{ output.input.n }}"}
+    hooks = {
+        "task_finished": [
+            {**told, "batch": batch, "params": {"url": "${GOLDEN_URL}/batches", "body": body}},
+            {**told, "params": {"url": "${GOLDEN_URL}/gone"}},
+        ]
+    }
+    spec = _workflow("golden batches", tasks, hooks=hooks)
+    async with Runtime(
+        store=store, agents={"x": "echo"}, allow_hosts=[sink.url("")], drain_timeout_s=1
+    ) as rt:
+        await rt.run(spec, run_id="batched")
+
+
+async def _make_asking(store: str, sink: ChaosSink) -> None:
+    """Paused before an answer came, with a blocking webhook behind it."""
+    sink.answers("/slow", silence())
+    agents = {
+        "shop": {"http": {"url": "${GOLDEN_URL}/slow", "json": {"n": "{{ input.n }}"}, "method": "POST"}}
+    }
+    told = {
+        "type": "webhook",
+        "mode": "blocking",
+        "params": {"url": "${GOLDEN_URL}/told", "body": "{{ task.id }}"},
+    }
+    tasks = {"ask": {"agent": "shop", "hooks": {"task_finished": [told]}}}
+    spec = _workflow("golden question", tasks, agents=agents, outputs={"answer": "{{ tasks.ask.output }}"})
+    async with Runtime(store=store, allow_hosts=[sink.url("")], grace_s=0) as rt:
+        handle = await rt.start(spec, inputs={"n": 9}, run_id="asking")
+        async for _, event in handle.events():
+            if isinstance(event, AttemptStarted):
+                break
 
 
 async def _pause(store: str, spec: WorkflowSpec, run_id: str, is_time: Callable[[Event], bool]) -> None:
