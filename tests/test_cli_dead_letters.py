@@ -173,7 +173,7 @@ def test_a_secret_that_a_task_printed_is_in_no_dead_letter(monkeypatch: pytest.M
         for form in ([], ["--json"]):
             assert main(["dead-letters", *words, *form]) == 0
             assert "swordfish" not in capsys.readouterr().out
-    assert not [path for path in Path().glob("runs.db*") if b"swordfish" in path.read_bytes()]
+    assert not [path for path in Path().rglob("*") if path.is_file() and b"swordfish" in path.read_bytes()]
 
 
 def test_what_a_transition_lays_over_an_input_is_hidden_by_what_it_reads():

@@ -36,6 +36,7 @@ tasks:
 hooks: {workflow_finished: [{command: "true", mode: async}]}
 """
 ROOT = Path(__file__).parent.parent
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.db"))
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,32 @@ def test_examining_changes_nothing(store: Path, capsys: Capture):
     before = store.read_bytes()
     doctor(capsys)
     assert store.read_bytes() == before
+
+
+def test_an_empty_file_is_not_made_a_store_of(tmp_path: Path, capsys: Capture):
+    path = tmp_path / "empty.db"
+    path.touch(0o600)
+    status, found = doctor(capsys, "--store", str(path))
+    assert (status, found["findings"][-1]["text"]) == (0, "its file is empty: nothing was kept in it yet")
+    assert (path.stat().st_size, [*tmp_path.iterdir()]) == (0, [path])
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+def test_a_sound_store_of_any_version_has_no_problem(golden: Path, tmp_path: Path, capsys: Capture):
+    status, found = doctor(capsys, "--store", str(shutil.copy(golden, tmp_path / "runs.db")))
+    assert (status, problems(found)) == (0, [])
+
+
+def test_of_a_folder_of_json_no_repair_is_promised(tmp_path: Path, capsys: Capture):
+    (tmp_path / "flow.yaml").write_text(FLOW)
+    store = f"--store=json:{tmp_path / 'states'}"
+    assert main(["run", str(tmp_path / "flow.yaml"), "--run-id", "r-1", "--quiet", store]) == 0
+    assert doctor(capsys, store)[0] == 0
+    lines = tmp_path / "states" / "r-1.events.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b"echo one", b"echo two"))
+    status, found = doctor(capsys, store)
+    assert (status, [each["remedy"] for each in found["findings"] if each["level"] == "problem"]) == (1, [""])
+    assert main(["doctor", "--repair", store]) == 73
 
 
 def test_a_store_that_others_may_read_is_a_warning(store: Path, capsys: Capture):
@@ -258,6 +285,7 @@ def test_what_is_saved_of_a_whole_store_is_all_of_it(store: Path, capsys: Captur
     target = store.parent / "saved.db"
     status, found = doctor(capsys, "--repair", "--into", str(target))
     assert (status, found["lost"]) == (0, [])
+    assert not Path(f"{target}-wal").exists(), "it is to be moved as one file"
     assert history(target) == before
     old, new = open_journal(f"sqlite:///{store}"), open_journal(f"sqlite:///{target}")
     try:

@@ -57,7 +57,7 @@ PACKAGES = {
     "hooks": {"aiohttp", "aiolimiter", "anyio", "attrs"},
     "runtime": {"anyio", "attrs", "orjson", "sniffio"},
     "__init__": set[str](),
-    "cli": {"anyio", "attrs", "click", "orjson", "platformdirs", "trio"},
+    "cli": {"anyio", "attrs", "click", "orjson", "platformdirs", "rich", "trio"},
     "__main__": set[str](),
 }
 """What each part may import of other people's packages."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from actorflow.cli.hook_runs import HookRun
 from actorflow.core.events import CancelRequested, Event, GenerationStarted, PauseRequested, Resumed
+from actorflow.journal.output_log import OutputLine
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult
 from actorflow.spec.model import WorkflowSpec
@@ -23,13 +24,17 @@ class Account:
     failed_hooks: tuple[HookRun, ...] = ()
     pending: tuple[HookRun, ...] = ()  #: deliveries that are owed yet, as far as they are known
     dispatched: tuple[RunResult, ...] = ()  #: runs that its hooks have started, as they stand
+    printed: Sequence[OutputLine] = ()  #: the last lines of the task that it has failed by
     letters: tuple[DeadLetter, ...] = ()  #: of its tasks and deliveries, which wait for somebody
     cause: str | None = None  #: who or what canceled or paused it
     pid: int | None = None  #: of another process, which has the run yet
+    is_crashed: bool = False  #: it was running, and its process is gone
 
     @property
     def status(self) -> str:
-        """That of the run; `pausing` where what runs of it has not ended yet."""
+        """That of the run; `pausing` where what runs of it has not ended yet, `crashed` where nobody is at it any more."""
+        if self.is_crashed:
+            return "crashed"
         is_held = self.result.status == "paused" and self.pid is not None
         return "pausing" if is_held else self.result.status
 

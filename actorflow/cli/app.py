@@ -16,6 +16,7 @@ from actorflow.cli.options import (
     agents_option,
     for_every_command,
     pairs,
+    plain_option,
     seconds,
     strict_option,
     trust_options,
@@ -65,6 +66,7 @@ def app() -> None:
     help="What to do while another run of the workflow is under way, in whatever process.",
 )
 @strict_option
+@plain_option
 @click.pass_obj
 def run(
     settings: Settings,
@@ -104,6 +106,22 @@ def run(
         allows=Allowances(hosts=allow_hosts, env=allow_env, no_commands=no_commands),
     )
     return start(settings.for_file(file, trust), request)
+
+
+@app.command()
+@for_every_command
+@click.argument("template", type=click.Choice(["pipeline", "agents", "webhook", "embedded"]), default="pipeline")
+@click.argument("folder", metavar="[FOLDER]", required=False)
+@click.option("--list", "is_list", is_flag=True, help="Say what each template is, and make nothing.")
+@click.pass_obj
+def new(settings: Settings, *, template: str, folder: str | None, is_list: bool) -> int:
+    """Make a folder with a workflow that runs.
+
+    Without FOLDER it is called as its template.
+    """
+    from actorflow.cli.new import list_templates, new_folder
+
+    return list_templates(settings) if is_list else new_folder(settings, template, folder or template)
 
 
 @app.command()
@@ -155,12 +173,69 @@ def list_(settings: Settings) -> int:
 @for_every_command
 @click.argument("run", metavar="RUN|last")
 @click.argument("task", metavar="[TASK]", required=False)
+@click.option("--all", "shows_all", is_flag=True, help="Bars for all tasks and generations, however many.")
 @click.pass_obj
-def show(settings: Settings, run: str, task: str | None) -> int:
+def show(settings: Settings, run: str, task: str | None, *, shows_all: bool) -> int:
     """Show a run, or one of its tasks with all of its attempts."""
     from actorflow.cli.inspect import show_run, show_task
 
-    return show_run(settings, run) if task is None else show_task(settings, run, task)
+    if task is not None:
+        return show_task(settings, run, task)
+    return show_run(settings, run, shows_all=shows_all)
+
+
+@app.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@click.argument("task", metavar="[TASK]", required=False)
+@click.option("--follow", "-f", "follows", is_flag=True, help="Go on with what comes, until the run is over.")
+@click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this one.")
+@click.option(
+    "--tail", metavar="N", type=click.IntRange(0), help="Of the lines that are there, only the last."
+)
+@click.pass_obj
+def logs(
+    settings: Settings,
+    run: str,
+    task: str | None,
+    *,
+    follows: bool,
+    stream: Literal["stdout", "stderr"] | None,
+    tail: int | None,
+) -> int:
+    """Print what the commands and scripts of a run have printed.
+
+    Lines of stdout are marked by |, those of stderr by !, and with --json each is a document.
+    """
+    from actorflow.cli.logs import LogRequest, show_logs
+
+    request = LogRequest(run=run, task=task, stream=stream, tail=tail, follows=follows)
+    return show_logs(settings, request)
+
+
+@app.command()
+@for_every_command
+@click.argument("name", metavar="FILE|-|RUN|last")
+@click.option("--workflow", metavar="NAME", help="The entry of the file's workflows that is meant.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "mermaid", "dot"]),
+    default="text",
+    show_default=True,
+    help="For the terminal, for pages, or for Graphviz.",
+)
+@click.pass_obj
+def graph(
+    settings: Settings, name: str, workflow: str | None, form: Literal["text", "mermaid", "dot"]
+) -> int:
+    """Draw the tasks of a file or of a run, in their order.
+
+    With each stands what it waits for. What has a slash, ends in .yaml or .yml, or is there as a file is a file; anything else is a run.
+    """
+    from actorflow.cli.graph import show_graph
+
+    return show_graph(settings, name, workflow, form)
 
 
 @app.command()

@@ -19,7 +19,7 @@ def add_hook_commands(app: click.Group) -> None:
 @click.group(no_args_is_help=False)
 @for_every_command
 def hooks() -> None:
-    """See what hooks do, and deliver what they are owed."""
+    """See what hooks do, and deliver what is owed."""
 
 
 @hooks.command()

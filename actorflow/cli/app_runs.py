@@ -10,6 +10,7 @@ from actorflow.cli.options import (
     hosts_option,
     means_options,
     no_commands_option,
+    plain_option,
     seconds,
     strict_option,
     variables_option,
@@ -25,7 +26,7 @@ _TAKE_OVER = click.option(
 
 def add_run_commands(app: click.Group) -> None:
     """Add them to the program."""
-    for command in (resume, recover, cancel, pause, signal, dead_letters):
+    for command in (watch, resume, recover, cancel, pause, signal, dead_letters):
         app.add_command(command)
 
 
@@ -43,6 +44,7 @@ def add_run_commands(app: click.Group) -> None:
 @no_commands_option
 @_TAKE_OVER
 @strict_option
+@plain_option
 @click.pass_obj
 def resume(
     settings: Settings,
@@ -72,6 +74,21 @@ def resume(
     means = Means(agents=agents, backend=backend, grace=grace, allows=allows)
     request = ResumeRequest(run=run, means=means, accept=accept, take_over=take_over, is_strict=strict)
     return resume(settings, request)
+
+
+@click.command()
+@for_every_command
+@click.argument("run", metavar="RUN|last")
+@plain_option
+@click.pass_obj
+def watch(settings: Settings, *, run: str) -> int:
+    """Watch a run, whichever process runs it, until it is over.
+
+    It is only read. The exit status is that of the run. With --json, each event is a document in a line of its own.
+    """
+    from actorflow.cli.watch import watch
+
+    return watch(settings, run)
 
 
 @click.command()

@@ -79,7 +79,7 @@ def export(settings: Settings, *, run: str, output: str | None) -> int:
 )
 @click.pass_obj
 def doctor(settings: Settings, *, repair: bool, into: str | None) -> int:
-    """Examine a store, and say what to do where something is wrong.
+    """Examine a store, and say what to do about it.
 
     It looks at versions, permissions and the file system, has SQLite check all pages, follows the chain of each run, folds
     it, and compares. --repair never changes a damaged store: it saves what can be read into a new one.

@@ -18,15 +18,14 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from actorflow.cli.account import STOPPED, Account, stop_cause
+from actorflow.cli.account import Account
 from actorflow.cli.allowances import Allowances
 from actorflow.cli.execution import beside, in_runtime, tell
 from actorflow.cli.files import read_value
 from actorflow.cli.found import Found, Means, found_run, place_for, silent_s
-from actorflow.cli.hook_runs import failed_hooks, hook_runs
+from actorflow.cli.kept import account_as_kept
 from actorflow.cli.progress import Progress
 from actorflow.cli.screen import Screen, as_line
-from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.statuses import Elsewhere, Exit
@@ -35,7 +34,7 @@ from actorflow.core.events import Event
 from actorflow.errors import BadInputError
 from actorflow.journal import Journal
 from actorflow.journal.protocol import STALE_S
-from actorflow.runtime.result import RunResult, result_from
+from actorflow.runtime.result import RunResult
 from actorflow.runtime.runtime import Runtime
 
 _ENDED: Final = frozenset({"success", "failed", "canceled"})
@@ -127,7 +126,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _ask(settings: Settings, run: str, wish: Wish, means: Means) -> int:
     with reading(settings) as journal:
         found = found_run(journal, named_run(journal, run))
-        before = _account(journal, found)
+        before = account_as_kept(journal, found)
         status = before.result.status
         if status in _ENDED or (status == wish.status and found.row.owner_pid is None):
             return _tell_before(settings, before, wish)
@@ -194,18 +193,7 @@ class _Watched:
         return list(self._journal.events(self._run_id, self._seq))
 
     def _account(self) -> Account:
-        return _account(self._journal, found_run(self._journal, self._journal.find(self._run_id)))
-
-
-def _account(journal: Journal, found: Found) -> Account:
-    result = shown_result(found.spec, result_from(journal, found.row, found.state))
-    events = partial(journal.events, found.run_id)
-    has_failed = result.hooks.failed or result.hooks.dead_letters
-    deliveries = journal.deliveries(found.run_id) if has_failed else ()
-    hooks = hook_runs(found.state.plan, events(), deliveries) if has_failed else ()
-    cause = stop_cause(result.status, events()) if result.status in STOPPED else None
-    owner_pid = None if found.row.owner_pid == os.getpid() else found.row.owner_pid
-    return Account(found.spec, result, failed_hooks(hooks, result.generation), cause=cause, pid=owner_pid)
+        return account_as_kept(self._journal, found_run(self._journal, self._journal.find(self._run_id)))
 
 
 def _tell_before(settings: Settings, account: Account, wish: Wish) -> int:

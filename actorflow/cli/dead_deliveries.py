@@ -13,7 +13,7 @@ from actorflow.cli.found import found_run
 from actorflow.cli.hook_drain import Drain, Drained, delivered, tell_drained, unless_stopped
 from actorflow.cli.hook_hiding import HookHiding, shown_reason
 from actorflow.cli.hook_runs import hook_name
-from actorflow.cli.layout import as_json, columns, duration, local_time
+from actorflow.cli.layout import as_json, columns, duration, local_time, show_table
 from actorflow.cli.pending import hook_entries
 from actorflow.cli.report import command_line
 from actorflow.cli.screen import as_line, as_text
@@ -110,7 +110,8 @@ def show_delivery(settings: Settings, given_up: GivenUp) -> int:
     screen.result(f"params: {as_text(as_json(given_up.params, indent=2))}")
     if tries.recent:
         head = ("TRY", "AT", "STATUS", "TIME", "ERROR")
-        screen.result("\n".join(["", *columns([head, *map(_try_cells, tries.recent)])]))
+        screen.result("")
+        show_table(screen, [head, *map(_try_cells, tries.recent)], spare=(3, 1))
     again = command_line("dead-letters retry", letter.id, store_option(settings))
     screen.note(f"to try it again: {again}")
     return Exit.SUCCESS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 from attrs import evolve, field, frozen
@@ -19,7 +19,7 @@ from actorflow.cli.dead_deliveries import (
 from actorflow.cli.found import Means, found_run, place_for
 from actorflow.cli.handed_on import handed_on
 from actorflow.cli.history import Row, attempt_lines, attempt_rows
-from actorflow.cli.layout import as_json, columns, counted, local_time
+from actorflow.cli.layout import as_json, columns, counted, local_time, show_table
 from actorflow.cli.progress import failure_text
 from actorflow.cli.report import command_line
 from actorflow.cli.resume import take_up
@@ -38,6 +38,9 @@ from actorflow.runtime.letters import chosen_letter
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.definition import from_json
 
+_HEAD: Final = ("DEAD LETTER", "KIND", "SINCE", "WHY")
+_SPARE: Final = tuple(map(_HEAD.index, ("KIND", "SINCE")))
+
 
 def list_letters(settings: Settings) -> int:
     """List all dead letters of the store, oldest first."""
@@ -48,7 +51,7 @@ def list_letters(settings: Settings) -> int:
         screen.document({"dead_letters": [letter_document(letter) for letter in letters]})
     elif letters:
         cells = [(letter.id, letter.kind, local_time(letter.at), letter.reason) for letter in letters]
-        screen.table(columns([("DEAD LETTER", "KIND", "SINCE", "WHY"), *cells]))
+        show_table(screen, [_HEAD, *cells], spare=_SPARE)
     else:
         screen.note("there are no dead letters in this store")
     return Exit.SUCCESS

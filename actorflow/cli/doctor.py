@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Final
 
-from attrs import asdict, define, field
+from attrs import asdict, define, evolve, field
 
 from actorflow.cli.doctor_runs import RunsExamined, examine_runs
 from actorflow.cli.layout import columns, counted
@@ -22,8 +22,11 @@ from actorflow.cli.terminal import terminal_of
 from actorflow.core.state import CORE_VERSION
 from actorflow.errors import ActorflowError, StoreDamagedError, StoreUnusableError
 from actorflow.journal import open_journal
-from actorflow.journal.examination import DAMAGE_REMEDY, examine_file
+from actorflow.journal.driver import sqlite_version
+from actorflow.journal.examination import examine_file
 from actorflow.journal.findings import Finding
+from actorflow.journal.mark import read_mark
+from actorflow.journal.remedy import DAMAGE_REMEDY
 
 __all__ = ["doctor"]
 
@@ -81,7 +84,10 @@ def doctor(settings: Settings, *, repair: bool, into: str | None) -> int:
         )
         raise Elsewhere(StoreUnusableError(f"{told}: there is nothing to examine"), Exit.NOT_FOUND)
     visit = _Visit(url)
-    for finding in _examined(visit):
+    for found in _examined(visit):
+        finding = (
+            found if url.startswith(SQLITE) else evolve(found, remedy="")
+        )  # there is none for other stores
         visit.findings.append(finding)
         if not settings.screen.is_json:
             _tell(settings, [finding])
@@ -96,6 +102,9 @@ def _examined(visit: _Visit) -> Iterator[Finding]:
     path = visit.store.removeprefix(SQLITE) if visit.store.startswith(SQLITE) else ""
     if path and os.path.exists(path):  # noqa: PTH110
         yield from examine_file(path)
+        if _is_unused(path):
+            yield Finding("store", "ok", "its file is empty: nothing was kept in it yet")
+            return
     try:
         journal = open_journal(visit.store)
     except ActorflowError as error:
@@ -110,6 +119,11 @@ def _examined(visit: _Visit) -> Iterator[Finding]:
         journal.close()
 
 
+def _is_unused(path: str) -> bool:
+    """Whether nothing was ever kept in a file; to open it would make a store of it."""
+    return not os.stat(path).st_size and not read_mark(f"{os.path.realpath(path)}.mark")  # noqa: PTH116
+
+
 def _sqlite(journal: Any) -> Iterator[Finding]:
     try:
         yield from journal.examine()
@@ -121,16 +135,10 @@ def _versions() -> Finding:
     parts = {
         "actorflow": metadata.version("actorflow"),
         "Python": platform.python_version(),
-        "SQLite": _sqlite_version(),
+        "SQLite": sqlite_version(),
         "core": str(CORE_VERSION),
     }
     return Finding("versions", "ok", ", ".join(f"{name} {version}" for name, version in parts.items()))
-
-
-def _sqlite_version() -> str:
-    import apsw  # noqa: PLC0415 - costs 10 ms, and no other command of a store in memory needs it
-
-    return apsw.sqlite_lib_version()
 
 
 def _repair(visit: _Visit, into: str | None) -> None:

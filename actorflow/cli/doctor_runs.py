@@ -14,10 +14,10 @@ from actorflow.core.plan import Plan, plan_of
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.errors import ActorflowError
 from actorflow.journal import Journal, RunRow
-from actorflow.journal.examination import DAMAGE_REMEDY
 from actorflow.journal.findings import Finding
 from actorflow.journal.projection import folded
 from actorflow.journal.protocol import RunSummary
+from actorflow.journal.remedy import DAMAGE_REMEDY
 from actorflow.spec.definition import from_json
 
 __all__ = ["RunsExamined", "examine_runs"]

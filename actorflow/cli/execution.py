@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from typing import Generic, TypeVar
@@ -16,6 +16,7 @@ from actorflow.cli.children import dispatched_runs
 from actorflow.cli.faults import complain
 from actorflow.cli.held import owed_still
 from actorflow.cli.hook_runs import failed_hooks, hook_runs
+from actorflow.cli.last_output import LastLines
 from actorflow.cli.progress import Progress
 from actorflow.cli.records import records_shown
 from actorflow.cli.report import account_document, account_text, has_hooks_amiss, next_step
@@ -27,8 +28,10 @@ from actorflow.cli.statuses import STATUS_OF_RUN, Exit
 from actorflow.cli.store_urls import is_lasting
 from actorflow.cli.stores import store_option
 from actorflow.core.plan import plan_of
+from actorflow.journal.output_log import OutputLine
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.handle import RunHandle
+from actorflow.runtime.result import RunResult
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.model import WorkflowSpec
 
@@ -85,10 +88,10 @@ def tell(settings: Settings, account: Account, *, can_go_on: bool = True) -> Non
     else:
         if account.result.hooks.pending and can_go_on:
             account = evolve(account, pending=owed_still(settings, account.result.run_id))
-        screen.result(account_text(account))
+        screen.told(account_text(account))
     step = next_step(account, store_option(settings)) if can_go_on else None
     if step is not None:
-        screen.note(step)
+        screen.steps(step)
 
 
 def in_runtime(
@@ -212,10 +215,15 @@ async def _follow(screen: Screen, job: Job, runtime: Runtime, interruption: Inte
         screen.note(as_line(f"--agent {name}: the workflow has no agent of that name"))
     handle = await job.begin(runtime, interruption)
     interruption.run_began()
+    conclude = partial(account_of, job.spec, runtime, handle, interruption)
+    if screen.is_live:
+        from actorflow.cli.live.following import follow_live  # noqa: PLC0415 - nobody else needs rich
+
+        return await follow_live(screen, job.spec, handle, conclude)
     screen.note(f"run {handle.run_id}")
     if not screen.is_quiet:
         await tell_progress(screen, Progress(job.spec, is_kept=_can_go_on(job)), handle, job.seen_seq)
-    return await account_of(job.spec, runtime, handle, interruption)
+    return await conclude()
 
 
 async def tell_progress(
@@ -237,13 +245,15 @@ async def account_of(
         runtime.kill_all()  # of this run only hooks can be left, and they have had their time
     result = shown_result(spec, result)
     letters: tuple[DeadLetter, ...] = ()
+    printed: Sequence[OutputLine] = ()
     if result.status == "failed":
+        printed = await _last_lines(handle, result)
         letters = tuple(each for each in await runtime.dead_letters() if each.run_id == result.run_id)
     is_stopped = result.status in STOPPED
     plan = plan_of(spec)
     tells_of_hooks = result.hooks.failed or result.hooks.dead_letters or plan.hooks.dispatch_paths
     if not tells_of_hooks and not is_stopped:
-        return Account(spec, result, letters=letters)
+        return Account(spec, result, printed=printed, letters=letters)
     events = [each async for each in handle.events()]
     hooks = hook_runs(plan, events, await handle.deliveries()) if tells_of_hooks else ()
     return Account(
@@ -251,9 +261,19 @@ async def account_of(
         result,
         failed_hooks=failed_hooks(hooks, result.generation),
         dispatched=await dispatched_runs(runtime, plan, hooks),
+        printed=printed,
         letters=letters,
         cause=stop_cause(result.status, events) if is_stopped else None,
     )
+
+
+async def _last_lines(handle: RunHandle, result: RunResult) -> Sequence[OutputLine]:
+    last = LastLines(result)
+    lines, position = await handle.output() if last.are_wanted else ([], 0)
+    while lines:
+        last.take(lines)
+        lines, position = await handle.output(position)
+    return last.found
 
 
 def _can_go_on(job: Job) -> bool:

@@ -54,7 +54,7 @@ from actorflow.runtime.result import result_from
 from actorflow.spec.definition import to_json
 from actorflow.spec.sensitive import HIDDEN
 
-__all__ = ["FORMAT", "HIDING", "export"]
+__all__ = ["FORMAT", "HIDING", "Shown", "export"]
 
 FORMAT: Final = 1
 """The number of this form of a document; a later one may only add keys under it."""
@@ -87,7 +87,7 @@ def export(settings: Settings, run: str, output: str | None) -> int:
 
 def _document(journal: Journal, found: Found) -> dict[str, Any]:
     spec, row = found.spec, found.row
-    shown = _Shown(found.state.plan, found.started, handed_on(journal, found.started))
+    shown = Shown(found.state.plan, found.started, handed_on(journal, found.started))
     result = shown_result(spec, result_from(journal, row, found.state))
     events = [(seq, event) for seq, event in journal.events(row.run_id) if seq <= found.seq]
     settled = hook_runs(found.state.plan, events, journal.deliveries(row.run_id))
@@ -136,8 +136,14 @@ def _without_fallback(key: str, value: Any) -> Any:
 # Events
 
 
-class _Shown:
-    """Events and deliveries of a run, without what is sensitive by its definition, or came so from its parent."""
+class Shown:
+    """Events and deliveries of a run, without what is sensitive by its definition, or came so from its parent.
+
+    Args:
+        plan: of the run's definition.
+        started: how it was begun.
+        handed: inputs that came as sensitive ones from its parent.
+    """
 
     def __init__(self, plan: Plan, started: RunStarted, handed: frozenset[str]) -> None:
         spec = plan.spec
@@ -197,14 +203,14 @@ class _Shown:
         return shown_outputs(self._spec, event.outputs)
 
 
-HIDING: Final[Mapping[type[Event], Mapping[str, Callable[[_Shown, Any], Any]]]] = {
+HIDING: Final[Mapping[type[Event], Mapping[str, Callable[[Shown, Any], Any]]]] = {
     RunStarted: {"inputs": lambda shown, _: shown.inputs},
-    AttemptSucceeded: {"output": _Shown.output, "record": _Shown.attempt_record},
-    FallbackValueUsed: {"output": _Shown.output},
-    DeadLettered: {"input": _Shown.letter_input, "failure": _Shown.failure},
-    **{kind: {"failure": _Shown.failure} for kind in (AttemptFailed, AttemptTimedOut, TaskFailed)},
-    HookFinished: {"record": _Shown.hook_record},
-    RunEnding: {"outputs": _Shown.outputs, "failure": _Shown.failure},
+    AttemptSucceeded: {"output": Shown.output, "record": Shown.attempt_record},
+    FallbackValueUsed: {"output": Shown.output},
+    DeadLettered: {"input": Shown.letter_input, "failure": Shown.failure},
+    **{kind: {"failure": Shown.failure} for kind in (AttemptFailed, AttemptTimedOut, TaskFailed)},
+    HookFinished: {"record": Shown.hook_record},
+    RunEnding: {"outputs": Shown.outputs, "failure": Shown.failure},
 }
 """The fields in which something sensitive may be, with how they are shown; all others are facts of ours, or meant to be read."""
 

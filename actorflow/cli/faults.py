@@ -17,7 +17,6 @@ from actorflow.errors import (
     MissingVariablesError,
     Problem,
     SpecError,
-    StoreDamagedError,
 )
 
 USAGE_CODE = "E600"
@@ -73,8 +72,6 @@ def complain(screen: Screen, error: Exception) -> int:
         screen.document(fault_document(fault))
     else:
         screen.error(fault_text(fault))
-        if isinstance(error, StoreDamagedError):
-            screen.note("`actorflow doctor` says what is wrong, and `actorflow doctor --repair` saves what can be read")
     if screen.is_debug:
         screen.traceback(error)
     elif status_of(error) == Exit.SOFTWARE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +14,7 @@ from actorflow.cli.bindings import for_runs
 from actorflow.cli.execution import Place
 from actorflow.cli.layout import duration
 from actorflow.cli.settings import Settings
+from actorflow.cli.statuses import TaskNotFoundError
 from actorflow.cli.stores import store_url
 from actorflow.core.events import RunStarted
 from actorflow.core.state import RunState
@@ -104,3 +106,10 @@ def place_for(settings: Settings, found: Found, means: Means, spec: WorkflowSpec
         grace_s=float(grace_s) if isinstance(grace_s, int | float) else 10.0,
         allow_hosts=allowed_hosts(settings, means.allows),
     )
+
+
+def unknown_task(found: Found, task: str) -> TaskNotFoundError:
+    """What to raise where a run has no task of that id; it names the nearest."""
+    near = difflib.get_close_matches(task, list(found.state.plan.index)[:1000], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return TaskNotFoundError(f"run {found.run_id!r} has no task {task!r}{hint}")

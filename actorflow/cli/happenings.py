@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
@@ -42,6 +42,9 @@ class Happening:
     word: str  #: what it is about
     text: str
 
+
+Length: TypeAlias = Callable[[float], str]
+"""How a length of time in seconds is written."""
 
 STANDS_IN: Final = "its fallback value stands in"
 
@@ -101,21 +104,21 @@ def _recovers(task: TaskSpec) -> bool:
     return has_bounds or task.retry.max_attempts > 1 or has_others
 
 
-def happening(event: Event) -> Happening | None:
-    """What is said of an event that is neither a task's end nor a hook's, if anything."""
-    return _of_attempts(event) or _of_bounds(event) or _of_run(event)
+def happening(event: Event, length: Length = duration) -> Happening | None:
+    """What is said of an event that is neither a task's end nor a hook's, if anything; a length of time as `length` has it."""
+    return _of_attempts(event, length) or _of_bounds(event, length) or _of_run(event)
 
 
-def _of_attempts(event: Event) -> Happening | None:
+def _of_attempts(event: Event, length: Length) -> Happening | None:
     match event:
         case RetryScheduled(task=task, at=at, attempt=attempt, due_at=due_at):
-            return Happening(task, "retry", f"attempt {attempt} {_in(due_at - at)}")
+            return Happening(task, "retry", f"attempt {attempt} {_in(due_at - at, length)}")
         case FallbackChosen(task=task, agent=agent):
             return Happening(task, "fallback", f"goes to agent {agent}")
         case FallbackValueUsed(task=task):
             return Happening(task, "value", STANDS_IN)
         case SleepStarted(task=task, at=at, due_at=due_at):
-            return Happening(task, "sleep", f"starts in {duration(due_at - at)}")
+            return Happening(task, "sleep", f"starts in {length(due_at - at)}")
         case AttemptLost(task=task, attempt=attempt):
             return Happening(task, "lost", f"attempt {attempt} was cut off, and runs again")
         case RetriesExhausted(task=task, agent=agent, attempts=attempts):
@@ -126,14 +129,14 @@ def _of_attempts(event: Event) -> Happening | None:
             return None
 
 
-def _of_bounds(event: Event) -> Happening | None:
+def _of_bounds(event: Event, length: Length) -> Happening | None:
     match event:
         case BreakerRefused(task=task, at=at, key=key, until=until):
-            return Happening(task, "breaker", f"{key} is open for another {_about(until - at)}")
+            return Happening(task, "breaker", f"{key} is open for another {_about(until - at, length)}")
         case BreakerAllowed(task=task, key=key, is_probe=True):
             return Happening(task, "breaker", f"{key} lets one attempt through, to see")
         case BreakerOpened(task=task, at=at, key=key, until=until):
-            return Happening(task, "breaker", f"{key} opens for {_about(until - at)}")
+            return Happening(task, "breaker", f"{key} opens for {_about(until - at, length)}")
         case BreakerClosed(task=task, key=key):
             return Happening(task, "breaker", f"{key} is closed again")
         case BudgetExhausted(task=task):
@@ -144,13 +147,13 @@ def _of_bounds(event: Event) -> Happening | None:
             return None
 
 
-def _in(seconds: float) -> str:
-    return f"in {duration(seconds)}" if seconds >= _AT_ONCE_S else "at once"
+def _in(seconds: float, length: Length) -> str:
+    return f"in {length(seconds)}" if seconds >= _AT_ONCE_S else "at once"
 
 
-def _about(seconds: float) -> str:
+def _about(seconds: float, length: Length) -> str:
     """A length of time of which milliseconds have passed since it was set."""
-    return duration(round(seconds, 1))
+    return length(round(seconds, 1))
 
 
 def _of_run(event: Event) -> Happening | None:

@@ -1,4 +1,4 @@
-"""The attempts of one task, read off the events of its run."""
+"""The attempts of one task as a table, read off the events of its run."""
 
 from __future__ import annotations
 
@@ -8,60 +8,28 @@ from typing import Any, Final
 from actorflow.cli.layout import as_json, columns, duration
 from actorflow.cli.progress import failure_text
 from actorflow.cli.sensitive import shown_failure
-from actorflow.core.events import (
-    AttemptCanceled,
-    AttemptFailed,
-    AttemptLost,
-    AttemptStarted,
-    AttemptSucceeded,
-    AttemptTimedOut,
-    Event,
-    Failure,
-)
+from actorflow.cli.timeline import OUTCOMES, Begun, begun
+from actorflow.core.events import AttemptFailed, AttemptLost, AttemptSucceeded, AttemptTimedOut, Event
 
 Row = tuple[str, str, str, str, str, str]
 
-_OUTCOMES = {
-    AttemptSucceeded: "success",
-    AttemptFailed: "failed",
-    AttemptTimedOut: "timed out",
-    AttemptCanceled: "canceled",
-    AttemptLost: "lost",
-}
-
-
 _LONGEST_TEXT: Final = 200  # characters
 _HEAD: Row = ("ATTEMPT", "LOSS", "AGENT", "OUTCOME", "TIME", "ERROR")
+_SPARE: Final = tuple(map(_HEAD.index, ("LOSS", "TIME", "AGENT")))
 
 
-def attempt_lines(rows: Sequence[Row]) -> list[str]:
-    """The rows as a table, if there are any."""
-    return columns([_HEAD, *rows]) if rows else []
+def attempt_lines(rows: Sequence[Row], width: int | None = None) -> list[str]:
+    """The rows as a table, if there are any; no line is wider than `width`."""
+    return columns([_HEAD, *rows], width=width, spare=_SPARE) if rows else []
 
 
 def attempt_rows(task: str, events: Iterable[tuple[int, Event]], *, is_sensitive: bool = False) -> list[Row]:
     """A row for each attempt, losses included: number, loss, agent, outcome, time, error."""
-    rows: list[Row] = []
-    started: AttemptStarted | None = None
-    for _, event in events:
-        if isinstance(event, AttemptStarted) and event.task == task:
-            started = event
-        elif (
-            started is not None
-            and isinstance(
-                event, AttemptSucceeded | AttemptFailed | AttemptTimedOut | AttemptCanceled | AttemptLost
-            )
-            and event.task == task
-        ):
-            failure = event.failure if isinstance(event, AttemptFailed | AttemptTimedOut) else None
-            if failure is not None and is_sensitive:
-                failure = shown_failure(failure)
-            # a loss is noticed on resume: how long the attempt had run nobody knows
-            time = None if isinstance(event, AttemptLost) else event.at - started.at
-            note = "of what it printed, only the last MiB is kept" if _is_truncated(event) else ""
-            rows.append(_row(started, _OUTCOMES[type(event)], time, failure, note))
-            started = None
-    return rows if started is None else [*rows, _row(started, "-", None, None)]
+    return [
+        _row(each, is_sensitive=is_sensitive)
+        for each in begun(event for _, event in events)
+        if each.start.task == task
+    ]
 
 
 def was_truncated(task: str, events: Iterable[tuple[int, Event]]) -> bool:
@@ -70,19 +38,29 @@ def was_truncated(task: str, events: Iterable[tuple[int, Event]]) -> bool:
     return bool(ends) and _is_truncated(ends[-1])
 
 
-def _is_truncated(event: Event) -> bool:
+def _is_truncated(event: Event | None) -> bool:
     return isinstance(event, AttemptSucceeded) and bool(event.record.get("truncated"))
+
+
+def _row(each: Begun, *, is_sensitive: bool) -> Row:
+    start, end = each.start, each.end
+    outcome = "-" if end is None else OUTCOMES[type(end)].replace("_", " ")
+    # a loss is noticed on resume: how long the attempt had run nobody knows
+    time = None if end is None or isinstance(end, AttemptLost) else end.at - start.at
+    error = _error(end, is_sensitive=is_sensitive)
+    return (str(start.attempt), str(start.loss), start.agent, outcome, duration(time), error)
+
+
+def _error(end: Event | None, *, is_sensitive: bool) -> str:
+    if not isinstance(end, AttemptFailed | AttemptTimedOut):
+        return "of what it printed, only the last MiB is kept" if _is_truncated(end) else ""
+    failure = shown_failure(end.failure) if is_sensitive else end.failure
+    text = failure_text(failure)
+    if failure.detail:
+        text += f"  {as_json({name: _cut(value) for name, value in failure.detail.items()})}"
+    return text
 
 
 def _cut(value: Any) -> Any:
     """A fact for a cell: of a text, such as the body of an answer, the beginning."""
     return f"{value[:_LONGEST_TEXT]}…" if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
-
-
-def _row(
-    started: AttemptStarted, outcome: str, time: float | None, failure: Failure | None, note: str = ""
-) -> Row:
-    error = note if failure is None else failure_text(failure)
-    if failure is not None and failure.detail:
-        error += f"  {as_json({name: _cut(value) for name, value in failure.detail.items()})}"
-    return (str(started.attempt), str(started.loss), started.agent, outcome, duration(time), error)

@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from attrs import asdict, frozen
 
-from actorflow.cli.layout import columns
+from actorflow.cli.layout import columns, show_table
 from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
@@ -93,7 +93,7 @@ def show_events(settings: Settings) -> int:
     cells = [
         (row.event, row.of, _how_it_fires(row), "may" if row.may_block else "-", row.when) for row in rows
     ]
-    screen.result("\n".join(columns([head, *cells])))
+    show_table(screen, [head, *cells], spare=(3, 2, 1))
     return Exit.SUCCESS
 
 

@@ -9,7 +9,7 @@ from actorflow.cli.found import found_run
 from actorflow.cli.held import with_flags
 from actorflow.cli.hook_lines import hook_facts, pending_lines
 from actorflow.cli.hook_runs import HookRun, hook_runs
-from actorflow.cli.layout import columns, local_time
+from actorflow.cli.layout import local_time, show_table
 from actorflow.cli.pending import pending_runs
 from actorflow.cli.report import command_line
 from actorflow.cli.settings import Settings
@@ -18,6 +18,7 @@ from actorflow.cli.stores import named_run, reading, store_option
 
 _HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SENT TO", "SINCE", "WHY")
 _SENT = _HEAD.index("SENT TO")
+_SPARE = ("SINCE", "TRIES", "SENT TO", "EVENT", "ABOUT")
 _HINT = re.compile(r"; --allow-host .* would allow it$")
 """What stands once, below the table: the command that has the flag."""
 
@@ -40,7 +41,8 @@ def list_hooks(settings: Settings, run: str) -> int:
     if not listed:
         screen.note(f"no hook of run {found.run_id} has acted, and none has to")
         return Exit.SUCCESS
-    screen.table(columns(_without_empty([_HEAD, *map(_cells, listed)])))
+    rows = _without_empty([_HEAD, *map(_cells, listed)])
+    show_table(screen, rows, spare=[rows[0].index(name) for name in _SPARE if name in rows[0]])
     if pending:
         screen.result("\n".join(["", *pending_lines(pending, indent="")]))
         drain = command_line("hooks drain", with_flags(found.run_id, pending), store_option(settings))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 
 from actorflow.cli.account import STOPPED, Account, stop_cause
-from actorflow.cli.found import Found, found_run, parent_of, status_of_row, status_text, with_owner
+from actorflow.cli.found import (
+    Found,
+    found_run,
+    parent_of,
+    status_of_row,
+    status_text,
+    unknown_task,
+    with_owner,
+)
+from actorflow.cli.gantt import Chart, gantt_lines
 from actorflow.cli.handed_on import handed_on
 from actorflow.cli.happenings import (
     IN_ATTEMPTS,
@@ -22,8 +31,9 @@ from actorflow.cli.happenings import (
 from actorflow.cli.history import attempt_lines, attempt_rows, was_truncated
 from actorflow.cli.hook_lines import hook_document, hooks_lines
 from actorflow.cli.hook_runs import HookRun, hook_runs
-from actorflow.cli.layout import as_json, between, columns, duration, local_time
+from actorflow.cli.layout import as_json, between, columns, duration, local_time, show_table
 from actorflow.cli.pending import pending_runs
+from actorflow.cli.printed import attempt_output, output_document, output_lines
 from actorflow.cli.report import (
     error_text,
     hook_counts,
@@ -35,14 +45,25 @@ from actorflow.cli.report import (
 from actorflow.cli.screen import Screen, as_line, as_text
 from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
-from actorflow.cli.statuses import Exit, TaskNotFoundError
+from actorflow.cli.statuses import Exit
 from actorflow.cli.stores import named_run, parent_of_row, reading, store_option
+from actorflow.cli.terminal import Terminal, terminal_of
+from actorflow.cli.timeline import Timeline, attempt_documents, timeline_of
+from actorflow.core.events import Event
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import DeadLetter
 from actorflow.runtime.result import RunResult, TaskResult, result_from, result_of
 from actorflow.spec.model import WorkflowSpec
 
 _HAPPENINGS_SHOWN: Final = 20
+
+_RUNS: Final = ("RUN", "WORKFLOW", "STATUS", "GENERATION", "STARTED")
+_TASKS: Final = ("TASK", "STATUS", "ATTEMPTS", "TIME", "AGENT", "WHY")
+
+# columns that a narrow terminal goes without, the least important first
+_SPARE_OF_RUNS: Final = tuple(map(_RUNS.index, ("GENERATION", "STARTED", "WORKFLOW")))
+_SPARE_OF_TASKS: Final = tuple(map(_TASKS.index, ("AGENT", "ATTEMPTS", "TIME")))
+_SPARE_OF_HAPPENINGS: Final = (0,)  # their times
 
 
 def list_runs(settings: Settings) -> int:
@@ -54,34 +75,36 @@ def list_runs(settings: Settings) -> int:
     if screen.is_json:
         screen.document([_row_document(row, parents.get(row.run_id)) for row in rows])
     elif rows:
-        head = ("RUN", "WORKFLOW", "STATUS", "GENERATION", "STARTED")
-        screen.result("\n".join(columns([head, *map(_row_cells, rows)])))
+        show_table(screen, [_RUNS, *map(_row_cells, rows)], spare=_SPARE_OF_RUNS)
     else:
         screen.note("there are no runs in this store")
     return Exit.SUCCESS
 
 
-def show_run(settings: Settings, run: str) -> int:
-    """Show a run as it stands."""
+def show_run(settings: Settings, run: str, *, shows_all: bool = False) -> int:
+    """Show a run as it stands; with bars for all tasks and generations, if that is asked for."""
     with reading(settings) as journal:
         sight = _sight(journal, named_run(journal, run))
     screen, account = settings.screen, sight.account
     if screen.is_json:
         screen.document(_run_document(sight))
         return Exit.SUCCESS
-    screen.result("\n".join([*_head_lines(sight), "", *_task_lines(account.result, sight.stand_ins)]))
+    terminal = terminal_of(screen.out)
+    tasks = _task_lines(account.result, sight.stand_ins, terminal.width)
+    screen.told("\n".join([*_head_lines(sight), "", *tasks]))
     details = [
+        *_bar_lines(sight, terminal, shows_all=shows_all),
         *_input_lines(sight.inputs),
         *result_lines(account.result),
-        *_happening_lines(sight.told),
+        *_happening_lines(sight.told, terminal.width),
         *_letter_lines(account.letters),
         *_hook_lines(account.result, sight.hooks, sight.pending),
     ]
     if details:
-        screen.result("\n".join(["", *details]))
+        screen.told("\n".join(["", *details]))
     step = next_step(account, store_option(settings)) if sight.row.owner_pid is None else None
     if step is not None:
-        screen.note(step)
+        screen.steps(step)
     return Exit.SUCCESS
 
 
@@ -100,6 +123,7 @@ class _Sight:
     )  #: of whose hooks one has started it: `{run_id, task, delivery_id, depth}`
     told: Sequence[tuple[float, Happening]]  #: what happened on the way
     stand_ins: frozenset[str]  #: tasks that succeeded by their fallback value
+    timeline: Timeline  #: of all generations
 
 
 def _sight(journal: Journal, row: RunRow) -> _Sight:
@@ -110,8 +134,7 @@ def _sight(journal: Journal, row: RunRow) -> _Sight:
     asked = "canceled" if found.state.is_canceled else status
     is_eventful = may_recover(spec)
     pending = pending_runs(journal, row, found.state) if result.hooks.pending else ()
-    # of a run that nothing can have happened to, not all events are read
-    events = [*journal.events(row.run_id)] if is_eventful or asked in STOPPED else []
+    events = [*journal.events(row.run_id)]
     return _Sight(
         row=row,
         status=status,
@@ -123,16 +146,19 @@ def _sight(journal: Journal, row: RunRow) -> _Sight:
             cause=stop_cause(asked, events) if asked in STOPPED else None,
         ),
         inputs=shown_inputs(spec, found.started.inputs, handed=handed_on(journal, found.started)),
-        hooks=_last_hooks(journal, found, result.generation),
+        hooks=_last_hooks(journal, found, events, result.generation),
         pending=pending,
         parent=parent_of(found.started),
         told=tuple(happenings(events)) if is_eventful else (),
         stand_ins=tasks_by_fallback_value(events),
+        timeline=timeline_of(events),
     )
 
 
-def _last_hooks(journal: Journal, found: Found, generation: int) -> Sequence[HookRun]:
-    runs = hook_runs(found.state.plan, journal.events(found.run_id), journal.deliveries(found.run_id))
+def _last_hooks(
+    journal: Journal, found: Found, events: Iterable[tuple[int, Event]], generation: int
+) -> Sequence[HookRun]:
+    runs = hook_runs(found.state.plan, events, journal.deliveries(found.run_id))
     return [each for each in runs if each.generation == generation]
 
 
@@ -142,6 +168,7 @@ def _run_document(sight: _Sight) -> dict[str, Any]:
         **result_document(account.result, sight.status),
         "entry": account.spec.entry,
         "inputs": dict(sight.inputs),
+        "attempts": attempt_documents(sight.timeline),
         "hook_runs": [*map(hook_document, (*sight.hooks, *sight.pending))],
         "dead_letters": [letter.id for letter in account.letters],
         "cause": account.cause,
@@ -158,21 +185,25 @@ def show_task(settings: Settings, run: str, task: str) -> int:
     with reading(settings) as journal:
         found = found_run(journal, named_run(journal, run))
         events = list(journal.events(found.run_id))
-    spec, row = found.spec, found.row
+        printed = attempt_output(journal, found.run_id, task)
+    spec = found.spec
     result = shown_result(spec, result_of(found.state, ())).tasks.get(task)
     if result is None:
-        near = difflib.get_close_matches(task, list(found.state.plan.index)[:1000], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TaskNotFoundError(f"run {row.run_id!r} has no task {task!r}{hint}")
+        raise unknown_task(found, task)
     is_stand_in = task in tasks_by_fallback_value(events)
     if settings.screen.is_json:
-        more = {"is_fallback_value": is_stand_in, "is_truncated": was_truncated(task, events)}
+        more = {
+            "is_fallback_value": is_stand_in,
+            "is_truncated": was_truncated(task, events),
+            "printed": output_document(printed),
+        }
         settings.screen.document({**task_document(result), **more})
         return Exit.SUCCESS
     _show_task(settings.screen, spec, task, result, is_stand_in=is_stand_in)
     rows = attempt_rows(task, events, is_sensitive=task in sensitive_tasks(spec))
     told = [each for each in happenings(events) if each[1].task == task and each[1].word not in IN_ATTEMPTS]
-    for lines in (attempt_lines(rows), _happening_lines(told)):
+    width = terminal_of(settings.screen.out).width
+    for lines in (attempt_lines(rows, width), _happening_lines(told, width), output_lines(printed)):
         if lines:
             settings.screen.result("\n".join(["", *lines]))
     return Exit.SUCCESS
@@ -216,12 +247,27 @@ def _head_lines(sight: _Sight) -> list[str]:
     return columns((key, value) for key, value in facts.items() if value)
 
 
-def _task_lines(result: RunResult, stand_ins: Collection[str]) -> list[str]:
+def _task_lines(result: RunResult, stand_ins: Collection[str], width: int | None) -> list[str]:
     if not result.tasks:
         return ["no tasks"]
-    head = ("TASK", "STATUS", "ATTEMPTS", "TIME", "AGENT", "WHY")
     tasks = result.tasks.items()
-    return columns([head, *(_task_cells(name, task, is_stand_in=name in stand_ins) for name, task in tasks)])
+    rows = [_task_cells(name, task, is_stand_in=name in stand_ins) for name, task in tasks]
+    return columns([_TASKS, *rows], width=width, spare=_SPARE_OF_TASKS)
+
+
+def _bar_lines(sight: _Sight, terminal: Terminal, *, shows_all: bool) -> list[str]:
+    """The attempts as bars over time: those of the last generation, if not all are wanted."""
+    result = sight.account.result
+    is_alive = result.ended_at is None and sight.row.owner_pid is not None
+    timeline = sight.timeline if shows_all else sight.timeline.of_generation(result.generation)
+    chart = Chart(
+        timeline=timeline,
+        now=max(time.time(), timeline.last_at) if is_alive else timeline.last_at,
+        is_alive=is_alive,
+        waiting=frozenset(name for name, task in result.tasks.items() if task.status == "waiting"),
+    )
+    lines = gantt_lines(chart, terminal, shows_all=shows_all, indent="    ")
+    return ["  attempts:", *lines] if lines else []
 
 
 def _input_lines(inputs: Mapping[str, Any]) -> list[str]:
@@ -229,14 +275,15 @@ def _input_lines(inputs: Mapping[str, Any]) -> list[str]:
     return ["  inputs:", *lines] if lines else []
 
 
-def _happening_lines(told: Sequence[tuple[float, Happening]]) -> list[str]:
+def _happening_lines(told: Sequence[tuple[float, Happening]], width: int | None) -> list[str]:
     """The last things that happened on the way, with their times."""
     hidden = len(told) - _HAPPENINGS_SHOWN
     notes = [f"    … {hidden} more before"] if hidden > 0 else []
     cells = [
         (local_time(at), each.task or "-", each.word, each.text) for at, each in told[-_HAPPENINGS_SHOWN:]
     ]
-    return ["  on the way:", *notes, *columns(cells, indent="    ")] if told else []
+    lines = columns(cells, indent="    ", width=width, spare=_SPARE_OF_HAPPENINGS)
+    return ["  on the way:", *notes, *lines] if told else []
 
 
 def _letter_lines(letters: Sequence[DeadLetter]) -> list[str]:
@@ -258,10 +305,10 @@ def _starter(parent: Mapping[str, Any] | None) -> str:
 
 
 def _task_cells(name: str, task: TaskResult, *, is_stand_in: bool) -> tuple[str, ...]:
-    time = duration(between(task.started_at, task.ended_at))
+    took = duration(between(task.started_at, task.ended_at))
     why = f"{task.error['type']}: {task.error['message']}" if task.error is not None else task.reason or ""
     agent = "-" if is_stand_in else task.agent or "-"
-    return (name, task.status, str(task.attempts), time, agent, STANDS_IN if is_stand_in else why)
+    return (name, task.status, str(task.attempts), took, agent, STANDS_IN if is_stand_in else why)
 
 
 def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult, *, is_stand_in: bool) -> None:
@@ -279,6 +326,6 @@ def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult, 
     lines = columns((key, value) for key, value in facts.items() if value)
     if task.error is not None:
         lines.append(f"why: {error_text(task.error)}")
+    screen.told("\n".join(lines))
     if task.output is not None:
-        lines.append(f"output: {as_text(as_json(task.output, indent=2))}")
-    screen.result("\n".join(lines))
+        screen.result(f"output: {as_text(as_json(task.output, indent=2))}")

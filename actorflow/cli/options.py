@@ -43,7 +43,7 @@ def for_every_command(command: Command) -> Command:
         metavar="URL",
         expose_value=False,
         callback=_remember_store,
-        help="Where runs are kept: sqlite:///FILE, a file's name, or memory:. Also in ACTORFLOW_STORE.",
+        help="Where runs are kept: sqlite:///FILE, a file's name, json:FOLDER, or memory:. Also in ACTORFLOW_STORE.",
     )(command)
 
 
@@ -113,6 +113,12 @@ def strict_option(command: Command) -> Command:
         "Status 1 also for a success with a hook that failed, was given up, or is still owed something."
     )
     return click.option("--strict-hooks", "strict", is_flag=True, help=help_text)(command)
+
+
+def plain_option(command: Command) -> Command:
+    """Add `--plain`; as of the flags of every command, `Screen.for_words` has looked for it before."""
+    help_text = "A line for each thing that happens, also on a terminal that could show a live view."
+    return click.option("--plain", is_flag=True, expose_value=False, help=help_text)(command)
 
 
 def means_options(command: Command) -> Command:

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from actorflow.cli.faults import fault_of
 from actorflow.cli.found import found_run
-from actorflow.cli.layout import columns, counted, duration, local_time
+from actorflow.cli.layout import counted, duration, local_time, show_table
 from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted
@@ -38,6 +38,8 @@ from actorflow.spec.definition import from_json
 
 __all__ = ["Family", "PruneRequest", "families_of", "is_due", "latest_of", "prune"]
 
+_HEAD: Final = ("RUN", "WORKFLOW", "STATUS", "ENDED", "WHY")
+_SPARE: Final = tuple(map(_HEAD.index, ("ENDED", "STATUS", "WORKFLOW")))
 _DAY_S: Final = 86_400.0
 
 _IN_USE: Final = (RunOwnedElsewhereError, RunNotEndedError, DeliveriesOwedError)
@@ -274,8 +276,8 @@ def _tell(settings: Settings, request: PruneRequest, pruning: _Pruning, now: flo
         )
         return
     if gone:
-        head = ("RUN", "WORKFLOW", "STATUS", "ENDED", "WHY")
-        screen.result("\n".join(columns([head, *(_cells(family, row, now) for family, row in gone)])))
+        rows = (_cells(family, row, now) for family, row in gone)
+        show_table(screen, [_HEAD, *rows], spare=_SPARE)
     verb = "would prune" if request.is_dry else "pruned"
     screen.result(f"{verb} {counted(len(gone), 'run')}")
     for run_id, fault in faults.items():

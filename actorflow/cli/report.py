@@ -14,7 +14,7 @@ from actorflow.cli.held import with_flags
 from actorflow.cli.hook_lines import pending_lines
 from actorflow.cli.layout import as_json, between, counted, duration
 from actorflow.cli.screen import as_line
-from actorflow.runtime.result import RunResult, TaskResult
+from actorflow.runtime.result import HookCounts, RunResult, TaskResult
 
 
 def account_document(account: Account) -> dict[str, Any]:
@@ -57,7 +57,10 @@ def detail_lines(account: Account) -> list[str]:
     """Who stopped it, why it failed, and its outputs; what came of runs that hooks have started, and of the hooks."""
     return [
         *cause_lines(account.cause),
-        *result_lines(account.result),
+        *(["  its process is gone, and has not ended it"] if account.is_crashed else []),
+        *_why_lines(account.result),
+        *_printed_lines(account),
+        *_output_lines(account.result),
         *_dispatched_lines(account.dispatched),
         *_failed_hook_lines(account),
     ]
@@ -70,6 +73,11 @@ def cause_lines(cause: str | None) -> list[str]:
 
 def result_lines(result: RunResult) -> list[str]:
     """Why, and the outputs of a run."""
+    return [*_why_lines(result), *_output_lines(result)]
+
+
+def _why_lines(result: RunResult) -> list[str]:
+    """How far it came, why it failed, and what else has."""
     lines: list[str] = []
     if result.ended_at is None and result.tasks:
         ended = sum(task.ended_at is not None for task in result.tasks.values())
@@ -79,18 +87,45 @@ def result_lines(result: RunResult) -> list[str]:
     elif result.had_errors:
         failed = [name for name, task in result.tasks.items() if task.status == "failed"]
         lines.append(as_line(f"  in spite of {counted(len(failed), 'failed task')}: {', '.join(failed)}"))
-    if result.outputs:
-        lines.append("  outputs:")
-        lines += [as_line(f"    {name}: {as_json(value)}") for name, value in result.outputs.items()]
     return lines
+
+
+def _printed_lines(account: Account) -> list[str]:
+    """The end of what the task printed by which the run has failed, where the reason does not say as much; and who else failed."""
+    result = account.result
+    if result.error is None:
+        return []
+    told = str(result.error["message"])
+    texts = [line.text.expandtabs() for line in account.printed]
+    is_said = all(text.strip() in told for text in texts)
+    printed = (
+        [] if is_said else ["  it printed last:", *(as_line(f"    {text[:_LONGEST_LINE]}") for text in texts)]
+    )
+    others = [
+        as_line(f"  task {name} failed, too: {task.error['type']}: {task.error['message']}")
+        for name, task in result.tasks.items()
+        if task.status == "failed" and task.error is not None and name != result.error["task"]
+    ]
+    hidden = len(others) - _OTHERS_SHOWN
+    more = [f"  … {counted(hidden, 'more failed task')}"] if hidden > 0 else []
+    return [*printed, *others[:_OTHERS_SHOWN], *more]
+
+
+def _output_lines(result: RunResult) -> list[str]:
+    lines = [as_line(f"    {name}: {as_json(value)}") for name, value in result.outputs.items()]
+    return ["  outputs:", *lines] if lines else []
 
 
 def hook_counts(result: RunResult) -> str:
     """How many hooks and deliveries of a run, of all its generations, came to what."""
-    hooks = result.hooks
+    return f"  {counts_text(result.hooks)}"
+
+
+def counts_text(hooks: HookCounts) -> str:
+    """The same of counts, without an indent."""
     more = {"given up": hooks.dead_letters, "skipped": hooks.skipped}
     said = [f"{hooks.delivered} done", f"{hooks.failed} failed", f"{hooks.pending} owed"]
-    return f"  hooks: {', '.join([*said, *(f'{count} {word}' for word, count in more.items() if count)])}"
+    return f"hooks: {', '.join([*said, *(f'{count} {word}' for word, count in more.items() if count)])}"
 
 
 def has_hooks_amiss(account: Account) -> bool:
@@ -182,6 +217,8 @@ _PURPOSES: Final = {
     "canceled": "to run again what did not succeed",
 }
 
+_OTHERS_SHOWN: Final = 5  #: failed tasks beside the one that the run failed by
+_LONGEST_LINE: Final = 500  #: characters
 _FAILURES_SHOWN: Final = 20  #: hooks, the last ones
 
 

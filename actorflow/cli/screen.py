@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from textwrap import TextWrapper
@@ -27,6 +27,9 @@ _IN_TEXT: Final = re.compile(f"[{_CONTROLS}]")
 _WRAPPER: Final = partial(TextWrapper, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 _IN_LINE: Final = re.compile(f"[{_CONTROLS}\t\n]")
 
+_UNABLE: Final = frozenset({"", "dumb", "unknown"})
+"""What TERM says of terminals on which the cursor can't go up."""
+
 
 @define
 class Screen:
@@ -37,7 +40,10 @@ class Screen:
     is_json: bool
     is_quiet: bool
     is_debug: bool
+    is_plain: bool = False  #: lines are wanted, also where a live view could be
+    has_reader: bool = True  #: whether anybody may still read stdout
     _write_error: OSError | None = None
+    _divert: Callable[[str], None] | None = None
 
     @classmethod
     def for_words(cls, argv: Sequence[str]) -> Screen:
@@ -46,27 +52,47 @@ class Screen:
         The flags are looked for before the words are parsed, so that an error of parsing is told in the right form.
         """
         words = argv[: argv.index("--")] if "--" in argv else argv
-        flags = ("--json" in words, "--quiet" in words, "--debug" in words)
+        flags = ("--json" in words, "--quiet" in words, "--debug" in words, "--plain" in words)
         return cls(sys.stdout, sys.stderr, *flags)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may show a view that changes: people look at both streams, on a terminal that can do it."""
+        are_terminals = all(_terminal_width(stream) is not None for stream in (self.out, self.err))
+        is_wanted = not (self.is_json or self.is_quiet or self.is_plain)
+        return is_wanted and are_terminals and os.environ.get("TERM", "dumb") not in _UNABLE
+
+    def divert(self, write: Callable[[str], None] | None) -> None:
+        """Hand all lines from now on to whoever paints on the terminal; None: write them again."""
+        self._divert = write
 
     def result(self, text: str) -> None:
         """Write lines of a result to stdout."""
         self._write(self.out, text)
 
-    def table(self, lines: Sequence[str]) -> None:
-        """Write rows to stdout; on a terminal each in one line, its end cut off where it is longer."""
+    def told(self, text: str) -> None:
+        """Write what has become of something to stdout; on a terminal no line ends within a word."""
         width = _terminal_width(self.out)
-        fitted = lines if width is None else [_cut(line, width) for line in lines]
-        self._write(self.out, "\n".join(fitted))
+        self._write(self.out, text if width is None else filled(text, width))
 
     def document(self, value: Any) -> None:
         """Write the one JSON document of a command to stdout, in ASCII, which every encoding has."""
         self._write(self.out, json.dumps(value, indent=2))
 
+    def document_line(self, value: Any) -> None:
+        """Write one of several JSON documents to stdout, each a line of its own."""
+        self._write(self.out, json.dumps(value))
+
     def note(self, text: str) -> None:
         """Write lines to stderr, unless only errors are wanted."""
         if not self.is_quiet:
             self._write(self.err, text)
+
+    def steps(self, text: str) -> None:
+        """Write what to type next to stderr, as `purpose: command` each; where a terminal is too narrow, in lines of their own."""
+        width = _terminal_width(self.err)
+        lines = text.split("\n") if width is None else [_step(line, width) for line in text.split("\n")]
+        self.note("\n".join(lines))
 
     def error(self, text: str) -> None:
         """Write lines to stderr; on a terminal none ends within a word."""
@@ -87,6 +113,9 @@ class Screen:
     def _write(self, stream: TextIO | None, text: str) -> None:
         if stream is None:
             return
+        if self._divert is not None:
+            self._divert(text)
+            return
         encoding = stream.encoding or "utf-8"
         line = (text + "\n").encode(encoding, "backslashreplace").decode(encoding)
         try:
@@ -94,6 +123,7 @@ class Screen:
             stream.flush()
         except OSError as error:
             _silence(stream)
+            self.has_reader = self.has_reader and stream is not self.out
             # a reader that left, as `head` does, has all it wanted; a full disk is another matter
             if error.errno != errno.EPIPE and stream is self.out:
                 self._write_error = error
@@ -125,8 +155,12 @@ def filled(text: str, width: int) -> str:
     )
 
 
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+def _step(line: str, width: int) -> str:
+    """A purpose and its command, which is not broken: it is to be copied."""
+    if len(line) <= width:
+        return line
+    purpose, _, command = line.partition(": ")
+    return f"{filled(f'{purpose}:', width)}\n    {command}"
 
 
 def _terminal_width(stream: TextIO | None) -> int | None:

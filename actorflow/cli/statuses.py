@@ -25,6 +25,7 @@ from actorflow.errors import (
     RunNotFoundError,
     RunOwnedElsewhereError,
     SpecError,
+    StoreBusyError,
     StoreDamagedError,
     StoreFailed,
     StoreUnusableError,
@@ -49,7 +50,7 @@ class Exit(IntEnum):
     SOFTWARE = 70  #: a bug of ours
     CANNOT_CREATE = 73
     IO_ERROR = 74
-    TRY_AGAIN = 75  #: the run, or another of its workflow, is another process's
+    TRY_AGAIN = 75  #: the run, another of its workflow, or its store is another process's
     CONFIG = 78
 
 
@@ -57,6 +58,12 @@ class TaskNotFoundError(ActorflowError):
     """Raised when a run has no task of that id."""
 
     code = "E423"
+
+
+class FolderRefusedError(ActorflowError):
+    """Raised when a folder cannot be made, or has something in it already."""
+
+    code = "E650"
 
 
 class Elsewhere(Exception):  # noqa: N818 - not an error by itself: it says where one comes from
@@ -83,6 +90,7 @@ STATUS_OF_ERROR: Final[Mapping[type[BaseException], Exit]] = {
     ChangeRefusedError: Exit.BAD_FILE,
     RunEndedError: Exit.FAILED,
     StoreUnusableError: Exit.CANNOT_CREATE,
+    FolderRefusedError: Exit.CANNOT_CREATE,
     StoreFailed: Exit.IO_ERROR,
     StoreDamagedError: Exit.IO_ERROR,
     OSError: Exit.IO_ERROR,
@@ -92,6 +100,7 @@ STATUS_OF_ERROR: Final[Mapping[type[BaseException], Exit]] = {
     DeliveriesOwedError: Exit.TRY_AGAIN,
     RunNotEndedError: Exit.TRY_AGAIN,
     FencedError: Exit.TRY_AGAIN,
+    StoreBusyError: Exit.TRY_AGAIN,
     InterruptedError: Exit.STOPPED,
     Interrupted: Exit.STOPPED,
 }
