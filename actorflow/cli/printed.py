@@ -43,8 +43,8 @@ def attempt_output(journal: Journal, run_id: str, task: str) -> Sequence[Printed
             if lines and (line.attempt, line.loss) != (lines[-1].attempt, lines[-1].loss):
                 lines.clear()
             lines.append(line)
-    streams = {stream: [line for line in lines if line.stream == stream] for stream in _STREAMS}
-    return [Printed(stream, of_it[-LINES_SHOWN:], len(of_it)) for stream, of_it in streams.items() if of_it]
+    found_of = ((stream, [line for line in lines if line.stream == stream]) for stream in _STREAMS)
+    return [Printed(stream, of_it[-LINES_SHOWN:], len(of_it)) for stream, of_it in found_of if of_it]
 
 
 def output_lines(printed: Sequence[Printed]) -> list[str]:
