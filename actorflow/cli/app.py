@@ -110,7 +110,9 @@ def run(
 
 @app.command()
 @for_every_command
-@click.argument("template", type=click.Choice(["pipeline", "agents", "webhook", "embedded"]), default="pipeline")
+@click.argument(
+    "template", type=click.Choice(["pipeline", "agents", "webhook", "embedded"]), default="pipeline"
+)
 @click.argument("folder", metavar="[FOLDER]", required=False)
 @click.option("--list", "is_list", is_flag=True, help="Say what each template is, and make nothing.")
 @click.pass_obj

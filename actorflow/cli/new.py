@@ -55,7 +55,9 @@ def new_folder(settings: Settings, template: str, folder: str) -> int:
     try:
         if target.is_dir() and (others := sorted(os.listdir(target))):  # noqa: PTH208
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-            raise FolderRefusedError(f"{folder} is not empty ({', '.join(others[:3])}{more}); name another folder")
+            raise FolderRefusedError(
+                f"{folder} is not empty ({', '.join(others[:3])}{more}); name another folder"
+            )
         _write(target, content)
     except OSError as error:
         raise FolderRefusedError(f"cannot make the folder {folder}: {error.strerror}") from error

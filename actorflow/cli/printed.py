@@ -43,8 +43,12 @@ def attempt_output(journal: Journal, run_id: str, task: str) -> Sequence[Printed
             if lines and (line.attempt, line.loss) != (lines[-1].attempt, lines[-1].loss):
                 lines.clear()
             lines.append(line)
-    found_of = ((stream, [line for line in lines if line.stream == stream]) for stream in _STREAMS)
-    return [Printed(stream, of_it[-LINES_SHOWN:], len(of_it)) for stream, of_it in found_of if of_it]
+    streams: list[Printed] = []
+    for stream in _STREAMS:
+        of_it = [line for line in lines if line.stream == stream]
+        if of_it:
+            streams.append(Printed(stream, of_it[-LINES_SHOWN:], len(of_it)))
+    return streams
 
 
 def output_lines(printed: Sequence[Printed]) -> list[str]:
