@@ -21,7 +21,7 @@ tasks:
 """
 
 SMALL_DISK = "mount -t tmpfs -o size=480k,mode=700 none small"
-SMALL_FILES = "ulimit -f 500"  # blocks of 512 bytes, or of 1,024
+SMALL_FILES = "ulimit -f 1000"  # blocks of 512 bytes
 
 
 def _may_mount() -> bool:
