@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from actorflow.cli.layout import as_json, columns, duration
@@ -38,6 +38,18 @@ def was_truncated(task: str, events: Iterable[tuple[int, Event]]) -> bool:
     return bool(ends) and _is_truncated(ends[-1])
 
 
+def exit_text(task: str, events: Iterable[tuple[int, Event]]) -> str:
+    """How the process of the last attempt of a task ended: its exit status, or its signal; empty: it had none."""
+    facts: Mapping[str, Any] = {}
+    for _, event in events:
+        if isinstance(event, AttemptSucceeded) and event.task == task:
+            facts = event.record
+        elif isinstance(event, AttemptFailed | AttemptTimedOut) and event.task == task:
+            facts = event.failure.detail
+    found = facts.get("exit_status"), facts.get("signal")
+    return next((str(each) for each in found if each is not None), "")
+
+
 def _is_truncated(event: Event | None) -> bool:
     return isinstance(event, AttemptSucceeded) and bool(event.record.get("truncated"))
 
@@ -56,9 +68,13 @@ def _error(end: Event | None, *, is_sensitive: bool) -> str:
         return "of what it printed, only the last MiB is kept" if _is_truncated(end) else ""
     failure = shown_failure(end.failure) if is_sensitive else end.failure
     text = failure_text(failure)
-    if failure.detail:
-        text += f"  {as_json({name: _cut(value) for name, value in failure.detail.items()})}"
-    return text
+    more = {name: _cut(value) for name, value in failure.detail.items() if not _is_said(name, value, text)}
+    return f"{text}  {as_json(more)}" if more else text
+
+
+def _is_said(name: str, value: Any, text: str) -> bool:
+    """Whether a fact stands in the sentence already: how the process ended, and all that it had to say about that."""
+    return name in {"exit_status", "signal"} or (name == "stderr" and str(value).strip() in text)
 
 
 def _cut(value: Any) -> Any:

@@ -28,7 +28,7 @@ from actorflow.cli.happenings import (
     may_recover,
     tasks_by_fallback_value,
 )
-from actorflow.cli.history import attempt_lines, attempt_rows, was_truncated
+from actorflow.cli.history import attempt_lines, attempt_rows, exit_text, was_truncated
 from actorflow.cli.hook_lines import hook_document, hooks_lines
 from actorflow.cli.hook_runs import HookRun, hook_runs
 from actorflow.cli.layout import as_json, between, columns, duration, local_time, show_table
@@ -199,7 +199,7 @@ def show_task(settings: Settings, run: str, task: str) -> int:
         }
         settings.screen.document({**task_document(result), **more})
         return Exit.SUCCESS
-    _show_task(settings.screen, spec, task, result, is_stand_in=is_stand_in)
+    _show_task(settings.screen, spec, task, result, exit_text(task, events), is_stand_in=is_stand_in)
     rows = attempt_rows(task, events, is_sensitive=task in sensitive_tasks(spec))
     told = [each for each in happenings(events) if each[1].task == task and each[1].word not in IN_ATTEMPTS]
     width = terminal_of(settings.screen.out).width
@@ -311,7 +311,9 @@ def _task_cells(name: str, task: TaskResult, *, is_stand_in: bool) -> tuple[str,
     return (name, task.status, str(task.attempts), took, agent, STANDS_IN if is_stand_in else why)
 
 
-def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult, *, is_stand_in: bool) -> None:
+def _show_task(
+    screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult, exited: str, *, is_stand_in: bool
+) -> None:
     reason = STANDS_IN if is_stand_in else task.reason
     described: Mapping[str, str] = {each.id: each.description for each in spec.tasks}
     facts = {
@@ -322,6 +324,7 @@ def _show_task(screen: Screen, spec: WorkflowSpec, name: str, task: TaskResult, 
         "attempts": f"{task.attempts}, {task.losses} lost" if task.losses else str(task.attempts),
         "started": local_time(task.started_at),
         "ended": local_time(task.ended_at),
+        "exit status": exited,
     }
     lines = columns((key, value) for key, value in facts.items() if value)
     if task.error is not None:
