@@ -132,9 +132,9 @@ def delay_before_retry(retry: RetrySpec, failed_attempts: int, key: str, at_leas
         case "none":
             pass
         case "full":
-            delay = Random(key).uniform(0.0, delay)  # noqa: S311 - spreads load, guards nothing
+            delay = Random(key).uniform(0.0, delay)  # noqa: S311 - spreads load, guards nothing  # nosec B311
         case "equal":
-            delay = Random(key).uniform(delay / 2, delay)  # noqa: S311
+            delay = Random(key).uniform(delay / 2, delay)  # noqa: S311  # nosec B311
     return min(max(delay, at_least), retry.max_delay)
 
 

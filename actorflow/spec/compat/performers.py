@@ -30,8 +30,8 @@ _COMMAND_KEYS: Final = frozenset(
 )
 _INPUT_OF_LLM: Final = ("prompt", "system_prompt")
 _PROOFS: Final = {
-    "bearer": {"token": "bearer"},
-    "basic": {"username": "username", "password": "password"},
+    "bearer": {"token": "bearer"},  # nosec B105 - names of keys
+    "basic": {"username": "username", "password": "password"},  # nosec B105
     "api_key": {"header": "header", "key": "value"},
 }
 _DONE_ANYWAY: Final = {
