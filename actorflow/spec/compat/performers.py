@@ -30,7 +30,7 @@ _COMMAND_KEYS: Final = frozenset(
 )
 _INPUT_OF_LLM: Final = ("prompt", "system_prompt")
 _PROOFS: Final = {
-    "bearer": {"token": "bearer"},  # nosec B105 - names of keys
+    "bearer": {"token": "bearer"},  # nosec B105
     "basic": {"username": "username", "password": "password"},  # nosec B105
     "api_key": {"header": "header", "key": "value"},
 }
