@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from actorflow import Runtime, load_dict
 from actorflow.agents import process_lines
 from actorflow.agents.call import AgentCall
-from actorflow.agents.process_lines import END_KEPT, KEPT_AS_IT_COMES, LINE_MAX, ProcessLines
+from actorflow.agents.process_lines import END_KEPT, KEPT_AS_IT_COMES, LINE_COST, LINE_MAX, ProcessLines
 from actorflow.journal import output_log
 from actorflow.journal.output_log import NO_OUTPUT, FileOutputLog, MemoryOutputLog, OutputLine, OutputLog
 from actorflow.secrecy.hiding import hiding_of
@@ -144,6 +144,26 @@ def test_half_a_line_is_not_read_before_the_other_half_is_there(files: FileOutpu
     assert (texts(first), texts(files.read("r", position)[0])) == (["a"], ["b"])
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        b'["1.0","t",1,0,"stdout","x"]',
+        b'[1.0,"t","1",0,"stdout","x"]',
+        b'[1.0,"t",1,null,"stdout","x"]',
+        b'[1.0,"t",1,0,"stdouu","x"]',
+        b'[1.0,"t",1,0,["stdout"],"x"]',
+        b'[1.0,"t",1,0,"stdout",7]',
+    ],
+)
+def test_a_line_in_which_damage_has_made_something_else_of_a_value_is_passed_over(
+    files: FileOutputLog, tmp_path: Path, spoiled: bytes
+):
+    files.write("r", [line("a")])
+    (path,) = (tmp_path / "logs").iterdir()
+    path.write_bytes(spoiled + b"\n" + path.read_bytes())
+    assert texts(files.read("r")[0]) == ["a"]
+
+
 def test_what_is_no_line_of_ours_is_passed_over(files: FileOutputLog, tmp_path: Path):
     files.write("r", [line("a")])
     (path,) = (tmp_path / "logs").iterdir()
@@ -239,18 +259,30 @@ def test_of_what_is_more_than_is_kept_there_is_a_line_a_second_and_the_end(tick:
     lines = ProcessLines(call_with(log))
     row = b"%06d " + b"x" * 993
     count = 3 * KEPT_AS_IT_COMES // 1_001
+    kept = KEPT_AS_IT_COMES // (1_000 + LINE_COST)
     for number in range(count):
         lines.take("stdout", row % number + b"\n")
         tick(0.001)
     lines.end()
     numbers = [int(each.text[:6]) for each in everything(log) if not each.is_note]
     notes = [each.text for each in everything(log) if each.is_note]
-    left_out = count - len(numbers)
-    assert numbers[:1_000] == [*range(1_000)]
+    assert numbers[:kept] == [*range(kept)]
     assert numbers[-60:] == [*range(count - 60, count)]
     assert sum(map(len, texts(everything(log)))) < KEPT_AS_IT_COMES + 2 * END_KEPT
-    assert notes[-1] == f"… {left_out * 1_001:,} characters are left out here"
-    assert 1 <= len(notes[:-1]) <= 3
+    left_out = 1_001 * (count - len(numbers))
+    assert notes[-1] == f"… {left_out:,} characters are left out here"
+    assert 3 <= len(notes[:-1]) <= 5
+    assert {len(each) for each in notes[:-1]} == {1_002}
+
+
+def test_a_flood_of_tiny_lines_is_bounded_by_their_number():
+    log = MemoryOutputLog()
+    lines = ProcessLines(call_with(log))
+    for _ in range(100):
+        lines.take("stdout", b"y\n" * 32_768)
+    lines.end()
+    _, count = log.read("r")
+    assert count < KEPT_AS_IT_COMES // LINE_COST + END_KEPT // 2 + 10
 
 
 # From a run

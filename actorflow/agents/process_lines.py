@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,8 +13,11 @@ from actorflow.secrecy.stream import HidingStream
 
 __all__ = ["ProcessLines"]
 
-KEPT_AS_IT_COMES: Final = 1024 * 1024
+KEPT_AS_IT_COMES: Final = 2 * 1024 * 1024
 """Characters of each stream of an attempt; of what follows, one line a second, and the end when there is one."""
+
+LINE_COST: Final = 128
+"""Characters that each line counts for beside its own: a flood of empty lines costs as much as one of long ones."""
 
 END_KEPT: Final = 65_536
 """Characters of the end of a stream that is longer."""
@@ -55,60 +57,67 @@ class ProcessLines:
 
 
 class _Lines:
-    """One stream: its lines, as far as they are told."""
+    """One stream: its lines, as far as they are told. Once there is no room any more, only its end is held, as text."""
 
     def __init__(self, call: AgentCall, stream: Stream) -> None:
         self._call = call
         self._stream: Stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._hiding = HidingStream(call.hiding)
-        self._rest = ""  #: of a line that has no end yet
         self._room = KEPT_AS_IT_COMES
-        self._end: deque[str] = deque()  #: the last lines of what there is no room for
-        self._end_length = 0
-        self._left_out = 0  #: characters in front of them
+        self._rest = ""  #: of a line that has no end yet; without room, the end of what has come since
+        self._left_out = 0  #: characters in front of that
         self._told_at = float("-inf")
 
     def feed(self, chunk: bytes) -> Iterator[OutputLine]:
-        *ended, rest = (self._rest + self._hiding.feed(self._decoder.decode(chunk))).split("\n")
-        for text in ended:
-            yield from self._line(_last_written(text))
-        # what a carriage return ends is written over by what follows it, if anything does
-        overwritten, _, last = rest[:-1].rpartition("\r")
-        self._rest = last + rest[-1:]
-        if overwritten and self._is_time():
-            yield from self._line(_last_written(overwritten))
-        while len(self._rest) > LINE_MAX:
-            yield from self._line(self._rest[:LINE_MAX])
-            self._rest = self._rest[LINE_MAX:]
+        """The lines that a read has brought to their end, as far as there is room."""
+        self._rest += self._hiding.feed(self._decoder.decode(chunk))
+        start = 0
+        while self._room > 0:
+            end = self._rest.find("\n", start)
+            if end < 0:
+                self._rest = self._rest[start:]
+                yield from self._unfinished()
+                return
+            yield from self._pieces(_last_written(self._rest[start:end]))
+            start = end + 1
+        self._rest = self._rest[start:]
+        if self._is_time():
+            yield self._told(f"… {_last_line(self._rest)}", is_note=True)
+        self._hold_the_end()
 
     def end(self) -> Iterator[OutputLine]:
+        """What is left, as nothing follows."""
         self._rest += self._hiding.feed(self._decoder.decode(b"", final=True)) + self._hiding.flush()
-        if self._rest:
-            yield from self._line(_last_written(self._rest))
+        self._hold_the_end()
         if self._left_out:
             yield self._told(f"… {self._left_out:,} characters are left out here", is_note=True)
-        for text in self._end:
-            yield self._told(text)
+        for text in self._rest.removesuffix("\n").split("\n") if self._rest else ():
+            yield from self._pieces(_last_written(text))
 
-    def _line(self, text: str) -> Iterator[OutputLine]:
+    def _unfinished(self) -> Iterator[OutputLine]:
+        """Of a line that has no end yet: what is written over now and then, and the beginning of a long one."""
+        # what a carriage return ends is written over by what follows it, if anything does
+        overwritten, _, last = self._rest[:-1].rpartition("\r")
+        self._rest = last + self._rest[-1:]
+        if overwritten and self._is_time():
+            yield from self._pieces(_last_written(overwritten))
+        while len(self._rest) > LINE_MAX:
+            yield from self._pieces(self._rest[:LINE_MAX])
+            self._rest = self._rest[LINE_MAX:]
+
+    def _pieces(self, text: str) -> Iterator[OutputLine]:
         for at in range(0, len(text) or 1, LINE_MAX):
             piece = text[at : at + LINE_MAX]
-            if self._room > 0:
-                self._room -= len(piece) + 1
-                yield self._told(piece)
-            else:
-                self._put_off(piece)
-                if self._is_time():
-                    yield self._told(f"… {piece}", is_note=True)
+            self._room -= len(piece) + LINE_COST
+            yield self._told(piece)
 
-    def _put_off(self, text: str) -> None:
-        self._end.append(text)
-        self._end_length += len(text) + 1
-        while self._end_length > END_KEPT:
-            dropped = len(self._end.popleft()) + 1
-            self._end_length -= dropped
-            self._left_out += dropped
+    def _hold_the_end(self) -> None:
+        if self._room <= 0 and len(self._rest) > END_KEPT:
+            cut = len(self._rest) - END_KEPT
+            cut = self._rest.find("\n", cut) + 1 or cut  # between two lines, if there are any
+            self._left_out += cut
+            self._rest = self._rest[cut:]
 
     def _is_time(self) -> bool:
         return time.monotonic() - self._told_at >= _PACE_S
@@ -122,3 +131,8 @@ class _Lines:
 def _last_written(text: str) -> str:
     """What a terminal shows of a line in which carriage returns have the beginning written over."""
     return text.rstrip("\r").rpartition("\r")[2]
+
+
+def _last_line(text: str) -> str:
+    """The last whole line of a text, or what there is of the only one; its beginning, if it is long."""
+    return _last_written(text.rpartition("\n")[0].rpartition("\n")[2] or text)[:LINE_MAX]
