@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("search", print_blob=True)
+PATIENT = [HealthCheck.too_slow]  # the machine may be busy with something else
+settings.register_profile("repeatable", derandomize=True, suppress_health_check=PATIENT)
+settings.register_profile("search", print_blob=True, suppress_health_check=PATIENT)
 settings.load_profile("search" if "ACTORFLOW_FUZZ" in os.environ else "repeatable")
 
 

@@ -23,7 +23,9 @@ def workflow(tasks: dict[str, object], folder: Path | None = None, **more: objec
 
 
 def stored(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("runs.db"))
+    return b"".join(
+        path.read_bytes() for path in folder.rglob("*") if path.is_file() and "runs.db" in str(path)
+    )
 
 
 async def test_a_declared_variable_is_read_at_the_start_and_recorded(

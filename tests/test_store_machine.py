@@ -596,7 +596,7 @@ STORE_MUTANTS = {
 }
 
 BOUNDED = settings(
-    max_examples=300,
+    max_examples=1_000,
     stateful_step_count=40,
     derandomize=True,
     database=None,
