@@ -19,8 +19,8 @@ from actorflow.survivors import COOKIE_VARIABLE
 ROOT = str(Path(actorflow.__file__).parents[1])
 PATIENCE_S = 30.0
 
-# a task that has begun says so, and ends when it is allowed to
-WAITS = "touch began; test -e go || sleep 30"
+# a task that has begun says so, and ends when it is allowed to, or after half a minute
+WAITS = "touch began; i=0; until test -e go || test $i -gt 600; do i=$((i+1)); sleep 0.05; done"
 
 
 class Shell:
