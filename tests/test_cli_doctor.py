@@ -17,10 +17,13 @@ import apsw
 import pytest
 
 from actorflow.cli import main
+from actorflow.cli.doctor_runs import RunsExamined, examine_runs
 from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, StoreDamagedError, StoreUnusableError
 from actorflow.journal import open_journal
+from actorflow.journal.protocol import RunSummary
 from actorflow.journal.records import RunRecord, opened_run
+from actorflow.journal.repair import Rebuilt
 from actorflow.journal.salvage import salvage
 from actorflow.journal.sqlite import SqliteJournal
 
@@ -103,6 +106,15 @@ def record_of(path: Path, run_id: str) -> RunRecord:
     (row,) = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchall()
     db.close()
     return opened_run(row)
+
+
+def give_summary(path: Path, run_id: str, like: str) -> None:
+    """Have the row of a run say of it what that of another says of that."""
+    record = record_of(path, run_id)
+    record.summary = record_of(path, like).summary
+    columns = ", ".join("?" * 13)
+    change(path, "DELETE FROM runs WHERE run_id = ?", run_id)
+    change(path, f"INSERT INTO runs VALUES ({columns})", record.key, *record.columns())
 
 
 # Healthy, and not quite
@@ -188,11 +200,7 @@ def test_a_run_whose_process_was_killed_is_told_with_what_goes_on_with_it(store:
 
 def test_a_row_that_differs_from_its_events_is_rebuilt_and_a_copy_is_kept(store: Path, capsys: Capture):
     before = history(store)
-    record = record_of(store, "r-2")
-    record.summary = record_of(store, "r-3").summary
-    columns = ", ".join("?" * 13)
-    change(store, "DELETE FROM runs WHERE run_id = 'r-2'")
-    change(store, f"INSERT INTO runs VALUES ({columns})", record.key, *record.columns())
+    give_summary(store, "r-2", "r-3")
 
     status, found = doctor(capsys)
     assert status == 1
@@ -414,6 +422,97 @@ def test_whatever_is_spoiled_is_found_and_nothing_is_saved_that_was_not_there(
             assert count_saved == total, "something is lost, and nobody says so"
         shutil.rmtree(folder)
     assert saved_count > count // 2
+
+
+def test_a_run_that_is_deleted_while_the_doctor_looks_is_no_damage(store: Path):
+    give_summary(store, "r-3", "r-2")
+    theirs, ours = SqliteJournal(str(store)), SqliteJournal(str(store))
+    try:
+        found = examine_runs(ours, RunsExamined())
+        assert next(found).run_id == "r-3"  # the rows are read by now
+        theirs.delete("r-1")
+        assert [each.text for each in found if each.level == "problem"] == []
+    finally:
+        theirs.close()
+        ours.close()
+
+
+def test_a_run_that_has_gone_on_or_is_gone_since_it_was_looked_at_is_not_mended(store: Path):
+    journal = SqliteJournal(str(store))
+    try:
+        before = journal.find("r-2")
+        stale = (RunSummary("paused", 1, 1.0, None), before.last_seq - 1)
+        journal.repair(Rebuilt(summaries={"r-2": stale, "r-9": stale}, checkpoints=["r-9"]))
+        assert journal.find("r-2") == before
+    finally:
+        journal.close()
+
+
+HOOKED = ROOT / "tests" / "golden" / "0.5-requests.db"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("breakers", "circuit breakers"),
+        ("dead_letters", "dead letters"),
+        ("deliveries", "deliveries"),
+        ("inbox", "asked of runs"),
+        ("outbox", "pending deliveries"),
+        ("snapshots", "snapshots"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_told_as_a_loss_whatever_they_are_of(
+    tmp_path: Path, table: str, says: str
+):
+    path = tmp_path / "runs.db"
+    shutil.copy(HOOKED, path)
+    db = sqlite3.connect(path)
+    ((page,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchall()
+    ((size,),) = db.execute("PRAGMA page_size").fetchall()
+    db.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size : page * size] = bytes(size)
+    path.write_bytes(content)
+    saved = salvage(str(path), str(tmp_path / "saved.db"), 1.0)
+    assert any(says in each and "nobody can say how many" in each for each in saved.losses)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("deliveries", "hook"), ("dead_letters", "at"), ("breakers", "key"), ("snapshots", "name")],
+)
+@pytest.mark.parametrize("value", ["x'ff'", "CAST(x'ff' AS TEXT)"])
+def test_a_row_of_which_damage_has_made_something_else_costs_that_row_only(
+    tmp_path: Path, table: str, column: str, value: str
+):
+    path = tmp_path / "runs.db"
+    shutil.copy(HOOKED, path)
+    before = history(path)
+    loosened = "replace(sql, 'STRICT', '')"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA writable_schema = ON")
+    ((strict,),) = db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchall()
+    db.execute(f"UPDATE sqlite_schema SET sql = {loosened} WHERE name = ?", (table,))
+    db.commit()
+    db.close()
+    change(path, f"UPDATE {table} SET {column} = {value} WHERE rowid = (SELECT max(rowid) FROM {table})")
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (strict, table))
+    db.commit()
+    db.close()
+    saved = salvage(str(path), str(tmp_path / "saved.db"), 1.0)
+    assert not saved.is_whole
+    assert history(tmp_path / "saved.db") == before
+
+
+def test_what_became_of_a_delivery_is_missed_where_its_row_is_gone_without_a_trace(tmp_path: Path):
+    path = tmp_path / "runs.db"
+    shutil.copy(HOOKED, path)
+    change(path, "DELETE FROM deliveries WHERE id = (SELECT max(id) FROM deliveries)")
+    saved = salvage(str(path), str(tmp_path / "saved.db"), 1.0)
+    assert any("last deliveries of" in each for each in saved.losses)
 
 
 def test_a_log_that_is_missing_is_known_by_the_commits_that_were_acknowledged(store: Path, capsys: Capture):

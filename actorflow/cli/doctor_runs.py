@@ -12,7 +12,7 @@ from actorflow.core.checkpoint import freeze, thaw
 from actorflow.core.events import Event
 from actorflow.core.plan import Plan, plan_of
 from actorflow.core.state import CORE_VERSION, RunState
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, RunNotFoundError
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.findings import Finding
 from actorflow.journal.projection import folded
@@ -66,22 +66,36 @@ def _examine_run(journal: Journal, row: RunRow, examined: RunsExamined) -> Itera
         journal.deliveries(run_id)
         journal.pending(run_id)
     except ActorflowError as error:
-        yield _damage("run", error, run_id)
+        if not _has_gone_on(journal, row):
+            yield _damage("run", error, run_id)
         return
     examined.event_count += len(events)
     if row.owner_pid is not None:
         return  # what is derived may trail while it is written to
     if summary is not None and (row.summary != summary or row.last_seq != len(events)):
+        if _has_gone_on(journal, row):
+            return
         examined.summaries[run_id] = (summary, len(events))
         told = (
             f"its row says {row.summary.status}, generation {row.summary.generation}, {row.last_seq} events; "
         )
         told += f"its events say {summary.status}, generation {summary.generation}, {len(events)} events"
         yield Finding("run", "problem", told, "`actorflow doctor --repair`", run_id, is_mendable=True)
-    if not _is_checkpoint_right(journal, run_id, plan, events, state):
+    is_right = _is_checkpoint_right(journal, run_id, plan, events, state)
+    if not is_right and not _has_gone_on(journal, row):
         examined.checkpoints.append(run_id)
         told = "its checkpoint is not what its events come to"
         yield Finding("run", "problem", told, "`actorflow doctor --repair`", run_id, is_mendable=True)
+
+
+def _has_gone_on(journal: Journal, row: RunRow) -> bool:
+    """Whether a run was gone on with or removed since its row was read: what does not fit that is no damage then."""
+    try:
+        return journal.find(row.run_id) != row
+    except RunNotFoundError:
+        return True
+    except ActorflowError:
+        return False
 
 
 def _is_checkpoint_right(

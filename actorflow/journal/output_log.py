@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 import orjson
 from attrs import frozen
@@ -187,7 +187,14 @@ def _line(text: bytes) -> OutputLine | None:
         at, task, attempt, loss, stream, said, *note = orjson.loads(text)
     except (ValueError, TypeError):
         return None
-    is_ours = isinstance(at, float) and isinstance(said, str) and isinstance(task, str)
+    is_ours = (
+        isinstance(at, float)
+        and isinstance(task, str)
+        and isinstance(attempt, int)
+        and isinstance(loss, int)
+        and stream in get_args(Stream)
+        and isinstance(said, str)
+    )
     return OutputLine(at, task, attempt, loss, stream, said, bool(note)) if is_ours else None
 
 

@@ -13,7 +13,7 @@ from actorflow.journal.driver import Cursor
 from actorflow.journal.examination import orphan_files
 from actorflow.journal.owners import sweep
 from actorflow.journal.protocol import RunSummary
-from actorflow.journal.records import UPDATE_RUN, existing_run
+from actorflow.journal.records import UPDATE_RUN, RunRecord, find_run
 
 __all__ = ["Rebuilt", "rebuild"]
 
@@ -43,18 +43,21 @@ class Rebuilt:
 def rebuild(cursor: Cursor, store: str, wanted: Rebuilt) -> list[str]:
     """Make it so, inside a transaction that has a batch of its own; what was done, in words.
 
-    The batch keeps the highest id: the ids of commits must never go down. Runs that anybody owns are left alone.
+    The batch keeps the highest id: the ids of commits must never go down. Runs that anybody owns are left alone, and
+    those that have gone on, or are gone, since they were looked at.
     """
     done: list[str] = []
     for run_id, (summary, last_seq) in wanted.summaries.items():
-        record = existing_run(cursor, run_id)
-        if record.owner is None:
+        record = find_run(cursor, run_id)
+        if record is not None and record.owner is None and _last_seq(cursor, record) == last_seq:
             mended = evolve(record, summary=summary, last_seq=last_seq)
             cursor.execute(UPDATE_RUN, (*mended.columns(), record.key))
             done.append(f"the row of run {run_id} says again what its events say")
     for run_id in wanted.checkpoints:
-        cursor.execute("DELETE FROM checkpoints WHERE run = ?", (existing_run(cursor, run_id).key,))
-        done.append(f"the checkpoint of run {run_id} is removed; the run is folded from its events")
+        record = find_run(cursor, run_id)
+        if record is not None:
+            cursor.execute("DELETE FROM checkpoints WHERE run = ?", (record.key,))
+            done.append(f"the checkpoint of run {run_id} is removed; the run is folded from its events")
     for what, statement in _DROP_LEFTOVERS.items():
         count = len(cursor.execute(statement).fetchall())
         if count:
@@ -65,3 +68,8 @@ def rebuild(cursor: Cursor, store: str, wanted: Rebuilt) -> list[str]:
             Path(path).unlink()
             done.append(f"removed {path}")
     return done
+
+
+def _last_seq(cursor: Cursor, record: RunRecord) -> int:
+    statement = "SELECT coalesce(max(first_seq + count - 1), 0) FROM batches WHERE run = ?"
+    return int(cursor.execute(statement, (record.key,)).get)

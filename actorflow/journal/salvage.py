@@ -44,6 +44,7 @@ from actorflow.spec.definition import from_json
 
 __all__ = ["Salvaged", "SavedRun", "salvage"]
 
+_PUT_RUN: Final = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_BATCH: Final = (
     "INSERT INTO batches (run, first_seq, count, at, events, sum) VALUES (?, ?, ?, ?, ?, ?)"
 )
@@ -58,6 +59,18 @@ _INSERT_BODY: Final = "INSERT OR IGNORE INTO letter_bodies (letter_id, run_id, b
 
 _RUN_COLUMNS: Final = """run_id, workflow, definition, owner, status, generation, started_at, ended_at, last_seq,
 cursor, delivery_sum, sum"""
+
+_TOLD_BY_TABLE: Final = {
+    "breakers": "states of circuit breakers",
+    "dead_letters": "dead letters",
+    "deliveries": "what became of deliveries",
+    "inbox": "what was asked of runs",
+    "letter_bodies": "what dead letters hold",
+    "outbox": "pending deliveries",
+    "runs": "rows of runs",
+    "snapshots": "snapshots",
+}
+"""Of these, rows that cannot be read leave no other trace; what else is missing is missed by a run."""
 
 
 @frozen
@@ -149,6 +162,7 @@ class _Rescue:
         self._old = old
         self._done = done
         self._now = now
+        self._gaps: set[str] = set()  #: tables of which something cannot be read
         last = max((key for key, *_ in self._rows("batches", "1")), default=0)
         self._is_short = acknowledged > last  #: whether the end of the store is gone
         if self._is_short:
@@ -161,6 +175,7 @@ class _Rescue:
             list
         )  #: by run: first_seq and key of each
         self._keys: dict[int, tuple[int, RunRecord]] = {}  #: of the saved runs, by their old ones
+        self._delivery_ends: dict[int, bytes] = {}  #: of their chains, as their old rows have them
         self._seen: set[int] = set()  #: keys of rows of runs
 
     def into(self, path: str) -> Salvaged:
@@ -195,9 +210,11 @@ class _Rescue:
         requests = sum(1 for _ in self._rows("inbox", "run_id"))
         if requests:
             self._lose(f"what was asked of runs and not answered yet ({requests}): it must be asked again")
+        for table in sorted(self._gaps & _TOLD_BY_TABLE.keys()):
+            self._lose(f"{_TOLD_BY_TABLE[table]} that cannot be read; nobody can say how many")
 
     def _rows(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
-        return readable_rows(self._old, table, columns)
+        return readable_rows(self._old, table, columns, self._gaps.add)
 
     def _lose(self, what: str) -> None:
         self._done.losses.append(what)
@@ -250,6 +267,8 @@ class _Rescue:
         cursor.executemany(_INSERT_BLOB, used.items())
         cursor.executemany(_INSERT_USE, [(new.key, name) for name in used])
         self._keys[key] = (new.key, new)
+        if record is not None:
+            self._delivery_ends[key] = record.delivery_sum
         self._done.runs.append(saved)
         self._update(cursor, new)
 
@@ -303,8 +322,7 @@ class _Rescue:
     @staticmethod
     def _update(cursor: Cursor, record: RunRecord) -> None:
         cursor.execute("DELETE FROM runs WHERE id = ?", (record.key,))
-        columns = ", ".join("?" * 13)
-        cursor.execute(f"INSERT INTO runs VALUES ({columns})", (record.key, *record.columns()))  # noqa: S608
+        cursor.execute(_PUT_RUN, (record.key, *record.columns()))
 
     # What belongs to runs
 
@@ -318,7 +336,7 @@ class _Rescue:
                 continue
             key, record = known
             delivery = Delivery(*facts)
-            end = seal_delivery(record.delivery_sum, delivery, payload or b"")
+            end = _sum_of(seal_delivery, record.delivery_sum, delivery, payload or b"")
             if run in broken or end != written or delivery.seq > record.last_seq:
                 broken.add(run)
                 lost += 1
@@ -327,6 +345,13 @@ class _Rescue:
             cursor.execute(_INSERT_DELIVERY, (key, *facts, payload.decode(), end))
         for _, record in self._keys.values():
             self._update(cursor, record)
+        short = [
+            record.run_id
+            for run, (_, record) in self._keys.items()
+            if run not in broken and self._delivery_ends.get(run, record.delivery_sum) != record.delivery_sum
+        ]
+        if short:
+            self._lose(f"what became of the last deliveries of {', '.join(short)}; they may be made again")
         if lost:
             self._lose(f"what became of {lost} deliveries; they may be made again, under the same ids")
 
@@ -336,6 +361,7 @@ class _Rescue:
         for _, run, *rest in self._rows("outbox", columns):
             known = self._keys.get(run)
             if known is None:
+                lost += run not in self._seen  # a run that is not saved was told of
                 continue
             key, record = known
             pending = _pending(evolve(record, key=run), (run, *rest))
@@ -358,8 +384,8 @@ class _Rescue:
             "dead_letters", "letter_id, kind, run_id, task, reason, at, seq, sum"
         ):
             letter, body = DeadLetter(*values), bodies.get(values[0])
-            body_sum = b"" if body is None else seal_body(letter.id, body)
-            if letter_columns(letter, body_sum)[-1] != written or letter.run_id not in saved:
+            body_sum = b"" if body is None else _sum_of(seal_body, letter.id, body)
+            if _sum_of(_seal_letter, letter, body_sum) != written or letter.run_id not in saved:
                 lost += 1
                 continue
             cursor.execute(_INSERT_LETTER, letter_columns(letter, body_sum))
@@ -373,12 +399,25 @@ class _Rescue:
     ) -> None:
         lost = 0
         for _, key, body, written in self._rows(table, f"{name}, CAST(body AS BLOB), sum"):
-            if sealed(key, body or b"") != written:
+            if _sum_of(sealed, key, body or b"") != written:
                 lost += 1
                 continue
             cursor.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)", (key, body.decode(), written))  # noqa: S608
         if lost:
             self._lose(f"{lost} {table}")
+
+
+def _sum_of(sealed: Callable[..., bytes], *values: Any) -> bytes:
+    """The checksum of what was read; none that any row has, where damage has made other types of the values."""
+    try:
+        return sealed(*values)
+    except (TypeError, ValueError):
+        return b"no sum"
+
+
+def _seal_letter(letter: DeadLetter, body_sum: bytes) -> bytes:
+    written: bytes = letter_columns(letter, body_sum)[-1]
+    return written
 
 
 def _record_of(key: int, row: Sequence[Any]) -> RunRecord | None:
