@@ -76,6 +76,11 @@ def test_wide_characters_take_two_columns():
     assert columns([("n", "日本日本日本日本日本 語")], width=24) == ["n  日本日本日本日本日本", "   語"]
 
 
+def test_a_row_whose_other_cells_are_empty_has_no_blank_line():
+    rows = [("requests_in_all", "tag=one 1"), ("", "tag=two 2")]
+    assert columns(rows, width=18) == ["requests_in_all", "    tag=one 1", "    tag=two 2"]
+
+
 _CELLS = st.text(st.sampled_from("ab 日\u0301\n"), max_size=30)
 
 
@@ -195,7 +200,14 @@ def _chunk(stream: IO[bytes]) -> bytes:
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize(
     "words",
-    [("list",), ("show", "feed-1"), ("graph", "feed-1"), ("dead-letters", "list"), ("hooks", "events")],
+    [
+        ("list",),
+        ("show", "feed-1"),
+        ("graph", "feed-1"),
+        ("dead-letters", "list"),
+        ("hooks", "events"),
+        ("metrics",),
+    ],
 )
 def test_tables_and_drawings_fit_the_terminal_and_say_why(folder: Path, words: Sequence[str], width: int):
     shown = _on_a_terminal(folder, width, {"TERM": "xterm"}, *words)

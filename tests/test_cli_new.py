@@ -123,8 +123,8 @@ def test_the_commands_of_each_readme_do_what_it_says(made: Place):
 def test_what_is_printed_is_what_the_readme_says_first(folder: Path, capsys: Capture):
     assert main(["new", "pipeline", "my flows"]) == 0
     told = capsys.readouterr().err.splitlines()
-    assert told[0].endswith("cd 'my flows'")
-    assert [line.strip() for line in told[1:]] == Place(folder / "my flows").scripts()[0].splitlines()
+    assert told[1] == "  cd 'my flows'"
+    assert [line.strip() for line in told[2:]] == Place(folder / "my flows").scripts()[0].splitlines()
 
 
 @pytest.mark.parametrize("template", ["pipeline", "embedded"])

@@ -18,7 +18,7 @@ from actorflow.cli.stores import named_run, reading, store_option
 
 _HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SENT TO", "SINCE", "WHY")
 _SENT = _HEAD.index("SENT TO")
-_SPARE = ("SINCE", "TRIES", "SENT TO", "EVENT", "ABOUT")
+_SPARE = ("SINCE", "TRIES", "SENT TO", "EVENT")
 _HINT = re.compile(r"; --allow-host .* would allow it$")
 """What stands once, below the table: the command that has the flag."""
 

@@ -131,7 +131,7 @@ def _fitted(row: Sequence[str], widths: Sequence[int], room: int, mark: str) -> 
     hanging = _HANGING if room > 2 * _LEAST_CELL else ""
     below = wrapped(last, room - len(hanging))
     return [
-        *([cut(_joined(head, widths), room, mark)] if head else []),
+        *([cut(_joined(head, widths), room, mark)] if any(head) else []),
         *(f"{hanging}{line}" for line in below),
     ]
 

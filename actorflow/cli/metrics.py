@@ -12,6 +12,7 @@ from actorflow.cli.layout import columns
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
 from actorflow.cli.stores import named_run, reading
+from actorflow.cli.terminal import cells, terminal_of
 from actorflow.metrics.collecting import collect
 from actorflow.metrics.exposition import PrometheusMissing, prometheus_text
 from actorflow.metrics.snapshot import Distribution, Family, Series, Snapshot
@@ -39,7 +40,7 @@ def show_metrics(settings: Settings, run: str | None, form: Format) -> int:
     elif form == "prometheus":
         screen.result(_exposed(snapshot))
     elif rows:
-        screen.result("\n".join(columns([_HEAD, *_rows(snapshot)])))
+        screen.result("\n".join(_table(snapshot, terminal_of(screen.out).width)))
     else:
         screen.note("there are no runs in this store")
     return Exit.SUCCESS
@@ -56,8 +57,17 @@ def _context() -> click.Context:
     return click.get_current_context()
 
 
+def _table(snapshot: Snapshot, width: int | None) -> list[str]:
+    """The lines of the table; where its columns have no room, values stand right behind their tags, and nothing is cut."""
+    rows = [_HEAD, *_rows(snapshot)]
+    lines = columns(rows)
+    if width is None or all(cells(line) <= width for line in lines):
+        return lines
+    return columns([(name, f"{tags}  {value}") for name, tags, value in rows], width=width)
+
+
 def _rows(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
-    """A line for each series; a metric's name stands in its first."""
+    """A row for each series; a metric's name stands in its first."""
     for family in snapshot.families:
         for place, series in enumerate(family.series):
             yield ("" if place else family.name, _tags_text(series), _value_text(family, series.value))

@@ -67,8 +67,8 @@ def new_folder(settings: Settings, template: str, folder: str) -> int:
         return Exit.SUCCESS
     described = columns([(name,) for name in sorted(content)], indent="  ")
     screen.result("\n".join([as_line(f"{folder}: {_descriptions()[template]}"), *map(as_line, described)]))
-    steps = "\n".join(f"  {line}" for line in _steps(content["README.md"].decode()))
-    screen.note(as_line(f"to run it, as README.md says: cd {shlex.quote(folder)}") + f"\n{steps}")
+    steps = [f"cd {shlex.quote(folder)}", *_steps(content["README.md"].decode())]
+    screen.note("\n".join(["to run it, as README.md says:", *(f"  {as_line(step)}" for step in steps)]))
     return Exit.SUCCESS
 
 
