@@ -134,7 +134,7 @@ def test_it_is_readable_for_people(store: Path, capsys: Capture):
     out, err = capsys.readouterr()
     assert "ok       SQLite       its own check of all pages and indexes finds nothing" in out
     assert "warning  owed         1 dead letter; `actorflow dead-letters list`" in out
-    assert err == "nothing is wrong\n"
+    assert err == "no problems, 1 warning\n"
 
 
 def test_examining_changes_nothing(store: Path, capsys: Capture):

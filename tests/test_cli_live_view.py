@@ -190,7 +190,7 @@ def test_hooks_are_counted_where_there_are_any():
     view = side_by_side(1)
     assert len(texts(view)) == 3
     view.note_hooks(HookCounts(delivered=3, failed=1, pending=2, dead_letters=0))
-    assert texts(view)[-1] == " hooks: 3 done, 1 failed, 2 owed"
+    assert texts(view)[-1] == "  hooks: 3 done, 1 failed, 2 owed"
 
 
 def test_what_is_said_of_the_process_stands_in_place_of_the_status():

@@ -43,11 +43,11 @@ from actorflow.journal import (
     Release,
     json_log,
 )
+from actorflow.journal.files import file_name
 from actorflow.journal.json_folder import JsonFolder
 from actorflow.journal.json_inbox import JsonInbox
 from actorflow.journal.json_journal import JsonJournal
 from actorflow.journal.json_line import first_sum, write_line
-from actorflow.journal.json_names import file_name
 from actorflow.journal.protocol import CHECKED_KEPT, STALE_S, Journal
 
 

@@ -198,7 +198,9 @@ def _concluded(settings: Settings, visit: _Visit, *, is_repaired: bool) -> int:
 
 def _verdict(visit: _Visit, *, is_repaired: bool) -> str:
     if not visit.problem_count:
-        return "nothing is wrong" if not visit.done else "mended"
+        warnings = sum(1 for each in visit.findings if each.level == "warning")
+        sound = f"no problems, {counted(warnings, 'warning')}" if warnings else "nothing is wrong"
+        return "mended" if visit.done else sound
     if not is_repaired:
         return counted(visit.problem_count, "problem")
     if visit.is_damaged:

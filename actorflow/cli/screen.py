@@ -21,6 +21,7 @@ from typing import Any, Final, TextIO
 from attrs import define
 
 from actorflow.cli.statuses import Exit
+from actorflow.cli.terminal import columns_of
 
 _CONTROLS: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _IN_TEXT: Final = re.compile(f"[{_CONTROLS}]")
@@ -58,7 +59,7 @@ class Screen:
     @property
     def is_live(self) -> bool:
         """Whether it may show a view that changes: people look at both streams, on a terminal that can do it."""
-        are_terminals = all(_terminal_width(stream) is not None for stream in (self.out, self.err))
+        are_terminals = all(columns_of(stream) is not None for stream in (self.out, self.err))
         is_wanted = not (self.is_json or self.is_quiet or self.is_plain)
         return is_wanted and are_terminals and os.environ.get("TERM", "dumb") not in _UNABLE
 
@@ -72,7 +73,7 @@ class Screen:
 
     def told(self, text: str) -> None:
         """Write what has become of something to stdout; on a terminal no line ends within a word."""
-        width = _terminal_width(self.out)
+        width = columns_of(self.out)
         self._write(self.out, text if width is None else filled(text, width))
 
     def document(self, value: Any) -> None:
@@ -90,13 +91,13 @@ class Screen:
 
     def steps(self, text: str) -> None:
         """Write what to type next to stderr, as `purpose: command` each; where a terminal is too narrow, in lines of their own."""
-        width = _terminal_width(self.err)
+        width = columns_of(self.err)
         lines = text.split("\n") if width is None else [_step(line, width) for line in text.split("\n")]
         self.note("\n".join(lines))
 
     def error(self, text: str) -> None:
         """Write lines to stderr; on a terminal none ends within a word."""
-        width = _terminal_width(self.err)
+        width = columns_of(self.err)
         self._write(self.err, text if width is None else filled(text, width))
 
     def traceback(self, error: BaseException) -> None:
@@ -161,14 +162,6 @@ def _step(line: str, width: int) -> str:
         return line
     purpose, _, command = line.partition(": ")
     return f"{filled(f'{purpose}:', width)}\n    {command}"
-
-
-def _terminal_width(stream: TextIO | None) -> int | None:
-    """The columns of the terminal that a stream goes to, if it does."""
-    try:
-        return None if stream is None else os.get_terminal_size(stream.fileno()).columns or None
-    except (OSError, ValueError):
-        return None
 
 
 def open_missing_streams() -> None:

@@ -54,13 +54,21 @@ def terminal_of(stream: TextIO | None, environ: Mapping[str, str] | None = None)
         environ: the variables that count: NO_COLOR, TERM, and those of the locale; those of the process if not given.
     """
     variables = os.environ if environ is None else environ
-    width = _width(stream)
+    width = columns_of(stream)
     has_colours = not variables.get("NO_COLOR") and variables.get("TERM", "dumb") != "dumb"
     return Terminal(
         width=width,
         is_unicode=_takes(stream, _DRAWN) and _locale(variables) not in _PLAIN_LOCALES,
         is_coloured=width is not None and has_colours,
     )
+
+
+def columns_of(stream: TextIO | None) -> int | None:
+    """The columns of the terminal that a stream goes to, if it does."""
+    try:
+        return None if stream is None else os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def cells(text: str) -> int:
@@ -78,13 +86,6 @@ def cut(text: str, width: int, mark: str = "…") -> str:
         if taken > room:
             return (text[:number] + mark)[: max(width, 0)]
     return text
-
-
-def _width(stream: TextIO | None) -> int | None:
-    try:
-        return None if stream is None else os.get_terminal_size(stream.fileno()).columns or None
-    except (OSError, ValueError):
-        return None
 
 
 def _takes(stream: TextIO | None, text: str) -> bool:

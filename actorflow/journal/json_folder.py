@@ -17,10 +17,11 @@ import orjson
 from attrs import define, frozen
 
 from actorflow.errors import StoreDamagedError, StoreUnusableError
+from actorflow.journal.files import file_name, flush_folder
 from actorflow.journal.json_facts import FORMAT, STORE, Parts
 from actorflow.journal.json_line import Line
-from actorflow.journal.json_log import JsonLog, flush_folder
-from actorflow.journal.json_names import EVENTS, MARK_FILE, STORE_FILE, file_name
+from actorflow.journal.json_log import JsonLog
+from actorflow.journal.json_names import EVENTS, MARK_FILE, STORE_FILE
 from actorflow.journal.mark import Mark, read_mark
 
 _MEND: Final = "restore the folder from a copy"

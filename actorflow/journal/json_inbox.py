@@ -16,9 +16,9 @@ from typing import Final
 import orjson
 
 from actorflow.errors import StoreDamagedError
+from actorflow.journal.files import flush_folder, make_folder
 from actorflow.journal.json_documents import SUFFIX, names_in, read_sealed, write_sealed
-from actorflow.journal.json_log import flush_folder, opened, read_all, write_all
-from actorflow.journal.json_names import make_folder
+from actorflow.journal.json_log import opened, read_all, write_all
 from actorflow.journal.protocol import Request, RequestKind
 
 _COUNTER: Final = "last"

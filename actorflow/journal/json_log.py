@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from actorflow.journal.files import flush_folder
 from actorflow.journal.json_line import Fact, Line, first_sum, read_lines, write_line
 
 
@@ -111,12 +112,6 @@ def flush(fd: int) -> None:
         os.fdatasync(fd)
     else:  # macOS has none, and its fsync stops at the disk's cache
         fcntl.fcntl(fd, getattr(fcntl, "F_FULLFSYNC"))  # noqa: B009 - Linux knows no such name
-
-
-def flush_folder(folder: Path) -> None:
-    """Have a name that is new in a folder, or gone from it, survive a power cut."""
-    with opened(folder, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        os.fsync(fd)
 
 
 @contextmanager

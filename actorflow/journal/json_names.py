@@ -1,14 +1,8 @@
-"""What the files in the folder of a JSON store are called, and how the folder is made."""
+"""What the files in the folder of a JSON store are called."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from hashlib import blake2b
-from pathlib import Path
 from typing import Final
-from urllib.parse import quote
-
-from actorflow.journal.json_log import flush_folder
 
 EVENTS: Final = ".events.jsonl"
 """Ends the name of a run's file of lines."""
@@ -19,37 +13,3 @@ MARK_FILE: Final = "store.mark"
 INBOX: Final = "inbox"
 STATES: Final = "states"
 LOGS: Final = "logs"
-
-_LONGEST_NAME: Final = 150
-
-
-def file_name(name: str) -> str:
-    """What files of a run or a snapshot are called in front of their suffixes: its id, where that can be a name.
-
-    Other characters are spelled out, and a hash is added where capitals or too many are in it: many file systems take
-    capitals for small letters, and two runs must not share a file.
-    """
-    quoted = quote(name, safe="", errors="surrogatepass")
-    if quoted.startswith("."):
-        quoted = f"%2e{quoted[1:]}"
-    if quoted == quoted.lower() and len(quoted) <= _LONGEST_NAME:
-        return quoted
-    hashed = blake2b(name.encode(errors="surrogatepass"), digest_size=6)
-    return f"{quoted[:_LONGEST_NAME]}~{hashed.hexdigest()}"
-
-
-def make_folder(folder: Path) -> None:
-    """See that there is a folder, and make what is missing of it for us alone.
-
-    Raises:
-        OSError: it cannot be made, or is none.
-    """
-    if folder.is_dir():
-        return
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
-        with suppress(FileExistsError):
-            one.mkdir(mode=0o700)
-        flush_folder(one.parent)
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; name one")

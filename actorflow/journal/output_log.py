@@ -20,7 +20,7 @@ from typing import Final, Literal, Protocol, TypeAlias, get_args
 import orjson
 from attrs import frozen
 
-from actorflow.journal.json_names import file_name
+from actorflow.journal.files import file_name
 
 __all__ = ["NO_OUTPUT", "FileOutputLog", "MemoryOutputLog", "OutputLine", "OutputLog", "Stream"]
 

@@ -112,4 +112,4 @@ def _hook_counts(view: RunView) -> Text | None:
     hooks = view.hooks
     if not (hooks.delivered or hooks.failed or hooks.pending or hooks.dead_letters):
         return None
-    return Text(f" {counts_text(hooks)}", "red" if hooks.failed or hooks.dead_letters else "dim")
+    return Text(f"  {counts_text(hooks)}", "red" if hooks.failed or hooks.dead_letters else "dim")

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from actorflow.cli.happenings import STANDS_IN
 from actorflow.cli.hook_runs import hook_name
+from actorflow.cli.layout import counted
 from actorflow.cli.progress import failure_text
 from actorflow.cli.screen import as_line
 from actorflow.cli.sensitive import sensitive_tasks, shown_failure
@@ -197,7 +198,8 @@ class RunView:
         if task.status == "skipped":
             return task.reason or ""
         if task.status == "success":
-            return STANDS_IN if task.id in self._stand_ins else ""
+            cut_off = f"was cut off {counted(task.losses, 'time')}, and ran again" if task.losses else ""
+            return STANDS_IN if task.id in self._stand_ins else cut_off
         if task.failure is None:
             return ""
         failure = shown_failure(task.failure) if task.id in self._sensitive else task.failure
