@@ -26,7 +26,7 @@ from crash_workflows import SPECS as PLAIN_SPECS
 
 from actorflow import RunNotFoundError, RunResult, Runtime, load
 from actorflow.errors import FencedError
-from actorflow.journal.json_journal import JsonJournal
+from actorflow.journal.json.journal import JsonJournal
 from actorflow.journal.protocol import Append, Outcome, RecordDeliveries, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.runtime import checkpoints

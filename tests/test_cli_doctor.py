@@ -17,14 +17,14 @@ import apsw
 import pytest
 
 from actorflow.cli import main
-from actorflow.cli.doctor_runs import RunsExamined, examine_runs
+from actorflow.cli.store.doctor_runs import RunsExamined, examine_runs
 from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, StoreDamagedError, StoreUnusableError
 from actorflow.journal import open_journal
+from actorflow.journal.care.repair import Rebuilt
+from actorflow.journal.care.salvage import salvage
 from actorflow.journal.protocol import RunSummary
 from actorflow.journal.records import RunRecord, opened_run
-from actorflow.journal.repair import Rebuilt
-from actorflow.journal.salvage import salvage
 from actorflow.journal.sqlite import SqliteJournal
 
 Capture = pytest.CaptureFixture[str]

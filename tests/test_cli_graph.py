@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from actorflow import loads
 from actorflow.cli import main
-from actorflow.cli.graph import is_file
-from actorflow.cli.graph_dot import dot
-from actorflow.cli.graph_labels import label_lines, numbers
-from actorflow.cli.graph_mermaid import mermaid
-from actorflow.cli.graph_model import Edge, Graph, GraphStage, Node, graph_of
-from actorflow.cli.graph_text import text
+from actorflow.cli.graph.command import is_file
+from actorflow.cli.graph.dot import dot
+from actorflow.cli.graph.labels import label_lines, numbers
+from actorflow.cli.graph.mermaid import mermaid
+from actorflow.cli.graph.model import Edge, Graph, GraphStage, Node, graph_of
+from actorflow.cli.graph.text import text
 from actorflow.cli.screen import as_line
 from actorflow.cli.terminal import Terminal, cells
 from tests.dot_reader import read_dot

@@ -15,7 +15,7 @@ import pytest
 
 from actorflow import Runtime, load, loads
 from actorflow.cli import main
-from actorflow.cli.hook_runs import hook_runs
+from actorflow.cli.hooks.runs import hook_runs
 from actorflow.cli.resume import _has_changed
 from actorflow.core.events import GenerationStarted, HookFinished, HookLost, HookStarted
 from actorflow.core.plan import plan_of

@@ -17,11 +17,11 @@ from cli_shell import WAITS, Shell, no_process_left_of
 from actorflow import Runtime, load
 from actorflow.cli import main
 from actorflow.cli.app import app
-from actorflow.cli.export import HIDING
-from actorflow.cli.prune import Family, PruneRequest, families_of, is_due, latest_of
 from actorflow.cli.screen import Screen
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import EarlySignals
+from actorflow.cli.store.export import HIDING
+from actorflow.cli.store.prune import Family, PruneRequest, families_of, is_due, latest_of
 from actorflow.core.events import Event, GenerationStarted, RunStarted
 from actorflow.journal import Append, RunRow, open_journal
 from actorflow.journal.protocol import CreateRun, RunSummary

@@ -14,7 +14,7 @@ import pytest
 from attrs import frozen
 
 from actorflow import RunResult, Runtime, loads
-from actorflow.cli.hook_catalogue import EventRow, event_rows
+from actorflow.cli.hooks.catalogue import EventRow, event_rows
 from actorflow.journal.protocol import Delivery
 from actorflow.metrics.built_in import BUILT_IN, PREFIX
 from actorflow.metrics.snapshot import Distribution, Snapshot

@@ -37,7 +37,7 @@ from actorflow.journal import (
     RecordDeliveries,
     Release,
 )
-from actorflow.journal.json_journal import JsonJournal
+from actorflow.journal.json.journal import JsonJournal
 from actorflow.journal.sqlite import SqliteJournal
 
 TIMES = int(os.environ.get("ACTORFLOW_FUZZ", "1"))

@@ -41,13 +41,13 @@ from actorflow.journal import (
     KeepDeadLetter,
     KeepDefinition,
     Release,
-    json_log,
 )
 from actorflow.journal.files import file_name
-from actorflow.journal.json_folder import JsonFolder
-from actorflow.journal.json_inbox import JsonInbox
-from actorflow.journal.json_journal import JsonJournal
-from actorflow.journal.json_line import first_sum, write_line
+from actorflow.journal.json import log as json_log
+from actorflow.journal.json.folder import JsonFolder
+from actorflow.journal.json.inbox import JsonInbox
+from actorflow.journal.json.journal import JsonJournal
+from actorflow.journal.json.line import first_sum, write_line
 from actorflow.journal.protocol import CHECKED_KEPT, STALE_S, Journal
 
 

@@ -49,7 +49,7 @@ from actorflow.journal import (
     Release,
     Request,
 )
-from actorflow.journal.json_journal import JsonJournal
+from actorflow.journal.json.journal import JsonJournal
 from actorflow.journal.sqlite import SqliteJournal
 
 NEW = b'{"name":"deploy","version":2}'

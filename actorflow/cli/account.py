@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from actorflow.cli.hook_runs import HookRun
+from actorflow.cli.hooks.runs import HookRun
 from actorflow.core.events import CancelRequested, Event, GenerationStarted, PauseRequested, Resumed
 from actorflow.journal.output_log import OutputLine
 from actorflow.journal.protocol import DeadLetter

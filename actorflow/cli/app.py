@@ -235,7 +235,7 @@ def graph(
 
     With each stands what it waits for. What has a slash, ends in .yaml or .yml, or is there as a file is a file; anything else is a run.
     """
-    from actorflow.cli.graph import show_graph
+    from actorflow.cli.graph.command import show_graph
 
     return show_graph(settings, name, workflow, form)
 

@@ -27,7 +27,7 @@ def hooks() -> None:
 @click.pass_obj
 def events(settings: Settings) -> int:
     """List the events of the lifecycle."""
-    from actorflow.cli.hook_catalogue import show_events
+    from actorflow.cli.hooks.catalogue import show_events
 
     return show_events(settings)
 
@@ -37,7 +37,7 @@ def events(settings: Settings) -> int:
 @click.pass_obj
 def actions(settings: Settings) -> int:
     """List what hooks can do, with the params of each."""
-    from actorflow.cli.hook_catalogue import show_actions
+    from actorflow.cli.hooks.catalogue import show_actions
 
     return show_actions(settings)
 
@@ -48,7 +48,7 @@ def actions(settings: Settings) -> int:
 @click.pass_obj
 def list_(settings: Settings, *, run: str) -> int:
     """List what became of each hook of a run, and what is still owed."""
-    from actorflow.cli.hook_list import list_hooks
+    from actorflow.cli.hooks.listing import list_hooks
 
     return list_hooks(settings, run)
 
@@ -80,7 +80,7 @@ def drain(
     All are those that nobody has. No task runs. Status 1 if anything failed, was given up, or stays.
     """
     from actorflow.cli.allowances import Allowances
-    from actorflow.cli.hook_drain import DrainRequest, drain_hooks
+    from actorflow.cli.hooks.drain import DrainRequest, drain_hooks
 
     allows = Allowances(hosts=allow_hosts)
     request = DrainRequest(run=run, timeout_s=timeout, agents=agents, allows=allows)
@@ -134,7 +134,7 @@ def test(
     With --run, they do it. No task runs, nothing is kept, and what hooks start as runs is not started.
     """
     from actorflow.cli.allowances import Allowances
-    from actorflow.cli.hook_trial import try_hooks
+    from actorflow.cli.hooks.trial import try_hooks
     from actorflow.cli.samples import TrialRequest
 
     request = TrialRequest(

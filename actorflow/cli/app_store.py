@@ -32,7 +32,7 @@ def prune(settings: Settings, *, older_than: float | None, keep: int | None, dry
     How long that is, limits.keep of their workflow says, else --older-than. Runs that hooks have started go with the run
     that they belong to. What runs, is paused or crashed, or is owed deliveries stays.
     """
-    from actorflow.cli.prune import PruneRequest, prune
+    from actorflow.cli.store.prune import PruneRequest, prune
 
     return prune(settings, PruneRequest(older_than_s=older_than, keep_count=keep, is_dry=dry_run))
 
@@ -47,7 +47,7 @@ def delete(settings: Settings, *, run: str, force: bool) -> int:
 
     Runs that its hooks have started stay. A run that a process has is never removed.
     """
-    from actorflow.cli.delete import delete
+    from actorflow.cli.store.delete import delete
 
     return delete(settings, run, force=force)
 
@@ -62,7 +62,7 @@ def export(settings: Settings, *, run: str, output: str | None) -> int:
 
     That is its definition, inputs, events, tasks, outputs and deliveries, without what is sensitive.
     """
-    from actorflow.cli.export import export
+    from actorflow.cli.store.export import export
 
     return export(settings, run, output)
 
@@ -84,7 +84,7 @@ def doctor(settings: Settings, *, repair: bool, into: str | None) -> int:
     It looks at versions, permissions and the file system, has SQLite check all pages, follows the chain of each run, folds
     it, and compares. --repair never changes a damaged store: it saves what can be read into a new one.
     """
-    from actorflow.cli.doctor import doctor
+    from actorflow.cli.store.doctor import doctor
 
     if into is not None and not repair:
         raise click.UsageError("--into goes with --repair", click.get_current_context())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from actorflow.cli.hook_runs import HookRun
+from actorflow.cli.hooks.runs import HookRun
 from actorflow.cli.sensitive import shown_result
 from actorflow.core.plan import Plan
 from actorflow.errors import RunNotFoundError

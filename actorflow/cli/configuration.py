@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from actorflow.agents.binding import parse_runner_word
 from actorflow.cli.options import check_variable
-from actorflow.cli.store_urls import parse_store
+from actorflow.cli.store.urls import parse_store
 from actorflow.egress.allowed import parse_allowed
 from actorflow.errors import BindError
 from actorflow.spec.text.nodes import Mark

@@ -29,7 +29,7 @@ from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.stores import named_run, reading
+from actorflow.cli.store.opening import named_run, reading
 from actorflow.core.events import Event
 from actorflow.errors import BadInputError
 from actorflow.journal import Journal

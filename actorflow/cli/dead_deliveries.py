@@ -10,9 +10,9 @@ from attrs import evolve, frozen
 
 from actorflow.cli.execution import Place, in_runtime
 from actorflow.cli.found import found_run
-from actorflow.cli.hook_drain import Drain, Drained, delivered, tell_drained, unless_stopped
-from actorflow.cli.hook_hiding import HookHiding, shown_reason
-from actorflow.cli.hook_runs import hook_name
+from actorflow.cli.hooks.drain import Drain, Drained, delivered, tell_drained, unless_stopped
+from actorflow.cli.hooks.hiding import HookHiding, shown_reason
+from actorflow.cli.hooks.runs import hook_name
 from actorflow.cli.layout import as_json, columns, duration, local_time, show_table
 from actorflow.cli.pending import hook_entries
 from actorflow.cli.report import command_line
@@ -21,7 +21,7 @@ from actorflow.cli.sensitive import shown_params
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.stores import store_option
+from actorflow.cli.store.opening import store_option
 from actorflow.core.delivery import Try
 from actorflow.core.hook_config import HookEntry
 from actorflow.core.hook_rendering import shown_inputs

@@ -28,7 +28,7 @@ from actorflow.cli.sensitive import sensitive_tasks, shown_failure, shown_task_i
 from actorflow.cli.settings import Settings
 from actorflow.cli.start import check_agent_words
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading, store_option
+from actorflow.cli.store.opening import named_run, reading, store_option
 from actorflow.core.events import DeadLettered, Event, Failure
 from actorflow.errors import StoreDamagedError
 from actorflow.journal import Journal

@@ -15,7 +15,7 @@ from actorflow.cli.account import STOPPED, Account, stop_cause
 from actorflow.cli.children import dispatched_runs
 from actorflow.cli.faults import complain
 from actorflow.cli.held import owed_still
-from actorflow.cli.hook_runs import failed_hooks, hook_runs
+from actorflow.cli.hooks.runs import failed_hooks, hook_runs
 from actorflow.cli.last_output import LastLines
 from actorflow.cli.progress import Progress
 from actorflow.cli.records import records_shown
@@ -25,8 +25,8 @@ from actorflow.cli.sensitive import shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import BODIES_END_S, HANDLED, Interrupted, Interruption, end_process
 from actorflow.cli.statuses import STATUS_OF_RUN, Exit
-from actorflow.cli.store_urls import is_lasting
-from actorflow.cli.stores import store_option
+from actorflow.cli.store.opening import store_option
+from actorflow.cli.store.urls import is_lasting
 from actorflow.core.plan import plan_of
 from actorflow.journal.output_log import OutputLine
 from actorflow.journal.protocol import DeadLetter

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from actorflow.cli.settings import Settings
-from actorflow.cli.stores import reading
+from actorflow.cli.store.opening import reading
 from actorflow.errors import Problem, SpecError, StoreDamagedError, StoreFailed, StoreUnusableError
 from actorflow.runtime.definitions import Recalled, is_worth_keeping, load_cached
 from actorflow.spec.bounds import Bounds

@@ -15,7 +15,7 @@ from actorflow.cli.execution import Place
 from actorflow.cli.layout import duration
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import TaskNotFoundError
-from actorflow.cli.stores import store_url
+from actorflow.cli.store.opening import store_url
 from actorflow.core.events import RunStarted
 from actorflow.core.state import RunState
 from actorflow.journal import Journal, RunRow

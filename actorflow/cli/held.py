@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from actorflow.cli.hook_runs import HookRun
+from actorflow.cli.hooks.runs import HookRun
 from actorflow.cli.pending import pending_runs
 from actorflow.cli.settings import Settings
-from actorflow.cli.stores import reading
+from actorflow.cli.store.opening import reading
 from actorflow.errors import ActorflowError
 from actorflow.runtime.runtime import read_state
 

@@ -29,8 +29,8 @@ from actorflow.cli.happenings import (
     tasks_by_fallback_value,
 )
 from actorflow.cli.history import attempt_lines, attempt_rows, exit_text, was_truncated
-from actorflow.cli.hook_lines import hook_document, hooks_lines
-from actorflow.cli.hook_runs import HookRun, hook_runs
+from actorflow.cli.hooks.lines import hook_document, hooks_lines
+from actorflow.cli.hooks.runs import HookRun, hook_runs
 from actorflow.cli.layout import as_json, between, columns, duration, local_time, show_table
 from actorflow.cli.pending import pending_runs
 from actorflow.cli.printed import attempt_output, output_document, output_lines
@@ -46,7 +46,7 @@ from actorflow.cli.screen import Screen, as_line, as_text
 from actorflow.cli.sensitive import sensitive_tasks, shown_inputs, shown_result
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, parent_of_row, reading, store_option
+from actorflow.cli.store.opening import named_run, parent_of_row, reading, store_option
 from actorflow.cli.terminal import Terminal, terminal_of
 from actorflow.cli.timeline import Timeline, attempt_documents, timeline_of
 from actorflow.core.events import Event

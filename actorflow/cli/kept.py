@@ -7,7 +7,7 @@ from functools import partial
 
 from actorflow.cli.account import STOPPED, Account, stop_cause
 from actorflow.cli.found import Found, with_owner
-from actorflow.cli.hook_runs import failed_hooks, hook_runs
+from actorflow.cli.hooks.runs import failed_hooks, hook_runs
 from actorflow.cli.last_output import last_lines
 from actorflow.cli.sensitive import shown_result
 from actorflow.journal import Journal

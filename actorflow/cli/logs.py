@@ -16,7 +16,7 @@ from actorflow.cli.sensitive import sensitive_tasks
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading
+from actorflow.cli.store.opening import named_run, reading
 from actorflow.cli.terminal import cells, cut
 from actorflow.journal import Journal
 from actorflow.journal.output_log import OutputLine, Stream

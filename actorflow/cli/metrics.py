@@ -7,11 +7,11 @@ from typing import Final, Literal, TypeAlias
 
 import click
 
-from actorflow.cli.hook_hiding import HookHiding
+from actorflow.cli.hooks.hiding import HookHiding
 from actorflow.cli.layout import columns
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading
+from actorflow.cli.store.opening import named_run, reading
 from actorflow.cli.terminal import cells, terminal_of
 from actorflow.metrics.collecting import collect
 from actorflow.metrics.exposition import PrometheusMissing, prometheus_text

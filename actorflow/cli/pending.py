@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import evolve
 
-from actorflow.cli.hook_hiding import HookHiding, shown_record
-from actorflow.cli.hook_runs import PENDING, HookRun, event_of, hook_name, made
+from actorflow.cli.hooks.hiding import HookHiding, shown_record
+from actorflow.cli.hooks.runs import PENDING, HookRun, event_of, hook_name, made
 from actorflow.cli.layout import counted, local_time
 from actorflow.core.hook_config import HookEntry
 from actorflow.core.owed import NO_FUNCTIONS, functions_of, owed_by

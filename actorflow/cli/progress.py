@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from actorflow.cli.happenings import Narrator
-from actorflow.cli.hook_hiding import HookHiding, shown_reason
-from actorflow.cli.hook_runs import hook_name
+from actorflow.cli.hooks.hiding import HookHiding, shown_reason
+from actorflow.cli.hooks.runs import hook_name
 from actorflow.cli.layout import columns, counted, duration
 from actorflow.cli.screen import as_line
 from actorflow.cli.sensitive import sensitive_tasks, shown_failure

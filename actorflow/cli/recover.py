@@ -22,7 +22,7 @@ from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.start import check_agent_words
 from actorflow.cli.statuses import STATUS_OF_RUN, Exit, status_of
-from actorflow.cli.stores import reading, store_url
+from actorflow.cli.store.opening import reading, store_url
 from actorflow.errors import ActorflowError, RunOwnedElsewhereError
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import STALE_S

@@ -11,7 +11,7 @@ from attrs import asdict
 
 from actorflow.cli.account import Account
 from actorflow.cli.held import with_flags
-from actorflow.cli.hook_lines import pending_lines
+from actorflow.cli.hooks.lines import pending_lines
 from actorflow.cli.layout import as_json, between, counted, duration
 from actorflow.cli.screen import as_line
 from actorflow.runtime.result import HookCounts, RunResult, TaskResult

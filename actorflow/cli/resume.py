@@ -23,7 +23,7 @@ from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.start import check_agent_words, import_agents, limited
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.stores import LAST, no_last_run, reading
+from actorflow.cli.store.opening import LAST, no_last_run, reading
 from actorflow.core.events import RunStarted
 from actorflow.errors import BadInputError, SpecError, UnboundAgentsError
 from actorflow.journal import Journal, RunRow

@@ -23,8 +23,8 @@ from actorflow.cli.screen import Screen, as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interruption
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.store_urls import is_lasting
-from actorflow.cli.stores import store_url
+from actorflow.cli.store.opening import store_url
+from actorflow.cli.store.urls import is_lasting
 from actorflow.errors import BadInputError, BindError, SpecError, WorkflowRunningError
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.inputs import checked_inputs

@@ -11,7 +11,6 @@ from attrs import frozen
 
 from actorflow.cli.account import Account
 from actorflow.cli.execution import tell
-from actorflow.cli.export import Shown
 from actorflow.cli.found import Found, found_run, status_of_row, status_text
 from actorflow.cli.handed_on import handed_on
 from actorflow.cli.kept import account_as_kept
@@ -22,7 +21,8 @@ from actorflow.cli.screen import Screen
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted
 from actorflow.cli.statuses import STATUS_OF_RUN, Exit
-from actorflow.cli.stores import named_run, reading, store_option
+from actorflow.cli.store.export import Shown
+from actorflow.cli.store.opening import named_run, reading, store_option
 from actorflow.core.events import Event
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.output_log import OutputLine

@@ -93,6 +93,6 @@ def _open_json(url: str) -> Journal:
     path = url.removeprefix(_JSON)
     if not path or "\0" in path:
         raise StoreUnusableError(f"store {url!r} names no folder; write {_FORMS}")
-    from actorflow.journal.json_journal import JsonJournal  # noqa: PLC0415 - a run in SQLite needs none of it
+    from actorflow.journal.json.journal import JsonJournal  # noqa: PLC0415 - a run in SQLite needs none of it
 
     return JsonJournal(path)

@@ -20,9 +20,10 @@ import apsw
 from actorflow.core.breaker import Breaker
 from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, RunOwnedElsewhereError, StoreFailed, StoreUnusableError
+from actorflow.journal.care.examination import examine
+from actorflow.journal.care.findings import Finding
+from actorflow.journal.care.repair import Rebuilt, rebuild
 from actorflow.journal.claims import cut_off, refuse_if_live, take
-from actorflow.journal.examination import examine
-from actorflow.journal.findings import Finding
 from actorflow.journal.inbox import Inbox, put_request
 from actorflow.journal.letters import purge_letters
 from actorflow.journal.migration import keep_copy
@@ -45,7 +46,6 @@ from actorflow.journal.protocol import (
 from actorflow.journal.reading import StoreReader
 from actorflow.journal.records import HeldRun, existing_run, find_run
 from actorflow.journal.removal import remove_run
-from actorflow.journal.repair import Rebuilt, rebuild
 from actorflow.journal.snapshots import drop_snapshot, replace_snapshot
 from actorflow.journal.store import PATIENCE_S, open_store, patiently
 from actorflow.journal.transaction import Transaction, insert_no_events

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from sphinx.pycode import ModuleAnalyzer
 
 import actorflow
-from actorflow.cli.hook_catalogue import event_rows
+from actorflow.cli.hooks.catalogue import event_rows
 from actorflow.core import events, owed
 from actorflow.core.lifecycle import LIFECYCLE
 from actorflow.journal.codec import EARLIER, REGISTRY

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import evolve, frozen
 
 from actorflow.cli.happenings import STANDS_IN
-from actorflow.cli.hook_runs import hook_name
+from actorflow.cli.hooks.runs import hook_name
 from actorflow.cli.layout import counted
 from actorflow.cli.progress import failure_text
 from actorflow.cli.screen import as_line

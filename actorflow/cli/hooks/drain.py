@@ -15,15 +15,15 @@ from actorflow.cli.bindings import for_runs
 from actorflow.cli.execution import Place, beside, in_runtime
 from actorflow.cli.faults import fault_of
 from actorflow.cli.found import Found, Means, found_run, place_for
-from actorflow.cli.hook_lines import hook_facts, pending_lines
-from actorflow.cli.hook_runs import HookRun, hook_runs
+from actorflow.cli.hooks.lines import hook_facts, pending_lines
+from actorflow.cli.hooks.runs import HookRun, hook_runs
 from actorflow.cli.pending import pending_runs
 from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted, Interruption
 from actorflow.cli.start import check_agent_words
 from actorflow.cli.statuses import Exit, status_of
-from actorflow.cli.stores import named_run, reading, store_url
+from actorflow.cli.store.opening import named_run, reading, store_url
 from actorflow.errors import ActorflowError
 from actorflow.journal import Journal, RunRow
 from actorflow.journal.protocol import Delivery

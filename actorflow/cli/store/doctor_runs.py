@@ -14,7 +14,7 @@ from actorflow.core.plan import Plan, plan_of
 from actorflow.core.state import CORE_VERSION, RunState
 from actorflow.errors import ActorflowError, RunNotFoundError
 from actorflow.journal import Journal, RunRow
-from actorflow.journal.findings import Finding
+from actorflow.journal.care.findings import Finding
 from actorflow.journal.projection import folded
 from actorflow.journal.protocol import RunSummary
 from actorflow.journal.remedy import DAMAGE_REMEDY

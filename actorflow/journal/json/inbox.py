@@ -17,8 +17,8 @@ import orjson
 
 from actorflow.errors import StoreDamagedError
 from actorflow.journal.files import flush_folder, make_folder
-from actorflow.journal.json_documents import SUFFIX, names_in, read_sealed, write_sealed
-from actorflow.journal.json_log import opened, read_all, write_all
+from actorflow.journal.json.documents import SUFFIX, names_in, read_sealed, write_sealed
+from actorflow.journal.json.log import opened, read_all, write_all
 from actorflow.journal.protocol import Request, RequestKind
 
 _COUNTER: Final = "last"

@@ -20,7 +20,7 @@ from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted
 from actorflow.cli.statuses import Exit, status_of
-from actorflow.cli.stores import parent_of_row, reading, store_url
+from actorflow.cli.store.opening import parent_of_row, reading, store_url
 from actorflow.core.transitions import ENDED
 from actorflow.errors import (
     ActorflowError,

@@ -16,7 +16,7 @@ from typing import Final
 from attrs import frozen
 
 from actorflow.errors import StoreBusyError
-from actorflow.journal.json_log import opened
+from actorflow.journal.json.log import opened
 from actorflow.journal.owners import LiveOwner
 
 _STEP_S: Final = 0.01

@@ -14,11 +14,11 @@ from actorflow.cli.allowances import Allowances, allowed_hosts, guard_for, terms
 from actorflow.cli.execution import Place, in_runtime
 from actorflow.cli.faults import complain
 from actorflow.cli.files import load_workflow
-from actorflow.cli.hook_drain import unless_stopped
-from actorflow.cli.hook_hiding import HookHiding, shown_reason, shown_record
-from actorflow.cli.hook_lines import hook_lines
-from actorflow.cli.hook_requests import ShownRequest, obstacle, shown_request
-from actorflow.cli.hook_runs import HookRun, hook_name
+from actorflow.cli.hooks.drain import unless_stopped
+from actorflow.cli.hooks.hiding import HookHiding, shown_reason, shown_record
+from actorflow.cli.hooks.lines import hook_lines
+from actorflow.cli.hooks.requests import ShownRequest, obstacle, shown_request
+from actorflow.cli.hooks.runs import HookRun, hook_name
 from actorflow.cli.layout import as_json, columns, counted
 from actorflow.cli.performance import performer
 from actorflow.cli.rehearsal import Rehearsal, rehearse
@@ -29,7 +29,7 @@ from actorflow.cli.sensitive import sensitive_tasks, shown_params
 from actorflow.cli.settings import Settings
 from actorflow.cli.signals import Interrupted, Interruption
 from actorflow.cli.statuses import Exit
-from actorflow.cli.store_urls import MEMORY
+from actorflow.cli.store.urls import MEMORY
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_config import OF_RUNS
 from actorflow.core.hook_context import HookContext

@@ -11,20 +11,20 @@ from typing import Any, Final
 
 from attrs import asdict, define, evolve, field
 
-from actorflow.cli.doctor_runs import RunsExamined, examine_runs
 from actorflow.cli.layout import columns, counted
 from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.store_urls import MEMORY, SQLITE, is_there
-from actorflow.cli.stores import store_url
+from actorflow.cli.store.doctor_runs import RunsExamined, examine_runs
+from actorflow.cli.store.opening import store_url
+from actorflow.cli.store.urls import MEMORY, SQLITE, is_there
 from actorflow.cli.terminal import terminal_of
 from actorflow.core.state import CORE_VERSION
 from actorflow.errors import ActorflowError, StoreDamagedError, StoreUnusableError
 from actorflow.journal import open_journal
+from actorflow.journal.care.examination import examine_file
+from actorflow.journal.care.findings import Finding
 from actorflow.journal.driver import sqlite_version
-from actorflow.journal.examination import examine_file
-from actorflow.journal.findings import Finding
 from actorflow.journal.mark import read_mark
 from actorflow.journal.remedy import DAMAGE_REMEDY
 
@@ -152,7 +152,7 @@ def _repair(visit: _Visit, into: str | None) -> None:
     if visit.is_damaged or into is not None:
         _salvage(visit, path, into or _new_name(path))
     elif any(each.is_mendable for each in visit.findings):
-        from actorflow.journal.repair import Rebuilt  # noqa: PLC0415 - only here
+        from actorflow.journal.care.repair import Rebuilt  # noqa: PLC0415 - only here
         from actorflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
 
         journal = SqliteJournal(path)
@@ -164,7 +164,7 @@ def _repair(visit: _Visit, into: str | None) -> None:
 
 
 def _salvage(visit: _Visit, path: str, into: str) -> None:
-    from actorflow.journal.salvage import salvage  # noqa: PLC0415 - only here
+    from actorflow.journal.care.salvage import salvage  # noqa: PLC0415 - only here
 
     saved = salvage(path, into, time.time())
     whole = sum(1 for run in saved.runs if run.lost_after is None)

@@ -9,8 +9,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from actorflow.journal.care.examination import orphan_files
 from actorflow.journal.driver import Cursor
-from actorflow.journal.examination import orphan_files
 from actorflow.journal.owners import sweep
 from actorflow.journal.protocol import RunSummary
 from actorflow.journal.records import UPDATE_RUN, RunRecord, find_run

@@ -28,15 +28,15 @@ from actorflow.journal import schema
 from actorflow.journal.admission import payload_of
 from actorflow.journal.blobs import Fetch, checked_blob
 from actorflow.journal.breakers import seal_breaker
+from actorflow.journal.care.examination import live_locks
+from actorflow.journal.care.readable import readable_rows
 from actorflow.journal.codec import decode_events
 from actorflow.journal.driver import Cursor, Database, connect
-from actorflow.journal.examination import live_locks
 from actorflow.journal.letters import letter_columns, seal_body
 from actorflow.journal.mark import read_mark
 from actorflow.journal.outbox import OutboxChanges, opened_row, pending_row
 from actorflow.journal.projection import definition_of, folded, summary_after
 from actorflow.journal.protocol import Append, DeadLetter, Delivery, PendingDelivery, RunSummary
-from actorflow.journal.readable import readable_rows
 from actorflow.journal.records import INSERT_RUN, RunRecord, opened_run, seal, seal_batch, seal_delivery
 from actorflow.journal.snapshots import seal_snapshot
 from actorflow.journal.store import open_store

@@ -6,7 +6,7 @@ from actorflow.cli.found import status_of_row
 from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import reading, store_url
+from actorflow.cli.store.opening import reading, store_url
 from actorflow.errors import RunNotFoundError
 from actorflow.runtime.persistence import StatePersistence
 

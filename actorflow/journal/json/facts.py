@@ -14,7 +14,7 @@ import orjson
 from attrs import astuple, define, field
 
 from actorflow.core.breaker import CLOSED, Breaker
-from actorflow.journal.json_line import Fact
+from actorflow.journal.json.line import Fact
 from actorflow.journal.memory_store import MemoryRun, MemoryStore
 from actorflow.journal.protocol import (
     CHECKED_KEPT,

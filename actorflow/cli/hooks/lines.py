@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from actorflow.cli.hook_runs import HookRun
+from actorflow.cli.hooks.runs import HookRun
 from actorflow.cli.layout import counted, duration
 from actorflow.cli.pending import heads
 from actorflow.cli.screen import as_line, as_text

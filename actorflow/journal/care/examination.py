@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from actorflow.journal import schema
+from actorflow.journal.care.findings import Finding, Level
 from actorflow.journal.driver import Cursor, Database
 from actorflow.journal.files import file_name
-from actorflow.journal.findings import Finding, Level
 from actorflow.journal.mark import read_mark
 from actorflow.journal.owners import is_alive, lock_path
 from actorflow.journal.protocol import STALE_S

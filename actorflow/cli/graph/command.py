@@ -10,13 +10,13 @@ from attrs import asdict, frozen
 
 from actorflow.cli.files import STDIN, load_workflow
 from actorflow.cli.found import found_run, with_owner
-from actorflow.cli.graph_dot import dot
-from actorflow.cli.graph_mermaid import mermaid
-from actorflow.cli.graph_model import Graph, graph_of
-from actorflow.cli.graph_text import text
+from actorflow.cli.graph.dot import dot
+from actorflow.cli.graph.mermaid import mermaid
+from actorflow.cli.graph.model import Graph, graph_of
+from actorflow.cli.graph.text import text
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading
+from actorflow.cli.store.opening import named_run, reading
 from actorflow.cli.terminal import Terminal, terminal_of
 from actorflow.runtime.result import result_of
 from actorflow.spec.entries import chosen

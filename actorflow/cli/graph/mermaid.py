@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from actorflow.cli.graph_labels import FILLS, label_lines, numbers, title
-from actorflow.cli.graph_model import EdgeKind, Graph, Node
+from actorflow.cli.graph.labels import FILLS, label_lines, numbers, title
+from actorflow.cli.graph.model import EdgeKind, Graph, Node
 from actorflow.cli.screen import as_line
 
 _ARROWS: Final[dict[EdgeKind, str]] = {"success": "-->", "always": "==>"}

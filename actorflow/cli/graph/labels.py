@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from actorflow.cli.graph_model import Graph, Node
+from actorflow.cli.graph.model import Graph, Node
 from actorflow.cli.screen import as_line
 from actorflow.cli.terminal import cut
 

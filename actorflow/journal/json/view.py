@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from actorflow.errors import StoreDamagedError
-from actorflow.journal.json_facts import KeptStore, forget_unnamed, replay
-from actorflow.journal.json_folder import JsonFolder
+from actorflow.journal.json.facts import KeptStore, forget_unnamed, replay
+from actorflow.journal.json.folder import JsonFolder
 from actorflow.journal.memory import MemoryJournal
 from actorflow.journal.memory_store import MemoryStore
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import define, field
 
 from actorflow.journal.files import flush_folder
-from actorflow.journal.json_line import Fact, Line, first_sum, read_lines, write_line
+from actorflow.journal.json.line import Fact, Line, first_sum, read_lines, write_line
 
 
 @define

@@ -8,8 +8,8 @@ from typing import Final
 
 from attrs import frozen
 
-from actorflow.cli.graph_labels import title
-from actorflow.cli.graph_model import Edge, Graph, GraphStage, Node
+from actorflow.cli.graph.labels import title
+from actorflow.cli.graph.model import Edge, Graph, GraphStage, Node
 from actorflow.cli.layout import counted, row_lines, wrapped
 from actorflow.cli.screen import as_line
 from actorflow.cli.terminal import Terminal, cut

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from actorflow.cli.graph_labels import FILLS, label_lines, numbers, title
-from actorflow.cli.graph_model import Edge, EdgeKind, Graph, Node
+from actorflow.cli.graph.labels import FILLS, label_lines, numbers, title
+from actorflow.cli.graph.model import Edge, EdgeKind, Graph, Node
 from actorflow.cli.screen import as_line
 
 _STYLES: Final[dict[EdgeKind, str]] = {"success": "solid", "always": "bold"}

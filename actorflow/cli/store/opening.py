@@ -13,7 +13,7 @@ from platformdirs import user_state_path
 from actorflow.cli.configured import configured
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Elsewhere, Exit
-from actorflow.cli.store_urls import SQLITE, is_lasting, is_there, parse_store
+from actorflow.cli.store.urls import SQLITE, is_lasting, is_there, parse_store
 from actorflow.core.events import RunStarted
 from actorflow.errors import RunNotFoundError, StoreUnusableError
 from actorflow.journal import Journal, MemoryJournal, RunRow, open_journal

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from actorflow.cli.hook_hiding import HookHiding, shown_record
+from actorflow.cli.hooks.hiding import HookHiding, shown_record
 from actorflow.core.events import Event, GenerationStarted, HookFinished, HookLost, HookStarted, RunStarted
 from actorflow.core.hook_config import HookEntry
 from actorflow.core.owed import functions_of

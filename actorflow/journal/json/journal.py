@@ -20,12 +20,12 @@ from actorflow.core.breaker import Breaker
 from actorflow.core.events import Event
 from actorflow.errors import ActorflowError, RunOwnedElsewhereError, StoreFailed, StoreUnusableError
 from actorflow.journal.files import make_folder
-from actorflow.journal.json_documents import JsonSnapshots, RunDocuments
-from actorflow.journal.json_facts import FORMAT, STORE, Recorder
-from actorflow.journal.json_inbox import JsonInbox
-from actorflow.journal.json_lock import Holder, StoreLock
-from actorflow.journal.json_names import INBOX, LOCK_FILE, LOGS, STATES
-from actorflow.journal.json_view import JsonView
+from actorflow.journal.json.documents import JsonSnapshots, RunDocuments
+from actorflow.journal.json.facts import FORMAT, STORE, Recorder
+from actorflow.journal.json.inbox import JsonInbox
+from actorflow.journal.json.lock import Holder, StoreLock
+from actorflow.journal.json.names import INBOX, LOCK_FILE, LOGS, STATES
+from actorflow.journal.json.view import JsonView
 from actorflow.journal.memory import MemoryJournal
 from actorflow.journal.output_log import FileOutputLog
 from actorflow.journal.owners import cookie_of, new_owner

@@ -7,14 +7,14 @@ from typing import Any
 
 from actorflow.cli.found import found_run
 from actorflow.cli.held import with_flags
-from actorflow.cli.hook_lines import hook_facts, pending_lines
-from actorflow.cli.hook_runs import HookRun, hook_runs
+from actorflow.cli.hooks.lines import hook_facts, pending_lines
+from actorflow.cli.hooks.runs import HookRun, hook_runs
 from actorflow.cli.layout import local_time, show_table
 from actorflow.cli.pending import pending_runs
 from actorflow.cli.report import command_line
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading, store_option
+from actorflow.cli.store.opening import named_run, reading, store_option
 
 _HEAD = ("EVENT", "ABOUT", "HOOK", "STATUS", "TRIES", "SENT TO", "SINCE", "WHY")
 _SENT = _HEAD.index("SENT TO")

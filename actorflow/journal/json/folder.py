@@ -18,10 +18,10 @@ from attrs import define, frozen
 
 from actorflow.errors import StoreDamagedError, StoreUnusableError
 from actorflow.journal.files import file_name, flush_folder
-from actorflow.journal.json_facts import FORMAT, STORE, Parts
-from actorflow.journal.json_line import Line
-from actorflow.journal.json_log import JsonLog
-from actorflow.journal.json_names import EVENTS, MARK_FILE, STORE_FILE
+from actorflow.journal.json.facts import FORMAT, STORE, Parts
+from actorflow.journal.json.line import Line
+from actorflow.journal.json.log import JsonLog
+from actorflow.journal.json.names import EVENTS, MARK_FILE, STORE_FILE
 from actorflow.journal.mark import Mark, read_mark
 
 _MEND: Final = "restore the folder from a copy"

@@ -14,9 +14,9 @@ from attrs import asdict, evolve, fields
 
 from actorflow.cli.found import Found, found_run, parent_of, with_owner
 from actorflow.cli.handed_on import handed_on
-from actorflow.cli.hook_hiding import HookHiding, shown_record
-from actorflow.cli.hook_lines import hook_document
-from actorflow.cli.hook_runs import HookRun, hook_runs
+from actorflow.cli.hooks.hiding import HookHiding, shown_record
+from actorflow.cli.hooks.lines import hook_document
+from actorflow.cli.hooks.runs import HookRun, hook_runs
 from actorflow.cli.layout import counted
 from actorflow.cli.pending import pending_runs
 from actorflow.cli.report import result_document
@@ -33,7 +33,7 @@ from actorflow.cli.sensitive import (
 )
 from actorflow.cli.settings import Settings
 from actorflow.cli.statuses import Exit
-from actorflow.cli.stores import named_run, reading
+from actorflow.cli.store.opening import named_run, reading
 from actorflow.core.events import (
     AttemptFailed,
     AttemptSucceeded,

@@ -1,0 +1,1 @@
+"""`actorflow hooks` and what other commands show of hooks."""
