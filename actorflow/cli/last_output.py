@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from actorflow.journal.output_log import OutputLine
+from actorflow.journal.output_log import OutputLine, ReadOutput, lines_of
 from actorflow.runtime.result import RunResult
 
 __all__ = ["LastLines", "last_lines"]
@@ -43,18 +43,9 @@ class LastLines:
         )
 
 
-def last_lines(
-    result: RunResult, read: Callable[[int], tuple[list[OutputLine], int]]
-) -> Sequence[OutputLine]:
-    """Those of a run, read from a log of outputs; blocks.
-
-    Args:
-        result: of the run.
-        read: reads what came after a position, and says the next one.
-    """
+def last_lines(result: RunResult, read: ReadOutput) -> Sequence[OutputLine]:
+    """Those of a run, read from a log of outputs; blocks."""
     last = LastLines(result)
-    lines, position = read(0) if last.are_wanted else ([], 0)
-    while lines:
-        last.take(lines)
-        lines, position = read(position)
+    if last.are_wanted:
+        last.take(lines_of(read))
     return last.found

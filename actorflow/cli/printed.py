@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import asdict, frozen
 
 from actorflow.cli.screen import as_line
 from actorflow.journal import Journal
-from actorflow.journal.output_log import OutputLine, Stream
+from actorflow.journal.output_log import OutputLine, Stream, lines_of
 
 __all__ = ["Printed", "attempt_output", "line_document", "output_document", "output_lines", "shown_line"]
 
@@ -30,25 +32,20 @@ class Printed:
 
 def attempt_output(journal: Journal, run_id: str, task: str) -> Sequence[Printed]:
     """What the last attempt of a task that printed anything has printed; streams without lines are not in it."""
-    lines: list[OutputLine] = []
-    position = -1
-    found: Sequence[OutputLine] = ()
-    behind = 0
-    while position != behind:
-        position = behind
-        found, behind = journal.outputs.read(run_id, position)
-        for line in found:
-            if line.task != task:
-                continue
-            if lines and (line.attempt, line.loss) != (lines[-1].attempt, lines[-1].loss):
-                lines.clear()
-            lines.append(line)
-    streams: list[Printed] = []
-    for stream in _STREAMS:
-        of_it = [line for line in lines if line.stream == stream]
-        if of_it:
-            streams.append(Printed(stream, of_it[-LINES_SHOWN:], len(of_it)))
-    return streams
+    ends = {stream: deque[OutputLine](maxlen=LINES_SHOWN) for stream in _STREAMS}
+    counts = dict.fromkeys(_STREAMS, 0)
+    attempt = (0, 0)
+    for line in lines_of(partial(journal.outputs.read, run_id)):
+        if line.task != task:
+            continue
+        if attempt != (line.attempt, line.loss):
+            attempt = (line.attempt, line.loss)
+            for stream in _STREAMS:
+                ends[stream].clear()
+                counts[stream] = 0
+        ends[line.stream].append(line)
+        counts[line.stream] += 1
+    return [Printed(stream, tuple(end), counts[stream]) for stream, end in ends.items() if end]
 
 
 def output_lines(printed: Sequence[Printed]) -> list[str]:

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -22,7 +22,9 @@ from attrs import frozen
 
 from actorflow.journal.files import file_name
 
-__all__ = ["NO_OUTPUT", "FileOutputLog", "MemoryOutputLog", "OutputLine", "OutputLog", "Stream"]
+__all__ = [
+    "NO_OUTPUT", "FileOutputLog", "MemoryOutputLog", "OutputLine", "OutputLog", "ReadOutput", "Stream", "lines_of",
+]  # fmt: skip
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -66,6 +68,19 @@ class OutputLog(Protocol):
     def remove(self, run_id: str) -> None:
         """Forget the output of a run."""
         ...
+
+
+ReadOutput: TypeAlias = Callable[[int], tuple[list[OutputLine], int]]
+"""Reads the lines of one run behind a position, as `OutputLog.read` does."""
+
+
+def lines_of(read: ReadOutput) -> Iterator[OutputLine]:
+    """All lines of a run, a MiB at a time, until the position stands still."""
+    position, behind = -1, 0
+    while position != behind:
+        position = behind
+        lines, behind = read(position)
+        yield from lines
 
 
 class MemoryOutputLog:
