@@ -21,9 +21,13 @@ def asked() -> tuple[list[dict[str, Any]], str]:
         done = subprocess.run(
             [*argv, "--format", "json"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
+    except subprocess.TimeoutExpired:
+        return [], f"pip-audit gave no answer within {PATIENCE_S} s"
+    try:
         return json.loads(done.stdout)["dependencies"], ""
-    except (subprocess.TimeoutExpired, ValueError, LookupError) as error:
-        return [], f"pip-audit gave no answer: {error!r}"
+    except (ValueError, LookupError):
+        said = done.stderr.strip().splitlines() or ["nothing"]
+        return [], f"pip-audit gave no answer, and said: {said[-1]}"
 
 
 def main() -> int:

@@ -32,8 +32,8 @@ class Printed:
 
 def attempt_output(journal: Journal, run_id: str, task: str) -> Sequence[Printed]:
     """What the last attempt of a task that printed anything has printed; streams without lines are not in it."""
-    ends = {stream: deque[OutputLine](maxlen=LINES_SHOWN) for stream in _STREAMS}
-    counts = dict.fromkeys(_STREAMS, 0)
+    ends: dict[Stream, deque[OutputLine]] = {stream: deque(maxlen=LINES_SHOWN) for stream in _STREAMS}
+    counts: dict[Stream, int] = dict.fromkeys(_STREAMS, 0)
     attempt = (0, 0)
     for line in lines_of(partial(journal.outputs.read, run_id)):
         if line.task != task:
