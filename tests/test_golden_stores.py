@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BATCH = "b_046da48f8699c49c51005906b412eff7"
 KEY = "asking/ask/1"
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.db"))
+GOLDEN = sorted(path for form in ("*.db", "*.json") for path in (Path(__file__).parent / "golden").glob(form))
 OF_FORMAT_2 = [path for path in GOLDEN if path.stem >= "0.2"]
 OF_FORMAT_3 = [path for path in GOLDEN if path.stem >= "0.3"]
 OF_FORMAT_4 = [path for path in GOLDEN if path.stem >= "0.4"]
@@ -29,7 +29,7 @@ OF_FORMAT_5 = [path for path in GOLDEN if path.stem >= "0.5"]
 
 
 def test_there_is_a_golden_store_of_each_format():
-    formats = ["0.1-spine", "0.2-format", "0.3-recovery", "0.4-hooks", "0.5-requests"]
+    formats = ["0.1-spine", "0.2-format", "0.3-recovery", "0.4-hooks", "0.5-requests", "0.6-operator"]
     assert [path.stem for path in GOLDEN] == formats
 
 
@@ -92,6 +92,8 @@ async def delivery_letters(rt: Runtime, run_id: str) -> list[DeadLetter]:
 
 
 def copy_of(golden: Path, folder: Path) -> str:
+    if golden.is_dir():
+        return f"json:{shutil.copytree(golden, folder / 'store')}"
     return f"sqlite:///{shutil.copy(golden, folder / 'store.db')}"
 
 

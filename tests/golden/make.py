@@ -1,4 +1,4 @@
-"""Makes a golden store: `python -m tests.golden.make tests/golden/NAME.db`.
+"""Makes a golden store: `python -m tests.golden.make tests/golden/NAME.db`, or NAME.json, a folder of JSON.
 
 Made once, when a change of the format is released, and never again: every later version must open it, show its runs and
 go on with those that are not done.
@@ -66,7 +66,7 @@ def _workflow(name: str, tasks: dict, **more: object) -> WorkflowSpec:
 
 async def make(path: Path) -> None:
     """Fill a store with runs that succeeded, failed, were saved in every way there is, and were paused."""
-    store = f"sqlite:///{path}"
+    store = f"sqlite:///{path}" if path.suffix == ".db" else f"json:{path}"
     await _make_success(store)
     await _make_failed(store)
     await _make_paused(store)
