@@ -306,8 +306,24 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.running() and self.runs)
     @rule(number=NUMBERS, run=NUMBERS, key=KEYS, task=st.sampled_from("ab"))
     def ask(self, number: int, run: int, key: str, task: str) -> None:
-        question = BreakerAsk(key, BREAKERS[key], self.a_run(run)[0], task)
-        answer = self.write(self.a_process(number), AskBreaker(question, self.now))
+        self.try_to_ask(self.a_process(number), self.a_run(run)[0], key, task)
+
+    @precondition(lambda self: self.running() and self.runs)
+    @rule(number=NUMBERS, key=KEYS, have_failed=st.booleans())
+    def all_ask(self, number: int, key: str, have_failed: bool) -> None:
+        """After a rest everybody wants to go on at once: of a breaker that was open, one may."""
+        for run_id in self.runs if have_failed else ():
+            if self.running():
+                self.outcomes += 1
+                self.try_to_report(self.a_process(number), run_id, key, "a", "failure")
+        self.pass_time(LONG_S)
+        for run_id in self.runs:
+            if self.running():
+                self.try_to_ask(self.a_process(number), run_id, key, "a")
+
+    def try_to_ask(self, process: Process, run_id: str, key: str, task: str) -> None:
+        question = BreakerAsk(key, BREAKERS[key], run_id, task)
+        answer = self.write(process, AskBreaker(question, self.now))
         if isinstance(answer, Allowed | Refused):
             self.promises.check_answer(question, answer, self.now, self.is_owned)
 
@@ -326,9 +342,13 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         """Tell how an attempt has ended, perhaps a while ago."""
         self.outcomes += is_new
-        run_id = self.a_run(run)[0]
+        self.try_to_report(self.a_process(number), self.a_run(run)[0], key, task, outcome, late_s=late_s)
+
+    def try_to_report(
+        self, process: Process, run_id: str, key: str, task: str, outcome: Any, *, late_s: float = 0.0
+    ) -> None:
         told = BreakerReport(key, BREAKERS[key], run_id, task, self.outcomes, self.now - late_s, outcome)
-        answer = self.write(self.a_process(number), TellBreaker(told, self.now))
+        answer = self.write(process, TellBreaker(told, self.now))
         if isinstance(answer, Counted):
             self.promises.check_count(told, answer, self.now)
 
