@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from actorflow import Runtime, load_dict
-from actorflow.errors import BadInputError
+from actorflow import AgentCall, Runtime, load_dict
+from actorflow.errors import BadInputError, StoreUnusableError
+from actorflow.journal import open_journal
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -87,8 +89,8 @@ async def test_an_output_that_holds_a_template_stays_as_it_is(monkeypatch: pytes
     def tells(call: object) -> str:
         return evil
 
-    def echo(call: object) -> object:
-        return call.input  # pyright: ignore[reportAttributeAccessIssue]
+    def echo(call: AgentCall) -> object:
+        return call.input
 
     async with Runtime(store="memory:", agents={"a": tells, "echo": echo}) as runtime:
         result = await runtime.run(spec)
@@ -111,3 +113,33 @@ async def test_no_id_of_a_run_makes_a_file_outside_of_the_places_of_its_store(tm
 
 def outside_of(inside: Path, folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and inside not in path.parents]
+
+
+@pytest.mark.parametrize(
+    ("store", "file"),
+    [
+        ("sqlite:///{}/runs.db", "runs.db.lock"),
+        ("sqlite:///{}/runs.db", "runs.db.mark"),
+        ("json:{}", "store.lock"),
+        ("json:{}", "store.mark"),
+    ],
+)
+@pytest.mark.parametrize("victim", ["", "mine", None], ids=["empty", "short", "missing"])
+def test_a_link_in_place_of_a_file_beside_a_store_is_not_followed(
+    tmp_path: Path, store: str, file: str, victim: str | None
+):
+    url = store.format(tmp_path / "kept")
+    write_once(url)
+    if victim is not None:
+        (tmp_path / "else").write_text(victim)
+    (tmp_path / "kept" / file).unlink(missing_ok=True)
+    (tmp_path / "kept" / file).symlink_to(tmp_path / "else")
+    with pytest.raises(StoreUnusableError, match=rf"symbolic links: .*{file}"):
+        write_once(url)
+    assert (tmp_path / "else").exists() == (victim is not None)
+    assert victim is None or (tmp_path / "else").read_text() == victim
+
+
+def write_once(url: str) -> None:
+    with closing(open_journal(url)) as journal:
+        journal.save_snapshot("of the test", {})

@@ -4,6 +4,8 @@ SQLite drops the tail of a damaged `-wal` file without a word, and a file restor
 other. The mark, in a file of its own, is the witness: 8 bytes, the highest `batches.id` whose commit was acknowledged; in
 a JSON store, the number of that commit. It is written after the commit and never flushed, so it may trail what is
 committed, and can never be ahead of it.
+
+No link is followed to it: who may put one into the folder of a store must not choose which of our files gets eight bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ class Mark:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._raised_to = 0
 
     def read(self) -> int:
@@ -44,7 +46,7 @@ class Mark:
 def read_mark(path: str) -> int:
     """The mark of a store that is not open here; 0 where there is none."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return 0
     try:

@@ -252,7 +252,7 @@ def _make_file(path: str) -> None:
 @contextmanager
 def _opening_lock(path: str) -> Generator[None]:
     """One opener at a time: two that make a store at the same moment are told "locked" in spite of any timeout."""
-    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     deadline = time.monotonic() + PATIENCE_S
     try:
         while not _has_locked(fd):
