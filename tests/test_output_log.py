@@ -16,9 +16,12 @@ from actorflow import Runtime, load_dict
 from actorflow.agents import process_lines
 from actorflow.agents.call import AgentCall
 from actorflow.agents.process_lines import END_KEPT, KEPT_AS_IT_COMES, LINE_COST, LINE_MAX, ProcessLines
-from actorflow.journal import output_log
+from actorflow.errors import RunOwnedElsewhereError
+from actorflow.journal import open_journal, output_log
 from actorflow.journal.output_log import NO_OUTPUT, FileOutputLog, MemoryOutputLog, OutputLine, OutputLog
+from actorflow.journal.protocol import Append, Release
 from actorflow.secrecy.hiding import hiding_of
+from tests.journal_cases import beginning, create, ok
 
 SECRET = "s3cret-of-the-shop"
 
@@ -210,6 +213,23 @@ def test_memory_keeps_the_last_lines(monkeypatch: pytest.MonkeyPatch):
     _, position = log.read("r")
     log.write("r", [line(str(number)) for number in range(5)])
     assert texts(log.read("r", position)[0]) == ["2", "3", "4"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory", "json"])
+def test_a_deletion_that_is_refused_leaves_the_lines_where_they_are(tmp_path: Path, kind: str):
+    url = {"sqlite": f"sqlite:///{tmp_path}/runs.db", "memory": "memory:", "json": f"json:{tmp_path}/runs"}[
+        kind
+    ]
+    journal = open_journal(url)
+    ok(journal, create("r"), Append("r", 1, beginning("r")))
+    journal.outputs.write("r", [line("a")])
+    with pytest.raises(RunOwnedElsewhereError):
+        journal.delete("r")
+    assert texts(everything(journal.outputs)) == ["a"]
+    ok(journal, Release("r"))
+    assert journal.delete("r")
+    assert everything(journal.outputs) == []
+    journal.close()
 
 
 # From chunks to lines

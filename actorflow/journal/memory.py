@@ -168,8 +168,9 @@ class MemoryJournal:
         """Remove a run and the snapshot of that name; see `Journal.delete`."""
         with self._lock:
             self._refuse_if_closed()
+            was_there = self._kept.delete(run_id)
             self._outputs.remove(run_id)
-            return self._kept.delete(run_id)
+            return was_there
 
     def heartbeat(self) -> None:
         """Nobody else can see this store: nothing to say."""

@@ -119,7 +119,6 @@ class FileOutputLog:
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._silent: set[str] = set()  #: runs whose output is not kept any more
-        self._begun: set[str] = set()  #: runs that this process has written of
 
     def write(self, run_id: str, lines: Sequence[OutputLine]) -> None:
         """See `OutputLog.write`; one write for all of them."""
@@ -158,14 +157,11 @@ class FileOutputLog:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._path(run_id), _APPENDING, 0o600)
         try:
-            size = os.fstat(descriptor).st_size
-            if size > FILE_MAX:
+            if os.fstat(descriptor).st_size > FILE_MAX:
                 self._silent.add(run_id)
                 lines = [_full(lines[0])]
-            content = b"".join(map(_encoded, lines))
-            if run_id not in self._begun:
-                self._begun.add(run_id)
-                content = _mended(self._path(run_id), size) + content
+            # whatever a kill or a full disk has torn before ends here; an empty line is none
+            content = b"\n" + b"".join(map(_encoded, lines))
             if os.write(descriptor, content) < len(content):
                 raise OSError(errno.ENOSPC, "only a part of it could be written")
         finally:
@@ -216,10 +212,3 @@ def _line(text: bytes) -> OutputLine | None:
 def _full(line: OutputLine) -> OutputLine:
     text = f"… the output of this run is longer than {FILE_MAX // 2**20} MiB; what follows is not kept"
     return OutputLine(line.at, line.task, line.attempt, line.loss, line.stream, text, is_note=True)
-
-
-def _mended(path: Path, size: int) -> bytes:
-    """What is to be written first: an end for the last line, where who wrote it was killed in the middle."""
-    with path.open("rb") as file:
-        file.seek(max(0, size - 1))
-        return b"" if file.read(1) in (b"", b"\n") else b"\n"

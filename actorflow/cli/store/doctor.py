@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import asdict, define, evolve, field
 
+from actorflow import __version__
 from actorflow.cli.layout import columns, counted
 from actorflow.cli.screen import as_line
 from actorflow.cli.settings import Settings
@@ -24,9 +24,12 @@ from actorflow.errors import ActorflowError, StoreDamagedError, StoreUnusableErr
 from actorflow.journal import open_journal
 from actorflow.journal.care.examination import examine_file
 from actorflow.journal.care.findings import Finding
+from actorflow.journal.care.repair import Rebuilt
+from actorflow.journal.care.salvage import salvage
 from actorflow.journal.driver import sqlite_version
 from actorflow.journal.mark import read_mark
 from actorflow.journal.remedy import DAMAGE_REMEDY
+from actorflow.journal.sqlite import SqliteJournal
 
 __all__ = ["doctor"]
 
@@ -90,7 +93,7 @@ def doctor(settings: Settings, *, repair: bool, into: str | None) -> int:
         )  # there is none for other stores
         visit.findings.append(finding)
         if not settings.screen.is_json:
-            _tell(settings, [finding])
+            _tell(settings, finding)
     if repair:
         settings.early.note_only()  # what has begun is not cut off
         _repair(visit, into)
@@ -112,7 +115,7 @@ def _examined(visit: _Visit) -> Iterator[Finding]:
         yield Finding("store", "problem", str(error), DAMAGE_REMEDY if is_damage else "", is_damage=is_damage)
         return
     try:
-        if path:
+        if isinstance(journal, SqliteJournal):
             yield from _sqlite(journal)
         yield from examine_runs(journal, visit.runs)
     finally:
@@ -124,7 +127,7 @@ def _is_unused(path: str) -> bool:
     return not os.stat(path).st_size and not read_mark(f"{os.path.realpath(path)}.mark")  # noqa: PTH116
 
 
-def _sqlite(journal: Any) -> Iterator[Finding]:
+def _sqlite(journal: SqliteJournal) -> Iterator[Finding]:
     try:
         yield from journal.examine()
     except Exception as error:  # noqa: BLE001 - a damaged database may make anything of a query
@@ -133,7 +136,7 @@ def _sqlite(journal: Any) -> Iterator[Finding]:
 
 def _versions() -> Finding:
     parts = {
-        "actorflow": metadata.version("actorflow"),
+        "actorflow": __version__,
         "Python": platform.python_version(),
         "SQLite": sqlite_version(),
         "core": str(CORE_VERSION),
@@ -152,9 +155,6 @@ def _repair(visit: _Visit, into: str | None) -> None:
     if visit.is_damaged or into is not None:
         _salvage(visit, path, into or _new_name(path))
     elif any(each.is_mendable for each in visit.findings):
-        from actorflow.journal.care.repair import Rebuilt  # noqa: PLC0415 - only here
-        from actorflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
-
         journal = SqliteJournal(path)
         try:
             wanted = Rebuilt(summaries=visit.runs.summaries, checkpoints=visit.runs.checkpoints)
@@ -164,8 +164,6 @@ def _repair(visit: _Visit, into: str | None) -> None:
 
 
 def _salvage(visit: _Visit, path: str, into: str) -> None:
-    from actorflow.journal.care.salvage import salvage  # noqa: PLC0415 - only here
-
     saved = salvage(path, into, time.time())
     whole = sum(1 for run in saved.runs if run.lost_after is None)
     visit.done.append(f"{counted(whole, 'run')} saved whole into {into}; {path} is as it was")
@@ -208,10 +206,9 @@ def _verdict(visit: _Visit, *, is_repaired: bool) -> str:
     return "this cannot be repaired" if visit.is_unmended else "mended"
 
 
-def _tell(settings: Settings, findings: Sequence[Finding]) -> None:
-    width = terminal_of(settings.screen.out).width
-    rows = [(_MARKS[each.level].ljust(7), each.check.ljust(11), _text(each)) for each in findings]
-    settings.screen.result("\n".join(columns(rows, width=width)))
+def _tell(settings: Settings, finding: Finding) -> None:
+    row = (_MARKS[finding.level].ljust(7), finding.check.ljust(11), _text(finding))
+    settings.screen.result("\n".join(columns([row], width=terminal_of(settings.screen.out).width)))
 
 
 def _text(finding: Finding) -> str:

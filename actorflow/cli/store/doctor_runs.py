@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -99,7 +99,7 @@ def _has_gone_on(journal: Journal, row: RunRow) -> bool:
 
 
 def _is_checkpoint_right(
-    journal: Journal, run_id: str, plan: Plan, events: Iterable[Event], state: RunState
+    journal: Journal, run_id: str, plan: Plan, events: Sequence[Event], state: RunState
 ) -> bool:
     checkpoint = journal.checkpoint(run_id)
     if checkpoint is None or checkpoint.core_version != CORE_VERSION:
@@ -107,7 +107,7 @@ def _is_checkpoint_right(
     thawed = thaw(plan, checkpoint.body, checkpoint.rows)
     if thawed is None:
         return True
-    for event in [*events][checkpoint.seq :]:
+    for event in events[checkpoint.seq :]:
         thawed.apply(event)
     theirs, ours = freeze(thawed), freeze(state)
     is_same = _without_heaps(theirs.body) == _without_heaps(ours.body) and [*theirs.rows] == [*ours.rows]

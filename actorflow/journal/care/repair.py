@@ -5,31 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from attrs import evolve, frozen
 
-from actorflow.journal.care.examination import orphan_files
+from actorflow.journal.care.examination import LEFTOVERS, orphan_files
 from actorflow.journal.driver import Cursor
 from actorflow.journal.owners import sweep
 from actorflow.journal.protocol import RunSummary
 from actorflow.journal.records import UPDATE_RUN, RunRecord, find_run
 
 __all__ = ["Rebuilt", "rebuild"]
-
-_DROP_LEFTOVERS: Final = {
-    "batches of no run": "DELETE FROM batches WHERE run IS NOT NULL AND run NOT IN (SELECT id FROM runs) RETURNING 1",
-    "deliveries of no run": "DELETE FROM deliveries WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
-    "pending deliveries of no run": "DELETE FROM outbox WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
-    "checkpoints of no run": "DELETE FROM checkpoints WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
-    "uses of blobs by no run": "DELETE FROM blob_uses WHERE run NOT IN (SELECT id FROM runs) RETURNING 1",
-    "blobs that nothing uses": "DELETE FROM blobs WHERE hash NOT IN (SELECT hash FROM blob_uses) RETURNING 1",
-    "requests to no run": "DELETE FROM inbox WHERE run_id NOT IN (SELECT run_id FROM runs) RETURNING 1",
-    "dead letters of no run": """DELETE FROM dead_letters WHERE run_id NOT IN (SELECT run_id FROM runs)
-RETURNING 1""",
-    "bodies of dead letters that are gone": """DELETE FROM letter_bodies
-WHERE letter_id NOT IN (SELECT letter_id FROM dead_letters) RETURNING 1""",
-}
 
 
 @frozen(kw_only=True)
@@ -58,8 +43,8 @@ def rebuild(cursor: Cursor, store: str, wanted: Rebuilt) -> list[str]:
         if record is not None:
             cursor.execute("DELETE FROM checkpoints WHERE run = ?", (record.key,))
             done.append(f"the checkpoint of run {run_id} is removed; the run is folded from its events")
-    for what, statement in _DROP_LEFTOVERS.items():
-        count = len(cursor.execute(statement).fetchall())
+    for what, rows in LEFTOVERS.items():
+        count = len(cursor.execute(f"DELETE FROM {rows} RETURNING 1").fetchall())  # noqa: S608 - ours  # nosec B608
         if count:
             done.append(f"removed {count:,} {what}")
     sweep(cursor, store)
