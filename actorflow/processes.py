@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, Literal, TypeAlias
+from typing import IO, Final, Literal, Protocol, TypeAlias
 
 import anyio
 from anyio import to_thread
@@ -40,6 +40,7 @@ __all__ = [
     "ProcessRequest",
     "ProcessResult",
     "ProcessTrees",
+    "Trees",
 ]
 
 Command: TypeAlias = str | Sequence[str]
@@ -100,6 +101,32 @@ class ProcessResult:
     stderr_truncated: bool = False
     duration_s: float = 0.0
     is_timed_out: bool = False  #: ended by us at the request's timeout
+
+
+class Trees(Protocol):
+    """Who runs processes."""
+
+    @property
+    def cookie_prefix(self) -> str:
+        """Begins the cookies of callers who want to find their trees after a crash."""
+        ...
+
+    @property
+    def live_count(self) -> int:
+        """Trees whose child has not been reaped."""
+        ...
+
+    async def run(self, request: ProcessRequest) -> ProcessResult:
+        """Run a child to its end; see `ProcessTrees.run`."""
+        ...
+
+    def kill_all_nowait(self) -> None:
+        """End all that runs at once."""
+        ...
+
+    def kill_nowait(self, cookie_prefix: str) -> None:
+        """End at once what runs under cookies that begin so."""
+        ...
 
 
 class ProcessTrees:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from attrs import define, field
 
-from actorflow.actors.host import current_host
+from actorflow.actors.host import RealHost, current_host
 from actorflow.actors.room import AsyncioRoom
 from actorflow.core import breaker as rules
 from actorflow.core.breaker import CLOSED, Allowed, Breaker, BreakerAsk, BreakerReport, Refused
@@ -100,6 +100,7 @@ def around_of(
     source = SecretSource(secrets={}, folder=str(folder), environ=environ or {})
     return ActionSurroundings(
         **{
+            "host": RealHost(),
             "trees": ProcessTrees(),
             "folder": str(folder),
             "inherited": {"PATH": os.environ["PATH"]},

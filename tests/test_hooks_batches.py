@@ -21,7 +21,7 @@ from actorflow import Runtime
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.expression import Sealed, SecretName
-from actorflow.hooks import intake
+from actorflow.actors.host import RealHost
 from actorflow.hooks.batching import composed, is_whole, name_of, sealed
 from actorflow.hooks.open_deliveries import RECORD_S
 from actorflow.hooks.opening import WINDOW
@@ -342,7 +342,7 @@ def test_who_waits_for_the_end_waits_for_the_company_that_is_owed_already(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pager = sink()
-    monkeypatch.setattr(intake, "perf_counter", lambda: math.inf)  # each slice of time is for one event
+    monkeypatch.setattr(RealHost, "slice", lambda *_: lambda: True)  # each slice of time is for one event
 
     async def scene(life: Life) -> None:
         life.signal(3)

@@ -7,10 +7,17 @@ events and checkpoints would cost more than the step itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from typing import Protocol
+from time import perf_counter
+from typing import Protocol, TypeVar, TypeVarTuple
 
+import anyio
 import sniffio
+from anyio import to_thread
+
+_Result = TypeVar("_Result")
+_Args = TypeVarTuple("_Args")
 
 
 class Gate(Protocol):
@@ -26,10 +33,11 @@ class Gate(Protocol):
 
 
 class Host(Protocol):
-    """The loop that runs in this thread."""
+    """The loop that runs in this thread, its clocks, and the threads beside it."""
 
     name: str  #: as sniffio says it
     cancelled_class: type[BaseException]  #: what cancellation raises here
+    has_threads: bool  #: whether anything may go on beside the loop; a simulated host has the loop alone
 
     def is_cancelled(self) -> bool:
         """Whether the running task was really asked to end, seen where `cancelled_class` was caught."""
@@ -37,6 +45,24 @@ class Host(Protocol):
 
     def time(self) -> float:
         """Seconds on the loop's clock: monotonic, with an arbitrary start; virtual under trio's MockClock."""
+        ...
+
+    def wall(self) -> float:
+        """The wall clock, in epoch seconds; anybody may set it."""
+        ...
+
+    def slice(self, seconds: float) -> Callable[[], bool]:
+        """A stretch of work that may hold the loop up for so long; says whether it has."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two looks at what other processes may have changed."""
+        ...
+
+    async def in_thread(
+        self, fn: Callable[[*_Args], _Result], *args: *_Args, limiter: anyio.CapacityLimiter | None = None
+    ) -> _Result:
+        """Call what may block where it keeps nobody waiting; once it has begun, cancelling waits for it."""
         ...
 
     def gate(self) -> Gate:
@@ -63,7 +89,32 @@ def current_host() -> Host:
             raise RuntimeError(f"actorflow runs on asyncio and trio, not on {other}")
 
 
-class AsyncioHost:
+class RealHost:
+    """What both loops share: the machine's clocks, and anyio's threads."""
+
+    has_threads = True
+
+    def wall(self) -> float:
+        """The machine's."""
+        return time.time()
+
+    def slice(self, seconds: float) -> Callable[[], bool]:
+        """By the performance counter."""
+        ends_at = perf_counter() + seconds
+        return lambda: perf_counter() >= ends_at
+
+    async def pause(self, seconds: float) -> None:
+        """As long as that."""
+        await anyio.sleep(seconds)
+
+    async def in_thread(
+        self, fn: Callable[[*_Args], _Result], *args: *_Args, limiter: anyio.CapacityLimiter | None = None
+    ) -> _Result:
+        """In one of anyio's threads: as many as `limiter` lets begin, or else as anyio does by itself."""
+        return await to_thread.run_sync(fn, *args, limiter=limiter)
+
+
+class AsyncioHost(RealHost):
     """The running asyncio loop."""
 
     name = "asyncio"

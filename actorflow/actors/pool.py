@@ -12,7 +12,6 @@ import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from time import perf_counter
 from typing import Any, Literal, Protocol, TypeAlias
 
 import anyio
@@ -149,7 +148,7 @@ class RunnerPool:
 
     async def _perform_slice(self, runner: _Runner) -> None:
         queue, at_work, scope = self._queue, self._at_work, runner.scope
-        ends_at = perf_counter() + SLICE_S
+        is_over = self._host.slice(SLICE_S)
         for _ in range(SLICE_COUNT):
             turn = queue.popleft()
             at_work[turn] = runner
@@ -164,7 +163,7 @@ class RunnerPool:
                 del at_work[turn]
             if not queue or scope.cancel_called:
                 return
-            if perf_counter() >= ends_at:
+            if is_over():
                 break
         self._wake_one()
         await anyio.lowlevel.checkpoint()

@@ -7,7 +7,6 @@ wake-up for each of its messages. It is called when there is mail, and takes one
 from __future__ import annotations
 
 from collections import deque
-from time import perf_counter
 from typing import Protocol
 
 import anyio.lowlevel
@@ -32,6 +31,7 @@ class Rota:
     """Has actors take their turns, in the order in which they were called."""
 
     def __init__(self, host: Host) -> None:
+        self._host = host
         self._gate = host.gate()
         self._called: deque[Called] = deque()
 
@@ -52,11 +52,11 @@ class Rota:
 
     def _take_turns(self) -> bool:
         """For the time of a slice, or until nobody has a turn to come; whether somebody has."""
-        called, ends_at = self._called, perf_counter() + SLICE_S
+        called, is_over = self._called, self._host.slice(SLICE_S)
         while called:
             actor = called.popleft()
             actor.is_called = False
             actor.turn()
-            if perf_counter() >= ends_at:
+            if is_over():
                 break
         return bool(called)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import trio
 
+from actorflow.actors.host import RealHost
 
-class TrioHost:
+
+class TrioHost(RealHost):
     """The running trio loop."""
 
     name = "trio"

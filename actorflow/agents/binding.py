@@ -16,8 +16,8 @@ from actorflow.agents.python import AgentThreads, python_performer
 from actorflow.agents.script import script_performer
 from actorflow.egress.guard import Guard
 from actorflow.errors import BindError
-from actorflow.http.client import HttpClient
-from actorflow.processes import ProcessTrees
+from actorflow.http.client import Requester
+from actorflow.processes import Trees
 from actorflow.spec.durations import parse_duration
 from actorflow.spec.model import CommandRunner, HttpRunner, PythonRunner, Runner, ScriptRunner, Trust
 
@@ -61,9 +61,9 @@ def performer_for(
     *,
     folder: str,
     env: Mapping[str, str],
-    trees: ProcessTrees,
+    trees: Trees,
     threads: AgentThreads,
-    http: HttpClient,
+    http: Requester,
     guard: Guard,
     trust: Trust,
 ) -> Performer:

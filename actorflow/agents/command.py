@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from actorflow.agents.call import AgentCall, Performer, Recorded
 from actorflow.agents.process_attempt import ProcessAttempts, private_folder, working_folder
-from actorflow.processes import ProcessTrees
+from actorflow.processes import Trees
 from actorflow.spec.model import CommandRunner
 
 __all__ = ["command_performer"]
 
 
 def command_performer(
-    runner: CommandRunner, *, folder: str, env: Mapping[str, str], trees: ProcessTrees, grace: float = 5.0
+    runner: CommandRunner, *, folder: str, env: Mapping[str, str], trees: Trees, grace: float = 5.0
 ) -> Performer:
     """Make an attempt of running a command; `ProcessAttempts` says what it gets, and `outcome` what its output is.
 

@@ -18,7 +18,7 @@ from actorflow.egress.guard import Guard
 from actorflow.egress.refusals import EgressRefused
 from actorflow.egress.telling import refusal_text
 from actorflow.egress.urls import parse_url
-from actorflow.http.client import HttpClient
+from actorflow.http.client import Requester
 from actorflow.http.exchange import AGENT_BODY_MAX, HttpAnswer, HttpFailed, HttpRequest
 from actorflow.spec.model import HttpAuth, HttpRunner, Trust
 
@@ -39,7 +39,7 @@ _TYPES: Final[Mapping[str, str]] = {"timeout": "http_timeout"}
 """Failures whose type is not their kind: `timeout` is that of an attempt that was ended by its own."""
 
 
-def http_performer(runner: HttpRunner, *, client: HttpClient, guard: Guard, trust: Trust) -> Performer:
+def http_performer(runner: HttpRunner, *, client: Requester, guard: Guard, trust: Trust) -> Performer:
     """Make an attempt of one request; `output_of` says what its output is.
 
     It carries the idempotency key as `Idempotency-Key`, unless the file sets that header. Redirects are followed, five at
@@ -65,7 +65,7 @@ class _Attempts:
     """Makes the requests of one agent."""
 
     runner: HttpRunner
-    client: HttpClient
+    client: Requester
     guard: Guard
 
     async def perform(self, call: AgentCall) -> Recorded:

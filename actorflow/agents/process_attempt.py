@@ -18,7 +18,7 @@ from actorflow.agents.failure import AgentFailed
 from actorflow.agents.process_lines import ProcessLines
 from actorflow.agents.process_output import outcome
 from actorflow.journal.output_log import NO_OUTPUT
-from actorflow.processes import Command, ProcessNotStarted, ProcessRequest, ProcessTrees
+from actorflow.processes import Command, ProcessNotStarted, ProcessRequest, Trees
 
 __all__ = ["ProcessAttempts", "private_folder", "working_folder"]
 
@@ -38,7 +38,7 @@ class ProcessAttempts:
     cwd: str  #: where it runs, absolute
     #: by each attempt, as it is then
     inherited: Mapping[str, str] = field(repr=False)
-    trees: ProcessTrees  #: keeps the processes
+    trees: Trees  #: keeps the processes
     grace: float = 5.0  #: seconds from TERM to KILL
 
     def variable(self, call: AgentCall, name: str) -> str | None:

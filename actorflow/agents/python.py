@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
+from anyio.lowlevel import checkpoint
 
 from actorflow.agents.call import AgentCall, AgentFailed, Performer
 from actorflow.errors import BindError
@@ -41,9 +42,14 @@ class AgentThreads:
     """The threads in which synchronous agents run: so many at once, and who knows which outlived their cancel.
 
     Belongs to one event loop. The limit is its own: the default of anyio, which others in the process share, is 40.
+
+    Args:
+        limit: calls that run side by side.
+        in_place: call upon the loop, where there is nothing beside it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, in_place: bool = False) -> None:
+        self._is_in_place = in_place
         self._limit = limit
         self._limiter: anyio.CapacityLimiter | None = None
         self._outlived: set[_Body] = set()
@@ -75,6 +81,10 @@ class AgentThreads:
             self._limiter = anyio.CapacityLimiter(self._limit)
         body = _Body(fn, call)
         try:
+            if self._is_in_place:
+                await checkpoint()
+                body.run()
+                return body.outcome()
             await to_thread.run_sync(body.run, abandon_on_cancel=True, limiter=self._limiter)
         except anyio.get_cancelled_exc_class():
             if body.claim():  # it has not begun, and now it never will

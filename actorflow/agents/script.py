@@ -17,7 +17,7 @@ from actorflow.agents.call import AgentCall, Performer, Recorded
 from actorflow.agents.failure import AgentFailed
 from actorflow.agents.process_attempt import ProcessAttempts, private_folder, working_folder
 from actorflow.agents.process_output import READ_IN_PLACE
-from actorflow.processes import NOT_FOUND, ProcessTrees
+from actorflow.processes import NOT_FOUND, Trees
 from actorflow.spec.model import Language, ScriptRunner
 
 __all__ = ["script_performer"]
@@ -40,7 +40,7 @@ _INTERPRETERS: Final[Mapping[Language, _Interpreter]] = {
 
 
 def script_performer(
-    runner: ScriptRunner, *, folder: str, env: Mapping[str, str], trees: ProcessTrees, grace: float = 5.0
+    runner: ScriptRunner, *, folder: str, env: Mapping[str, str], trees: Trees, grace: float = 5.0
 ) -> Performer:
     """Make an attempt of running a script; `ProcessAttempts` says what it gets, and `outcome` what its output is.
 

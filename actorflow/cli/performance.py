@@ -41,6 +41,7 @@ async def performer(
     room = AsyncioRoom(host)
     http = HttpClient(room)
     around = ActionSurroundings(
+        host=host,
         trees=ProcessTrees(),
         folder=plan.spec.folder,
         inherited=inherited_environment(plan.spec),

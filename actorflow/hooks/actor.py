@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from time import perf_counter
 from typing import Final
 
 import anyio
@@ -52,7 +51,7 @@ class HookActor:
 
     def __init__(self, host: Host, pool: RunnerPool, alarm: Alarm, is_busy: Callable[[], bool]) -> None:
         self._host = host
-        self._desk = Desk(pool, alarm)
+        self._desk = Desk(host, pool, alarm)
         self._is_busy = is_busy
         self._gate = host.gate()
         self._followed: dict[str, RunDeliveries] = {}
@@ -109,15 +108,15 @@ class HookActor:
 
     def _work_slice(self) -> bool:
         """Work on those whose time it is, in turn; whether there were any."""
-        until = perf_counter() + SLICE_S
+        is_over = self._host.slice(SLICE_S)
         now = self._host.time()
         due = [deliveries for deliveries in self._ready if self._is_due(deliveries, now)]
         for deliveries in due:
             del self._ready[deliveries]
-            deliveries.work(until)
+            deliveries.work(is_over)
             if deliveries.has_more:
                 self._ready[deliveries] = None
-            if perf_counter() >= until:
+            if is_over():
                 break
         return bool(due)
 

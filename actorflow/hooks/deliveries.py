@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import anyio.to_thread
-
 from actorflow.actors.host import Gate, Host
 from actorflow.actors.restarts import RestartPolicy, Restarts
 from actorflow.core.events import Event
@@ -102,10 +100,10 @@ class RunDeliveries:
             self._is_look_due = True
             self._desk.alarm.after(LOOK_S, self._look)
 
-    def work(self, until: float) -> None:
-        """Do what there is to do until the performance counter is past a time, and a little at least."""
+    def work(self, is_over: Callable[[], bool]) -> None:
+        """Do what there is to do until a slice is over, and a little at least."""
         try:
-            self._work(until)
+            self._work(is_over)
         except Exception as error:  # noqa: BLE001 - a bug of ours must not take other runs' deliveries with it
             self._crash(error)
 
@@ -134,7 +132,7 @@ class RunDeliveries:
         journal, run_id = self.debtor.journal, self.debtor.run_id
         try:
             row = (
-                await anyio.to_thread.run_sync(journal.find, run_id)
+                await self._host.in_thread(journal.find, run_id)
                 if journal.is_durable
                 else journal.find(run_id)
             )
@@ -155,11 +153,11 @@ class RunDeliveries:
         while self._ending is not None or self._opening is not None:
             await self._wait_for_change()
 
-    def _work(self, until: float) -> None:
+    def _work(self, is_over: Callable[[], bool]) -> None:
         if self._ending is not None and self._ending.is_gone:
             self._ending = None
         if self._open is not None:
-            self._open.work(until)
+            self._open.work(is_over)
             if self._open.has_folded_all:
                 self.behind_since = None
         elif self._ending is None and self._opening is None and not self._is_stopped:
@@ -180,6 +178,7 @@ class RunDeliveries:
             self._wake()
 
         self._opening = Reading(
+            self._host,
             journal,
             lambda: open_deliveries(journal, debtor.run_id, debtor.plan),
             self._begin,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from time import perf_counter
 from typing import Final
 
+from actorflow.actors.host import Host
 from actorflow.hooks.debtor import Debtor
 from actorflow.hooks.line import HookLine, Tried
 from actorflow.hooks.parcel import Parcel
@@ -25,6 +25,7 @@ class Errand:
         line: that they are of.
         batch: the first deliveries.
         debtor: their run.
+        host: the loop.
         take: told how each try ended, and whether the errand may go on; says with which batch it does. An empty one is
             its end. It is not told of a batch in which the errand was cancelled.
         crashed: told what the executor, or `take`, has raised.
@@ -37,6 +38,7 @@ class Errand:
         batch: Sequence[Parcel],
         debtor: Debtor,
         *,
+        host: Host,
         take: Callable[[HookLine, Tried, bool], Sequence[Parcel]],
         crashed: Callable[[Exception], None],
         gone: Callable[[Errand], None],
@@ -44,6 +46,7 @@ class Errand:
         self._line = line
         self._batch = batch
         self._debtor = debtor
+        self._host = host
         self._take = take
         self._crashed = crashed
         self._gone = gone
@@ -51,12 +54,12 @@ class Errand:
 
     async def perform(self) -> None:
         """Make the tries."""
-        ends_at = perf_counter() + SLICE_S
+        is_over = self._host.slice(SLICE_S)
         try:
             batch = self._batch
             while batch:
                 tried = await self._tried(batch)
-                batch = self._take(self._line, tried, perf_counter() < ends_at)
+                batch = self._take(self._line, tried, not is_over())
         finally:
             self._gone(self)
 

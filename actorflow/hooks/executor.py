@@ -23,7 +23,7 @@ from actorflow.core.delivery import TryResult, TryStatus
 from actorflow.core.hook_context import HookContext
 from actorflow.expression import Sealed
 from actorflow.hooks.actions.action import Action, ActionSurroundings
-from actorflow.hooks.rates import HookRates
+from actorflow.hooks.rates import Rates
 from actorflow.hooks.reasons import one_line, reason_of
 from actorflow.hooks.records import bounded
 from actorflow.hooks.registry import HookRegistry
@@ -54,7 +54,7 @@ class HookExecutor:
     host: Host
     registry: HookRegistry = field(repr=False)
     around: ActionSurroundings = field(repr=False)
-    rates: HookRates = field(repr=False)
+    rates: Rates = field(repr=False)
     breakers: HookBreakers = field(repr=False)
     now: Callable[[], float]  #: the run's clock
 

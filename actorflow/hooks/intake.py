@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from time import perf_counter
 from typing import Final
 
 from actorflow.core.events import Event
@@ -86,8 +85,8 @@ class Intake:
         self._noted_seq = max(self._noted_seq, events[-1][0])
         self.is_behind = events[-1][0] < self._noted_seq
 
-    def fold(self, until: float) -> Iterator[OwedDelivery]:
-        """Apply events, one at least, until there are none or the performance counter is past a time.
+    def fold(self, is_over: Callable[[], bool]) -> Iterator[OwedDelivery]:
+        """Apply events, one at least, until there are none or a slice is over.
 
         What an event owes is said whole before the next is looked at.
         """
@@ -95,7 +94,7 @@ class Intake:
             self.seq, event = self._backlog.popleft()
             self.state.apply(event)
             yield from owed_by(self.state, self.seq, event, self._known_functions())
-            if perf_counter() >= until:
+            if is_over():
                 return
 
     def _known_functions(self) -> Functions:

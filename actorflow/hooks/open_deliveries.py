@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
 from actorflow.actors.alarm import Alarm, Appointment
+from actorflow.actors.host import Host
 from actorflow.actors.pool import RunnerPool
 from actorflow.core.events import Event
 from actorflow.core.hook_rendering import shown_inputs
@@ -48,6 +48,7 @@ _GONE: Final = "the definition has no such hook any more"
 class Desk:
     """What all deliveries of a runtime share."""
 
+    host: Host
     pool: RunnerPool
     alarm: Alarm
 
@@ -155,12 +156,12 @@ class OpenDeliveries:
         """Events up to this number are in the journal."""
         self._intake.note_last(seq)
 
-    def work(self, until: float) -> None:
-        """Do what there is to do until the performance counter is past a time, and a little at least."""
+    def work(self, is_over: Callable[[], bool]) -> None:
+        """Do what there is to do until a slice is over, and a little at least."""
         while self._sendable:
             self.send(*self._sendable.popleft())
-        self._pump(until)
-        self._fold(until)
+        self._pump(is_over)
+        self._fold(is_over)
         if self._intake.is_behind and not self._intake.has_more and not self._is_reading_events:
             self._read_events()
         self._record()
@@ -180,7 +181,15 @@ class OpenDeliveries:
     def send(self, line: HookLine, batch: Sequence[Parcel]) -> None:
         """Make a try of each."""
         if not self._is_closed:
-            errand = Errand(line, batch, self.debtor, take=self._take, crashed=self._crash, gone=self._forget)
+            errand = Errand(
+                line,
+                batch,
+                self.debtor,
+                host=self._desk.host,
+                take=self._take,
+                crashed=self._crash,
+                gone=self._forget,
+            )
             self._submit(errand)
 
     def send_soon(self, line: HookLine, batch: Sequence[Parcel]) -> None:
@@ -200,7 +209,8 @@ class OpenDeliveries:
             if not self._is_closed:
                 line.take_rows(self._opened(rows, line.spec), spilled_count, was_kept=was_kept)
 
-        self._submit(Reading(journal, read, take, crashed=self._crash, gone=self._forget))
+        host = self._desk.host
+        self._submit(Reading(host, journal, read, take, crashed=self._crash, gone=self._forget))
 
     def look_at(self, line: HookLine, at: float) -> None:
         """Pump a line at a time."""
@@ -253,12 +263,12 @@ class OpenDeliveries:
             self._inputs = shown_inputs(self._intake.state)
         return self._inputs
 
-    def _pump(self, until: float) -> None:
+    def _pump(self, is_over: Callable[[], bool]) -> None:
         while self._touched and not self.outgoing.is_full:
             line = next(iter(self._touched))
             del self._touched[line]
             line.pump()
-            if perf_counter() >= until:
+            if is_over():
                 return
 
     def _look_at_all(self) -> None:
@@ -266,12 +276,12 @@ class OpenDeliveries:
         for line in self._lines.values():
             self.look_at_once(line)
 
-    def _fold(self, until: float) -> None:
+    def _fold(self, is_over: Callable[[], bool]) -> None:
         has_more = self._intake.has_more
         self._is_fold_put_off = has_more and self._has_prompt_line()
         if not has_more or self.outgoing.is_full or self._is_fold_put_off:
             return
-        for owed in self._intake.fold(until):
+        for owed in self._intake.fold(is_over):
             if self._intake.seq > self._known_to or owed.context.delivery_id not in self._known:
                 self._admit(owed)
         if self.is_all_there:
@@ -304,7 +314,12 @@ class OpenDeliveries:
 
         self._is_reading_events = True
         read = Reading(
-            journal, lambda: read_on(journal, run_id, seq), take, crashed=self._crash, gone=self._forget
+            self._desk.host,
+            journal,
+            lambda: read_on(journal, run_id, seq),
+            take,
+            crashed=self._crash,
+            gone=self._forget,
         )
         self._submit(read)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from actorflow.actors.room import AsyncioRoom
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
 
-__all__ = ["HookRates"]
+__all__ = ["HookRates", "Rates"]
+
+
+class Rates(Protocol):
+    """Who holds hooks to their rates."""
+
+    async def turn(self, key: str, per_second: float) -> None:
+        """Wait until whoever shares the key may act once more; see `HookRates.turn`."""
+        ...
 
 
 class HookRates:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Generic, TypeVar
 
-import anyio.to_thread
-
+from actorflow.actors.host import Host
 from actorflow.journal.protocol import Journal
 
 T = TypeVar("T")
@@ -19,6 +18,7 @@ class Reading(Generic[T]):
     """Reads, and hands over what it has read on the loop.
 
     Args:
+        host: the loop.
         journal: that is read; a durable one may block, and is read in a thread.
         read: what is read.
         then: told what was read, unless the turn is cancelled.
@@ -28,6 +28,7 @@ class Reading(Generic[T]):
 
     def __init__(
         self,
+        host: Host,
         journal: Journal,
         read: Callable[[], T],
         then: Callable[[T], None],
@@ -35,6 +36,7 @@ class Reading(Generic[T]):
         crashed: Callable[[Exception], None],
         gone: Callable[[Reading[T]], None],
     ) -> None:
+        self._host = host
         self._is_durable = journal.is_durable
         self._read = read
         self._then = then
@@ -45,7 +47,7 @@ class Reading(Generic[T]):
     async def perform(self) -> None:
         """Read."""
         try:
-            self._then(await anyio.to_thread.run_sync(self._read) if self._is_durable else self._read())
+            self._then(await self._host.in_thread(self._read) if self._is_durable else self._read())
         finally:
             self._gone(self)
 

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import CapacityLimiter, to_thread
 
 from actorflow.actors.room import AsyncioRoom
 from actorflow.egress.guard import Permit
 from actorflow.http.exchange import HttpAnswer, HttpRequest
-from actorflow.http.sendable import check_headers
+from actorflow.http.following import permitted
 
 if TYPE_CHECKING:  # importing it costs more than a run that makes no request
     from aiohttp.abc import AbstractResolver
 
     from actorflow.http.session import Session
 
-__all__ = ["HttpClient"]
+__all__ = ["HttpClient", "Requester"]
+
+
+class Requester(Protocol):
+    """Who makes requests."""
+
+    async def request(self, request: HttpRequest) -> HttpAnswer:
+        """Make one; see `HttpClient.request`."""
+        ...
+
+    async def prepare(self) -> None:
+        """Have at hand what requests need, so that the first one does not wait for it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Keep nothing open; nobody may be asking any more."""
+        ...
 
 
 class HttpClient:
@@ -49,9 +64,7 @@ class HttpClient:
             EgressRefused: it is not made, or not followed.
             HttpFailed: no whole answer came.
         """
-        check_headers(request.headers)
-        permit = request.permit or request.guard.permit(_with_query(request.url, request.query))
-        return await self._room.call(self._ask, request, permit)
+        return await self._room.call(self._ask, request, permitted(request))
 
     async def prepare(self) -> None:
         """Load what requests need, some hundred milliseconds' worth, so that the first one does not wait for it."""
@@ -88,9 +101,3 @@ def _prepared() -> Callable[[AbstractResolver | None], Session]:
     from actorflow.http.session import Session, tls_context  # noqa: PLC0415 - on first use only
 
     return partial(Session, tls_context())
-
-
-def _with_query(url: str, query: Sequence[tuple[str, str]]) -> str:
-    if not query:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(query, quote_via=quote, errors='replace')}"

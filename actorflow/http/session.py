@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, Final
@@ -16,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from attrs import define, evolve
+from attrs import define
 from yarl import URL
 
 from actorflow.egress.guard import Permit
@@ -25,8 +26,9 @@ from actorflow.http.bodies import ACCEPTED, BodyUnread, decodings_of, read_body
 from actorflow.http.dialling import check_dialled, dialling, socket_for
 from actorflow.http.exchange import HttpAnswer, HttpFailed, HttpRequest
 from actorflow.http.failures import LIBRARY_ERRORS, failed
+from actorflow.http.following import follow
 from actorflow.http.names import SystemNames
-from actorflow.http.redirects import Step, is_redirect, next_step, refused_behind
+from actorflow.http.redirects import Step, is_redirect
 from actorflow.http.retry_after import retry_after_s
 
 __all__ = ["Session", "tls_context"]
@@ -80,36 +82,15 @@ class Session:
             EgressRefused: E445, or what a redirect leads to is refused.
             HttpFailed: no whole answer came.
         """
-        step = Step(request.method, permit.url.text, request.headers, request.body)
-        led: list[str] = []
-        while True:
-            progress = _Progress(request, was_sent=bool(led))
-            try:
-                answer = await self._exchange(step, permit, request, progress)
-            except EgressRefused as refused:
-                raise refused_behind(led[-1], step.url, refused) if led else refused from None
-            location = answer.headers.get("location")
-            if location is None or not request.redirects_max or not is_redirect(answer.status):
-                return evolve(answer, redirects=tuple(led))
-            led.append(permit.url.target)
-            if len(led) > request.redirects_max:
-                raise _too_many_redirects(led)
-            step = next_step(step, answer.status, location, request.secret_headers)
-            try:
-                permit = request.guard.permit(step.url)
-            except EgressRefused as refused:
-                raise refused_behind(led[-1], step.url, refused) from None
-            step = evolve(step, url=permit.url.text)
+        return await follow(request, permit, partial(self._exchange, request))
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
 
-    async def _exchange(
-        self, step: Step, permit: Permit, request: HttpRequest, progress: _Progress
-    ) -> HttpAnswer:
+    async def _exchange(self, request: HttpRequest, step: Step, permit: Permit, was_led: bool) -> HttpAnswer:
         """Make one request."""
-        origin = permit.url.origin
+        origin, progress = permit.url.origin, _Progress(request, was_sent=was_led)
         try:
             with dialling(permit):
                 async with asyncio.timeout(request.queue_timeout_s) as progress.deadline:
@@ -273,9 +254,3 @@ def _first_values(response: aiohttp.ClientResponse) -> Mapping[str, str]:
         text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         values.setdefault(name.lower(), text)
     return values
-
-
-def _too_many_redirects(led: list[str]) -> EgressRefused:
-    shown = " -> ".join(dict.fromkeys(led))
-    problem = f"there are more than {len(led) - 1} redirects, by {shown}"
-    return EgressRefused("E446", problem, "ask the URL that they lead to, if there is one")

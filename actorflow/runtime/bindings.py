@@ -16,8 +16,8 @@ from actorflow.core.plan import plan_of
 from actorflow.egress.guard import Guard
 from actorflow.errors import BindError, SpecError, UnboundAgentsError
 from actorflow.hooks.registry import HookRegistry
-from actorflow.http.client import HttpClient
-from actorflow.processes import ProcessTrees
+from actorflow.http.client import Requester
+from actorflow.processes import Trees
 from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.task_actor import Performers
 from actorflow.spec.entries import chosen
@@ -51,10 +51,10 @@ class Binder:
     """Binds the agents of workflows to what this runtime was given."""
 
     agents: Mapping[str, Agent]
-    trees: ProcessTrees
+    trees: Trees
     threads: AgentThreads
     registry: HookRegistry
-    http: HttpClient
+    http: Requester
     guard: Guard
     _bound: OrderedDict[int, Bound] = field(factory=OrderedDict[int, Bound])
     _chosen: OrderedDict[tuple[int, str], tuple[WorkflowSpec, WorkflowSpec]] = field(

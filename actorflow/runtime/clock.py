@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from actorflow.actors.host import Host
 
 #: the wall clock drifts: by less than this two that were anchored to it do not differ
@@ -19,7 +17,7 @@ class RunClock:
 
     def __init__(self, host: Host, not_before: float = 0.0) -> None:
         self._time = host.time
-        self._offset = max(time.time(), not_before) - host.time()
+        self._offset = max(host.wall(), not_before) - host.time()
 
     def now(self) -> float:
         """The time of the run."""

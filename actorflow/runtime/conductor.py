@@ -7,7 +7,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 import anyio
-import anyio.to_thread
 from attrs import frozen
 
 from actorflow.core.events import Event, GenerationStarted, RunStarted
@@ -66,7 +65,7 @@ class Conductor:
         self._is_measuring = False  #: runs that have ended
         self.live: dict[str, LiveRun] = {}
         self.is_closing = False
-        self._inbox = InboxWatch(staff.store, self.live, self._lose_store)
+        self._inbox = InboxWatch(staff.host, staff.store, self.live, self._lose_store)
         if staff.store.journal.is_durable:
             staff.employ(lambda: self._inbox.run(self._begun.wait))
 
@@ -207,7 +206,7 @@ class Conductor:
             self._staff.spawn(self._measure_ended)
 
     async def _measure_ended(self) -> None:
-        await anyio.to_thread.run_sync(self._staff.metrics.measure_ended)
+        await self._staff.host.in_thread(self._staff.metrics.measure_ended)
         self._is_measuring = False
 
     async def _see_to_hooks(self, live: LiveRun) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from time import perf_counter
 from typing import Final, Protocol
 
 import anyio
-import anyio.to_thread
 
 from actorflow.actors.host import Host
 from actorflow.actors.latch import Latch
@@ -57,6 +55,7 @@ class DocumentKeeper:
     """
 
     def __init__(self, host: Host, documents: Documents) -> None:
+        self._host = host
         self._documents = documents
         self._due: dict[str, Documented] = {}
         self._called = host.gate()
@@ -82,11 +81,11 @@ class DocumentKeeper:
         while self._due or not self._is_stopped:
             if not self._due:
                 await self._called.wait()
-            began = perf_counter()
+            began = self._host.time()
             due, self._due = self._due, {}
             for run in due.values():
                 await self._write(run)
-            with anyio.move_on_after(max(APART_S, (perf_counter() - began) / WORK_SHARE)):
+            with anyio.move_on_after(max(APART_S, (self._host.time() - began) / WORK_SHARE)):
                 if not self._is_stopped:
                     await self._hurried.wait()
 
@@ -98,7 +97,7 @@ class DocumentKeeper:
                 return  # its store has failed: what was not kept has not happened
             await run.wait_for_progress()
         try:
-            await anyio.to_thread.run_sync(self._documents.keep, run.run_id, content)
+            await self._host.in_thread(self._documents.keep, run.run_id, content)
         except OSError as error:
             if not self._has_failed:
                 _logger.warning("the state of run %s could not be written for people: %s", run.run_id, error)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 from attrs import frozen
 
 from actorflow.actors.latch import Latch
@@ -89,7 +88,7 @@ class Drains:
         journal = self.open_.staff.store.journal
         if not plan.hooks.dispatch_paths or not journal.is_durable:
             return
-        child_ids = await anyio.to_thread.run_sync(_dispatched, journal, run_id, plan)
+        child_ids = await self.open_.staff.host.in_thread(_dispatched, journal, run_id, plan)
         with self.open_.conductor.time_to_drain(timeout_s):
             async with anyio.create_task_group() as group:
                 for child_id in child_ids:
@@ -122,7 +121,9 @@ class Drains:
 
     async def _renewed(self, letter: DeadLetter, state: RunState) -> PendingDelivery:
         """The delivery of a dead letter as it is owed again."""
-        body = await anyio.to_thread.run_sync(self.open_.staff.store.journal.dead_letter_body, letter.id)
+        body = await self.open_.staff.host.in_thread(
+            self.open_.staff.store.journal.dead_letter_body, letter.id
+        )
         if body is None:
             raise DeadLetterNotFoundError(letter.id)
         now = RunClock(self.open_.staff.host).now()
@@ -166,7 +167,7 @@ class Drains:
                 await open_.staff.hooks.forget(row.run_id)
         journal = open_.staff.store.journal
         read = partial(_result, journal, row.run_id, state)
-        results.append(await anyio.to_thread.run_sync(read) if journal.is_durable else read())
+        results.append(await self.open_.staff.host.in_thread(read) if journal.is_durable else read())
 
     async def _keep(self, *writes: Write) -> None:
         """Keep writes in one commit."""

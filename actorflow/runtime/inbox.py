@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-import anyio
-
+from actorflow.actors.host import Host
 from actorflow.errors import ActorflowError, StoreFailed
 from actorflow.journal.protocol import Answered, Outcome, Request
 from actorflow.runtime.messages import Cancel, GoOn, Pause, Signal, Wish
@@ -101,8 +100,9 @@ class InboxWatch:
     """
 
     def __init__(
-        self, ledger: Ledger, live: Mapping[str, Receiver], lose_store: Callable[[ActorflowError], None]
+        self, host: Host, ledger: Ledger, live: Mapping[str, Receiver], lose_store: Callable[[ActorflowError], None]
     ) -> None:
+        self._host = host
         self._ledger = ledger
         self._live = live
         self._lose_store = lose_store
@@ -114,7 +114,7 @@ class InboxWatch:
         while is_there:
             if not self._live:
                 await begun()
-            await anyio.sleep(INBOX_S)
+            await self._host.pause(INBOX_S)
             is_there = await self.look()
 
     async def look(self) -> bool:

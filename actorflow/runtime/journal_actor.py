@@ -33,6 +33,8 @@ _logger = logging.getLogger("actorflow.runtime")
 class JournalActor:
     """Collects writes while a commit is under way, so that the next commit takes them all: group commit, no timer.
 
+    The thread is there for a journal that flushes, upon a host that has threads.
+
     Its mailbox holds whatever its writers send; each run has one batch in flight, so it is bounded by their number.
 
     Args:
@@ -52,6 +54,7 @@ class JournalActor:
         self._group: list[_Entry] = []  #: being committed
         self._delivered = host.gate()
         self._results: Sequence[Outcome] | Exception = []
+        self._has_thread = journal.is_durable and host.has_threads
         self._is_stopped = False
         self.commit_count = 0
 
@@ -91,6 +94,8 @@ class JournalActor:
     async def _ask(self, question: Callable[[], T]) -> T:
         if not self._journal.is_durable:
             return question()
+        if not self._host.has_threads:
+            return await self._host.in_thread(question)
         answer = _Answer(question, self._host.gate())
         self._inbox.put(answer)
         with anyio.CancelScope(shield=True):
@@ -99,7 +104,9 @@ class JournalActor:
 
     def beat(self) -> None:
         """Have the writing thread say that this owner is alive."""
-        if self._journal.is_durable:
+        if not self._host.has_threads:
+            self._beat()
+        elif self._journal.is_durable:
             self._inbox.put(_Answer(self._beat, self._host.gate()))
 
     def stop(self) -> None:
@@ -111,7 +118,7 @@ class JournalActor:
     async def run(self) -> None:
         """Commit groups until stopped, then close the journal."""
         thread = threading.Thread(target=self._write, name="actorflow-journal", daemon=True)
-        if self._journal.is_durable:
+        if self._has_thread:
             thread.start()
         try:
             while await self._commit_group():
@@ -126,8 +133,12 @@ class JournalActor:
         self._group = [entry for entry in told if entry is not None]
         if self._group:
             writes = [entry.write for entry in self._group]
-            if self._journal.is_durable:
+            if self._has_thread:
                 self._inbox.put(writes)
+            elif self._journal.is_durable:
+                self._results = await self._host.in_thread(self._attempt, writes)
+                self._deliver()
+                self._maintain()
             else:
                 self._results = self._attempt(writes)
                 self._deliver()

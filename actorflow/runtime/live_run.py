@@ -7,7 +7,6 @@ from contextvars import copy_context
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-import anyio.to_thread
 from attrs import evolve
 
 from actorflow.actors.host import Gate
@@ -260,7 +259,7 @@ class LiveRun:
 
     async def read(self, read: Callable[[], T]) -> T:
         """Read from the journal without holding the loop up."""
-        return await anyio.to_thread.run_sync(read) if self.journal.is_durable else read()
+        return await self.staff.host.in_thread(read) if self.journal.is_durable else read()
 
     async def read_result(self) -> RunResult:
         """The result as it stands, with what the journal says of its hooks.

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 from attrs import field, frozen
 
 from actorflow.core.events import Event, RunStarted
@@ -163,7 +162,7 @@ class OpenRuntime:
     async def bind_new(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Bound:
         """Bind a definition for a new run; see `Binder.bind_new`."""
         if self.binder.may_block(spec, recorded):
-            bound = await anyio.to_thread.run_sync(self.binder.bind_new, spec, recorded)
+            bound = await self.staff.host.in_thread(self.binder.bind_new, spec, recorded)
         else:
             bound = self.binder.bind_new(spec, recorded)
         await self._prepare(bound.performers)
@@ -174,7 +173,7 @@ class OpenRuntime:
         plan = plan_of(spec)
         if not spec.env and not plan.secret_names and not plan.hooks.secret_names:
             return {}
-        return await anyio.to_thread.run_sync(read_environment, spec, self.staff.switches)
+        return await self.staff.host.in_thread(read_environment, spec, self.staff.switches)
 
     async def live(self, run_id: str) -> LiveRun | None:
         """The run, if it is live here; waits while somebody is about to set it going."""
@@ -351,7 +350,7 @@ class OpenRuntime:
 
     async def _blocking(self, ask: Callable[[], T]) -> T:
         """Ask something of the store that takes its time where that is a file."""
-        return await anyio.to_thread.run_sync(ask) if self._ledger.journal.is_durable else ask()
+        return await self.staff.host.in_thread(ask) if self._ledger.journal.is_durable else ask()
 
     def _clock(self, state: RunState) -> RunClock:
         return RunClock(self.staff.host, not_before=state.last_at)
@@ -359,11 +358,11 @@ class OpenRuntime:
     async def _accept(self, row: RunRow, read: ReadRun, accept: WorkflowSpec) -> Accepted:
         bindings = self.binder.recorded(accept)
         change = partial(accept_changes, self._ledger.journal, row, read.state, accept, bindings)
-        return await anyio.to_thread.run_sync(change)
+        return await self.staff.host.in_thread(change)
 
     async def _bind(self, spec: WorkflowSpec, recorded: Mapping[str, str]) -> Performers:
         if self.binder.may_block(spec, recorded):
-            performers = await anyio.to_thread.run_sync(self.binder.bind, spec, recorded)
+            performers = await self.staff.host.in_thread(self.binder.bind, spec, recorded)
         else:
             performers = self.binder.bind(spec, recorded)
         await self._prepare(performers)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 import orjson
 from attrs import frozen
 
@@ -129,7 +128,7 @@ class Requests:
         return await self._in_thread(lambda: self._journal.find(run_id))
 
     async def _in_thread(self, ask: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(ask) if self._journal.is_durable else ask()
+        return await self.open_.staff.host.in_thread(ask) if self._journal.is_durable else ask()
 
     async def _result(self, row: RunRow) -> RunResult:
         read = await self.open_.read(row)
@@ -178,7 +177,7 @@ class Requests:
             if anyio.current_time() - looked_at > _LIFE_S:
                 looked_at = anyio.current_time()
                 await self._refuse_if_stopped(run_id)
-            await anyio.sleep(_LOOK_S)
+            await self.open_.staff.host.pause(_LOOK_S)
 
     async def _is_elsewhere(self, run_id: str) -> bool:
         """Whether another process has the run and is at work on it."""

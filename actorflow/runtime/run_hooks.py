@@ -124,6 +124,7 @@ class RunHooks:
     def _executor(self) -> HookExecutor:
         ports, staff, spec = self._ports, self._ports.staff, self._ports.plan.spec
         around = ActionSurroundings(
+            host=staff.host,
             trees=staff.trees,
             folder=spec.folder,
             inherited=inherited_environment(spec),

@@ -11,17 +11,16 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 import anyio
-import anyio.to_thread
 from attrs import frozen
 
-from actorflow.actors.host import current_host
+from actorflow.actors.host import Host
 from actorflow.core.owed import FLAG
 from actorflow.core.state import RunState
 from actorflow.errors import ActorflowError, BadInputError, ChangeRefusedError
 from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.registry import REGISTRY, HookRegistry, checked_function
 from actorflow.hooks.switches import ENVIRONMENT
-from actorflow.journal import Journal, open_journal
+from actorflow.journal import Journal
 from actorflow.journal.protocol import DeadLetter, KeepDefinition, Outcome, RunRow
 from actorflow.metrics.registry import Metrics
 from actorflow.runtime.bindings import Agent, Binder
@@ -33,6 +32,7 @@ from actorflow.runtime.functions import refuse_event, refuse_function_name
 from actorflow.runtime.handle import RunHandle
 from actorflow.runtime.letters import chosen_letter
 from actorflow.runtime.open_runtime import OpenRuntime
+from actorflow.runtime.ports import REAL, Ports
 from actorflow.runtime.requests import Requests
 from actorflow.runtime.result import RunResult, result_from
 from actorflow.runtime.run_ids import checked_run_id, new_run_id
@@ -75,6 +75,7 @@ class Runtime:
         allow_hosts: where hooks and HTTP agents may send requests, as `https://api.example.com`, `*.example.com`,
             `http://10.1.2.3:8080/path` or `10.0.0.0/8`, besides what ACTORFLOW_ALLOW_HOSTS lists. Addresses that are not
             public must be listed themselves.
+        ports: through what it reaches the world; others than the machine's are for tests, see `actorflow.testing`.
 
     Raises:
         ValueError: an entry of one of these lists cannot be read.
@@ -90,8 +91,10 @@ class Runtime:
         max_threads: int = 100,
         hooks: HookRegistry | None = None,
         allow_hosts: Iterable[str] = (),
+        ports: Ports = REAL,
     ) -> None:
         self._store = store
+        self._ports = ports
         self._agents = dict(agents or {})
         self._grace_s = grace_s
         self._drain_timeout_s = drain_timeout_s
@@ -103,14 +106,15 @@ class Runtime:
         self._leaving: Staff | None = None
 
     async def __aenter__(self) -> Self:
-        host = current_host()
-        journal = await _open(self._store)
+        host = self._ports.host()
+        journal = await self._open_journal(host)
         task_group = anyio.create_task_group()
         await task_group.__aenter__()
         staff = Staff.hire(
             host,
             journal,
             task_group,
+            ports=self._ports,
             thread_count=self._max_threads,
             grace_s=self._grace_s,
             registry=self._registry,
@@ -391,7 +395,7 @@ class Runtime:
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """What used up its tries and waits for an operator, oldest first."""
-        return await anyio.to_thread.run_sync(self._opened.staff.store.journal.dead_letters)
+        return await self._opened.staff.host.in_thread(self._opened.staff.store.journal.dead_letters)
 
     async def start_retried(self, letter_id: str) -> RunHandle:
         """Try the task of a dead letter again, with what is below it, as the next generation of its run.
@@ -469,7 +473,9 @@ class Runtime:
 
     async def purge_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget dead letters by their whole ids; how many there were. Their runs stay as they are."""
-        return await anyio.to_thread.run_sync(self._opened.staff.store.journal.purge_dead_letters, ids)
+        return await self._opened.staff.host.in_thread(
+            self._opened.staff.store.journal.purge_dead_letters, ids
+        )
 
     async def get(self, run_id: str) -> RunResult:
         """The result of a run as it stands in the store.
@@ -481,11 +487,11 @@ class Runtime:
             RunNotFoundError: no run, or several, have that id or beginning.
         """
         journal = self._opened.staff.store.journal
-        return await anyio.to_thread.run_sync(read_result, journal, run_id)
+        return await self._opened.staff.host.in_thread(read_result, journal, run_id)
 
     async def list(self) -> Sequence[RunRow]:
         """All runs of the store, the latest first."""
-        return await anyio.to_thread.run_sync(self._opened.staff.store.journal.runs)
+        return await self._opened.staff.host.in_thread(self._opened.staff.store.journal.runs)
 
     def pause_all(self, cause: str, *, grace_s: float, spares_detached: bool = False) -> None:
         """Pause every run: nothing new starts, and what runs after `grace_s` seconds is ended.
@@ -536,6 +542,11 @@ class Runtime:
         """Transactions that this runtime has committed to its store: in a durable one, each is one flush."""
         return self._opened.staff.store.actor.commit_count
 
+    async def _open_journal(self, host: Host) -> Journal:
+        if self._store == "memory:":
+            return self._ports.journal(self._store)
+        return await host.in_thread(self._ports.journal, self._store)
+
     @property
     def _opened(self) -> OpenRuntime:
         if self._open is None:
@@ -562,12 +573,6 @@ class Runtime:
 
 def _forget(_: Outcome) -> None:
     """A definition that could not be kept is checked again."""
-
-
-async def _open(store: str) -> Journal:
-    if store == "memory:":
-        return open_journal(store)
-    return await anyio.to_thread.run_sync(open_journal, store)
 
 
 def read_state(journal: Journal, row: RunRow) -> tuple[RunState, int]:

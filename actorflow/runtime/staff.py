@@ -38,17 +38,18 @@ from actorflow.agents.python import AgentThreads
 from actorflow.egress.guard import NOTHING_ALLOWED, Guard
 from actorflow.hooks.actions.action import HookFunction
 from actorflow.hooks.actor import HookActor
-from actorflow.hooks.rates import HookRates
+from actorflow.hooks.rates import Rates
 from actorflow.hooks.registry import REGISTRY, HookRegistry
 from actorflow.hooks.switches import HookSwitches
-from actorflow.http.client import HttpClient
+from actorflow.http.client import Requester
 from actorflow.journal import Journal, MemoryJournal
 from actorflow.metrics.registry import Metrics
-from actorflow.processes import ProcessTrees
+from actorflow.processes import Trees
 from actorflow.runtime.breaker_actor import BreakerActor
 from actorflow.runtime.clock import RunClock
 from actorflow.runtime.documents import DocumentKeeper
 from actorflow.runtime.journal_actor import JournalActor
+from actorflow.runtime.ports import REAL, Ports
 from actorflow.runtime.watchdog import BLOCKED_S, TICK_S, Watchdog
 from actorflow.spec.model import HookEvent
 
@@ -90,15 +91,15 @@ class Staff:
     alarm: Alarm
     rota: Rota
     pool: RunnerPool
-    trees: ProcessTrees
+    trees: Trees
     threads: AgentThreads
     hooks: HookActor
     task_group: TaskGroup
     watchdog: Watchdog
     room: AsyncioRoom
-    http: HttpClient
+    http: Requester
     guard: Guard  #: where requests of hooks and agents may go
-    rates: HookRates
+    rates: Rates
     registry: HookRegistry
     functions: Mapping[tuple[HookEvent, str], HookFunction]  #: the program's, for events
     switches: HookSwitches
@@ -114,6 +115,7 @@ class Staff:
         journal: Journal,
         task_group: TaskGroup,
         *,
+        ports: Ports = REAL,
         thread_count: int,
         grace_s: float = 10.0,
         registry: HookRegistry = REGISTRY,
@@ -121,14 +123,16 @@ class Staff:
         guard: Guard = NOTHING_ALLOWED,
     ) -> Staff:
         """Make all actors and start those that run on their own."""
-        trees = ProcessTrees(journal.cookie)
+        trees = ports.trees(journal.cookie)
         pool = RunnerPool(host, task_group)
         alarm, room, metrics = Alarm(host), AsyncioRoom(host), Metrics()
         store = Ledger.kept_by(host, journal, metrics.note_commit)
-        memory = Ledger.kept_by(host, MemoryJournal(), _ignore) if journal.is_durable else store
+        memory = (
+            Ledger.kept_by(host, MemoryJournal(clock=host.wall), _ignore) if journal.is_durable else store
+        )
         hooks = HookActor(host, pool, alarm, lambda: pool.queued_count > 0)
         metrics.watch("actorflow_hook_backlog", lambda: hooks.backlog)
-        threads = AgentThreads(thread_count)
+        threads = AgentThreads(thread_count, in_place=not host.has_threads)
         watchdog = Watchdog(host, lambda: pool.is_at_work, blocked_s=BLOCKED_S, tick_s=TICK_S)
         staff = cls(
             host=host,
@@ -143,9 +147,9 @@ class Staff:
             task_group=task_group,
             watchdog=watchdog,
             room=room,
-            http=HttpClient(room),
+            http=ports.http(room),
             guard=guard,
-            rates=HookRates(room),
+            rates=ports.rates(room),
             registry=registry,
             functions=functions,
             switches=HookSwitches.from_environment(os.environ),
@@ -192,10 +196,11 @@ class Staff:
             self.spawn(self._keep, ledger.actor)
         if self.store.documents is not None:
             self.spawn(self.store.documents.run)
-        self.watchdog.start()
+        if self.host.has_threads:
+            self.watchdog.start()
         for run in (self.alarm.run, self.rota.run, self._run_hooks):
             self.employ(run)
-        if self.store.journal.is_durable:  # one in memory is nobody else's to see
+        if self.store.journal.is_durable and self.host.has_threads:  # else nobody else can see it
             self.employ(self._beat)
 
     async def _keep(self, actor: JournalActor) -> None:

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from actorflow.actors.host import Host
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.egress.guard import Guard
-from actorflow.http.client import HttpClient
-from actorflow.processes import ProcessTrees
+from actorflow.http.client import Requester
+from actorflow.processes import Trees
 from actorflow.secrecy.run_secrets import RunSecrets
 from actorflow.spec.model import HookEvent
 
@@ -62,7 +63,8 @@ class MetricsPort(Protocol):
 class ActionSurroundings:
     """What the actions of one run may use."""
 
-    trees: ProcessTrees
+    host: Host
+    trees: Trees
     folder: str  #: the workflow's; what a hook says of files is relative to it
     inherited: Mapping[str, str] = field(
         repr=False
@@ -71,7 +73,7 @@ class ActionSurroundings:
     metrics: MetricsPort
     dispatch: Dispatch
     functions: Mapping[tuple[HookEvent, str], HookFunction]  #: the program's, by event and name
-    http: HttpClient
+    http: Requester
     guard: Guard  #: says where requests may go
     gone: set[str] = field(factory=set[str])  #: targets that are asked no more in this run; see `webhook`
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from attrs import field, frozen
 
 from actorflow.core.delivery import TryResult
@@ -67,7 +67,9 @@ class FileChannel(Action):
         line = json.dumps({"id": context.delivery_id, **notice.about, **facts}, ensure_ascii=False) + "\n"
         try:
             # a limiter of its own: the threads of the program may all be taken by what waits for us
-            await to_thread.run_sync(_append, path, line.encode(errors="replace"), limiter=CapacityLimiter(1))
+            await around.host.in_thread(
+                _append, path, line.encode(errors="replace"), limiter=CapacityLimiter(1)
+            )
         except OSError as error:
             return [TryResult(status="failed", error=f"{context.params['path']}: {error.strerror}")]
         return [TryResult(record={"path": context.params["path"]})]

@@ -9,12 +9,12 @@ refused   skipped  refused               timed_out, failed
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
 
+import anyio
 from attrs import evolve, field, frozen
 
 from actorflow.core.delivery import TryResult, TryStatus
@@ -75,7 +75,7 @@ async def send(message: Message, context: HookContext, around: ActionSurrounding
         target = _target_of(url, message.url, around.secrets.hiding)
         if target.key in around.gone and not context.is_asked_for:
             return TryResult(skip=f"disabled: {url.host} answered 410 Gone")
-        request = _request(message, permit, context.spec.timeout)
+        request = _request(message, permit, context.spec.timeout, around.host.wall())
     except EgressRefused as refused:
         return _refused(refused, context, around)
     except BadSecret as bad:
@@ -133,9 +133,9 @@ def _without_secrets(url: Url, given: str, spans: Sequence[Span]) -> str:
 _BEHIND_HOST: Final = re.compile(r"[^:/?#]+://[^/?#]*")
 
 
-def _request(message: Message, permit: Permit, timeout: float) -> HttpRequest:
+def _request(message: Message, permit: Permit, timeout: float, now: float) -> HttpRequest:
     """The request of one try; its timestamp, and so its signature, are this try's."""
-    payload, timestamp = message.payload, int(time.time())
+    payload, timestamp = message.payload, int(now)
     body = b"" if payload is None else payload.body
     ours = {"webhook-id": message.message_id, "webhook-timestamp": str(timestamp)}
     if message.secrets:
@@ -170,7 +170,7 @@ async def _made(
     context: HookContext,
     around: ActionSurroundings,
 ) -> TryResult:
-    began = time.perf_counter()
+    began = anyio.current_time()
     facts: Mapping[str, Any] = {}
     try:
         answer = await around.http.request(request)
@@ -187,7 +187,7 @@ async def _made(
         **facts,
         "target": target.shown,
         "bytes_sent": len(request.body or b""),
-        "duration_s": round(time.perf_counter() - began, 6),
+        "duration_s": round(anyio.current_time() - began, 6),
     }
     return evolve(result, record={**record, **({"batch": context.batch} if context.batch else {})})
 
