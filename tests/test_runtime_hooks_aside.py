@@ -19,10 +19,11 @@ from actorflow import AgentCall, HookContext, Runtime
 from actorflow.core.events import Event, RunStarted
 from actorflow.hooks import HookRegistry
 from actorflow.spec.model import HookEvent, HookLists, HookSpec, RetrySpec, WorkflowSpec
+from actorflow.testing import run_virtually, virtual_ports
+from actorflow.testing.clock import EPOCH_S
 from tests.hooked_runs import Words, workflow
 from tests.random_hooks import AROUND, NEVER_WAITED_FOR
 from tests.random_runs import random_workflow
-from tests.test_virtual_time import EPOCH_S, on_the_virtual_clock
 
 EVENTS = cast(
     "tuple[HookEvent, ...]",
@@ -60,7 +61,9 @@ def test_a_function_that_hangs_has_thirty_seconds():
         await anyio.sleep_forever()
 
     async def main() -> tuple[float, str]:
-        async with Runtime(store="memory:", agents={"*": "echo"}, drain_timeout_s=1e6) as rt:
+        async with Runtime(
+            store="memory:", agents={"*": "echo"}, drain_timeout_s=1e6, ports=virtual_ports()
+        ) as rt:
             rt.on("task_finished")(hang)
             began = anyio.current_time()
             handle = await rt.start(workflow())
@@ -69,7 +72,7 @@ def test_a_function_that_hangs_has_thirty_seconds():
             assert result.status == "success"
             return anyio.current_time() - began, letter.reason
 
-    took_s, reason = on_the_virtual_clock(main)
+    took_s, reason = run_virtually(main)
     assert 30.0 <= took_s < 31.0
     assert "30" in reason
 
@@ -151,7 +154,9 @@ def run(spec: WorkflowSpec, seed: float, *, is_followed: bool) -> Told:
     registry.hook_action("wait", params=Words)(wait)
 
     async def main() -> Told:
-        async with Runtime(store="memory:", agents={"*": agent}, hooks=registry, drain_timeout_s=1e6) as rt:
+        async with Runtime(
+            store="memory:", agents={"*": agent}, hooks=registry, drain_timeout_s=1e6, ports=virtual_ports()
+        ) as rt:
             if is_followed:
                 for event in EVENTS:
                     rt.on(event)(tell)
@@ -163,7 +168,7 @@ def run(spec: WorkflowSpec, seed: float, *, is_followed: bool) -> Told:
             delivered = sum(each.status == "delivered" for each in settled)
             return Told(result.status, journal, delivered, len(settled))
 
-    return on_the_virtual_clock(main)
+    return run_virtually(main)
 
 
 async def take_time(draw: Random, seconds: float) -> None:

@@ -9,13 +9,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import anyio
 import pytest
-import trio
-import trio.testing
 
 from actorflow import AgentCall, RunResult, Runtime, load_dict
 from actorflow.core.events import (
@@ -29,13 +26,11 @@ from actorflow.core.events import (
     TaskDeadlinePassed,
     TaskFailed,
 )
-from actorflow.runtime import clock as runtime_clock
 from actorflow.spec.model import WorkflowSpec
+from actorflow.testing import run_virtually, virtual_ports
 from tests.promises_of_recovery import seeded_delay
-from tests.switches import replaced
 
 DAY_S = 86_400.0
-EPOCH_S = 1_800_000_000.0
 EXACTLY = 1e-5
 """Seconds; epoch seconds are floats, and a year of them has no finer ones after arithmetic."""
 
@@ -75,21 +70,13 @@ def virtually_side_by_side(*specs: WorkflowSpec, **agents: Agent) -> list[Histor
     """Run workflows at the same time, in one runtime; the runs are called r-1, r-2 and so on."""
 
     async def main() -> list[History]:
-        async with Runtime(store="memory:", agents=agents) as rt:
+        async with Runtime(store="memory:", agents=agents, ports=virtual_ports()) as rt:
             handles = [await rt.start(spec, run_id=f"r-{n}") for n, spec in enumerate(specs, 1)]
             results = [await handle.wait() for handle in handles]
             events = [[event async for _, event in handle.events()] for handle in handles]
             return [History(*each) for each in zip(results, events, strict=True)]
 
-    return on_the_virtual_clock(main)
-
-
-def on_the_virtual_clock(main: Callable[[], Awaitable[Result]]) -> Result:
-    """Run an async function; the wall clock follows the loop's, as it does where nobody sets it."""
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    wall = SimpleNamespace(time=lambda: EPOCH_S + clock.current_time())
-    with replaced(runtime_clock, "time", wall):
-        return trio.run(main, clock=clock)
+    return run_virtually(main)
 
 
 class BusyError(Exception):
@@ -297,11 +284,11 @@ def test_a_retried_dead_letter_has_deadlines_of_its_own():
 
     async def main() -> str:
         spec = workflow({"a": {"agent": "x", "deadline": "1m"}}, limits={"deadline": "70s"})
-        async with Runtime(store="memory:", agents={"x": slow}) as rt:
+        async with Runtime(store="memory:", agents={"x": slow}, ports=virtual_ports()) as rt:
             result = await rt.run(spec)
             (letter,) = await rt.dead_letters()
             again = await (await rt.start_retried(letter.id)).wait()
             return f"{result.status}, {again.status}"
 
-    statuses = on_the_virtual_clock(main)
+    statuses = run_virtually(main)
     assert (statuses, calls) == ("failed, success", [1, 2])

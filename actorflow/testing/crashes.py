@@ -9,7 +9,7 @@ import anyio
 from attrs import field, frozen
 from attrs.validators import ge, in_
 
-__all__ = ["CURRENT", "CrashPoint", "Mortal", "Moment", "crash_at", "crash_now"]
+__all__ = ["CURRENT", "CrashPoint", "Moment", "Mortal", "crash_at", "crash_now"]
 
 Moment: TypeAlias = Literal["before", "after"]
 """Of a commit: nothing of it is kept, or all of it is and nobody has been told."""

@@ -46,7 +46,7 @@ class FaultyJournal:
         crash: where its process dies.
         faults: what goes wrong before that.
         die: told that the process dies now.
-        watch: told what is about to be committed, and then again, with `after`, that it is kept.
+        watch: told of each commit that is kept, and what became of its writes.
         before_claim: told when somebody asks for a run.
     """
 
@@ -57,7 +57,7 @@ class FaultyJournal:
         crash: CrashPoint | None = None,
         faults: Iterable[CommitFault] = (),
         die: Callable[[], None] = lambda: None,
-        watch: Callable[[Moment, Sequence[Write]], None] = lambda *_: None,
+        watch: Callable[[Sequence[Write], Sequence[Outcome]], None] = lambda *_: None,
         before_claim: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
@@ -105,14 +105,13 @@ class FaultyJournal:
         self.commit_count += 1
         number = self.commit_count
         fault = self._faults.get(number)
-        self._watch("before", writes)
         self._die_at(number, "before")
         if fault is not None and fault.kind == "busy":
             self._busy_s += fault.seconds
         elif fault is not None and fault.kind != "error_after":
             raise self._fail(_SAID[fault.kind])
         outcomes = self._journal.commit(writes)
-        self._watch("after", writes)
+        self._watch(writes, outcomes)
         self._die_at(number, "after")
         if fault is not None and fault.kind == "error_after":
             raise self._fail(_SAID[fault.kind])

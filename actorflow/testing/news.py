@@ -22,7 +22,7 @@ class News:
     def patience(self) -> int:
         """How much longer than usual the next look may be off: twice as long each time that nothing was told."""
         self._quiet_count += 1
-        return 2 ** min(self._quiet_count, 20)
+        return 1 << min(self._quiet_count, 20)
 
     async def wait(self) -> None:
         """Wait until something is told; what was told since the last time counts."""

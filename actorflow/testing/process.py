@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from actorflow.agents.call import AgentCall
+from actorflow.errors import StoreFailed
 from actorflow.hooks.registry import REGISTRY, HookRegistry
 from actorflow.http.exchange import HttpAnswer, HttpFailed, HttpRequest
-from actorflow.journal.protocol import Journal, Write
+from actorflow.journal.protocol import Journal, Outcome, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.processes import ProcessNotStarted, ProcessRequest, ProcessResult
 from actorflow.runtime.bindings import Agent
 from actorflow.runtime.ports import Ports
 from actorflow.runtime.runtime import Runtime
-from actorflow.testing.crashes import CURRENT, CrashPoint, Moment
+from actorflow.testing.crashes import CURRENT, CrashPoint
 from actorflow.testing.host import SimulatedHost
 from actorflow.testing.journal import CommitFault, FaultyJournal
 from actorflow.testing.news import News
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from actorflow.testing.world import World
 
 __all__ = ["Process"]
+
+
+_DELAYS_S: Final = (0.0, 0.0, 0.0, 0.0, 0.0001, 0.02)
+_LOOKS: Final = (1, 2, 3, 8, 1000)
 
 
 class Process:
@@ -44,7 +50,8 @@ class Process:
         self.random: Random = Random(f"process {world.seed} {number}")  # noqa: S311 - to be repeated  # nosec B311
         self.news = News()
         self.life = anyio.CancelScope()
-        self.is_dead = False
+        self.is_dead = False  #: killed
+        self.is_gone = False  #: nothing is left of it
         self._awake: anyio.Event | None = None  #: set when it is to go on; None: it does
         self._journal: FaultyJournal | None = None
         self._runtime: Runtime | None = None
@@ -58,7 +65,7 @@ class Process:
     @property
     def is_awake(self) -> bool:
         """Whether it is there, and does something."""
-        return not self.is_dead and self._awake is None and self._journal is not None
+        return not (self.is_dead or self.is_gone) and self._awake is None and self._journal is not None
 
     @property
     def commit_count(self) -> int:
@@ -92,7 +99,8 @@ class Process:
     def beat(self) -> None:
         """Have it say that it is alive, as it does all the time."""
         if self.is_awake and self._journal is not None and not self._journal.has_failed:
-            self._journal.heartbeat()
+            with suppress(StoreFailed):  # fenced: it will find out
+                self._journal.heartbeat()
 
     def tell_others(self) -> None:
         """It has written something."""
@@ -105,14 +113,24 @@ class Process:
         """The world's wall clock."""
         return self.world.wall()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` keeps it."""
+        return self._awake is not None
+
     async def may_go_on(self) -> None:
         """Wait while it is stopped."""
         while self._awake is not None:
             await self._awake.wait()
 
-    def take_delay_s(self) -> float:
-        """How long others have kept the store."""
-        return 0.0 if self._journal is None else self._journal.take_delay_s()
+    def delay_s(self) -> float:
+        """Often nothing, so that much happens at once; and as long as others have kept the store."""
+        busy_s = 0.0 if self._journal is None else self._journal.take_delay_s()
+        return busy_s + self.random.choice(_DELAYS_S)
+
+    def looks(self) -> int:
+        """Few or many, as the seed says."""
+        return self.random.choice(_LOOKS)
 
     def runtime_with(
         self,
@@ -131,7 +149,12 @@ class Process:
         def journal(_: str) -> Journal:
             real = SqliteJournal(store.removeprefix("sqlite:///"), clock=self.wall)
             self._journal = FaultyJournal(
-                real, crash=crash, faults=faults, die=self.kill, watch=self._watch, before_claim=self._rouse_others
+                real,
+                crash=crash,
+                faults=faults,
+                die=self.kill,
+                watch=self._watch,
+                before_claim=self._rouse_others,
             )
             return self._journal.as_journal
 
@@ -162,22 +185,26 @@ class Process:
             if self.is_dead:
                 raise RuntimeError("its process was killed")
             CURRENT.set(self)
-            about = f"{call.run_id}/{call.task} #{call.attempt}.{call.loss} by {name}"
-            self.world.note(f"process {self.number} begins {about}")
-            output = agent(call)
-            if inspect.isawaitable(output):
-                output = await output
-            if not self.is_dead:
-                self.world.note(f"process {self.number} ends {about}")
+            body = self.world.note_body(self.number, name, call)
+            error: BaseException | None = None
+            output: Any = None
+            try:
+                output = agent(call)
+                if inspect.isawaitable(output):
+                    output = await output
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                if not self.is_dead:
+                    self.world.note_end(body, output, error)
             return output
 
         return performed
 
-    def _watch(self, moment: Moment, writes: Sequence[Write]) -> None:
-        if moment == "after":
-            names = ", ".join(_told(write) for write in writes)
-            self.world.note(f"process {self.number} commits {names}")
-            self.tell_others()
+    def _watch(self, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+        self.world.note_commit(self.number, writes, outcomes)
+        self.tell_others()
 
     def _rouse_others(self) -> None:
         """Others show that they are alive before anybody asks: their signs of life take no time."""
@@ -226,10 +253,3 @@ class _Trees:
 
     def kill_nowait(self, cookie_prefix: str) -> None:
         self._process.world.commands.kill_nowait(cookie_prefix)
-
-
-def _told(write: Write) -> str:
-    """A write, for the trace: what it is, of which run, with which events."""
-    run_id = getattr(write, "run_id", "")
-    events = ", ".join(str(event) for event in getattr(write, "events", ()))
-    return f"{type(write).__name__} {run_id} {events}".rstrip()

@@ -22,36 +22,69 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import trio
-import trio.testing
+from attrs import define, frozen
 
+from actorflow.agents.call import AgentCall
 from actorflow.errors import StoreFailed
 from actorflow.hooks.registry import HookRegistry
+from actorflow.journal.protocol import Outcome, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.runtime.bindings import Agent
+from actorflow.runtime.runtime import Runtime
+from actorflow.testing.clock import EPOCH_S, run_virtually
 from actorflow.testing.crashes import CrashPoint
 from actorflow.testing.http import FakeHttp
 from actorflow.testing.journal import CommitFault
 from actorflow.testing.process import Process
 from actorflow.testing.processes import FakeProcesses
-from actorflow.testing.schedule import seeded_schedule
 
-__all__ = ["EPOCH_S", "World"]
+__all__ = ["Body", "Commit", "World"]
 
 T = TypeVar("T")
 
-EPOCH_S: Final = 1_800_000_000.0
-"""What the wall clock of a world shows when it begins."""
-
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made there  # nosec B108
+
+
+@frozen(eq=False)
+class Commit:
+    """A commit that is durable, whether or not anybody was told."""
+
+    at: float  #: seconds since the world began
+    process: int  #: from 1
+    writes: Sequence[Write]
+    outcomes: Sequence[Outcome]  #: of each write: an exception for one that was refused
+
+    def __str__(self) -> str:
+        told = ", ".join(map(_told, self.writes, self.outcomes))
+        return f"process {self.process} commits {told}"
+
+
+@define(eq=False)
+class Body:
+    """A call of an agent, in a process that was alive when it began."""
+
+    process: int  #: from 1
+    agent: str  #: its name
+    call: AgentCall
+    began_at: float  #: seconds since the world began
+    ended_at: float | None = None  #: None: it never ended, or its process was dead by then
+    output: Any = None  #: what it returned
+    error: BaseException | None = None  #: what it raised; a cancellation too
+
+    def __str__(self) -> str:
+        call = self.call
+        return (
+            f"process {self.process}: {call.run_id}/{call.task} #{call.attempt}.{call.loss} by {self.agent}"
+        )
 
 
 class World:
@@ -73,9 +106,13 @@ class World:
         self.http = FakeHttp() if http is None else http
         self.commands = FakeProcesses() if commands is None else commands
         self.processes: list[Process] = []  #: all that ever were
-        self.trace: list[str] = []  #: what has happened, one line each
+        self.commits: list[Commit] = []  #: what is durable, in order
+        self.bodies: list[Body] = []  #: in the order of their beginning
+        self._trace: list[tuple[float, str | Commit]] = []
         self._wall_ahead_s = 0.0
-        self._folder = Path(tempfile.mkdtemp(prefix="actorflow-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="actorflow-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
+        )
         for name, content in _new_store():
             (self._folder / name).write_bytes(content)
 
@@ -103,11 +140,9 @@ class World:
 
         Time goes on when nothing else can, and then at once to what is due next.
         """
-        with seeded_schedule(self.seed):
-            return trio.run(story, self, clock=trio.testing.MockClock(autojump_threshold=0))
+        return run_virtually(story, self, seed=self.seed)
 
-    @asynccontextmanager
-    async def process(
+    def process(
         self,
         *,
         agents: Mapping[str, Agent] | None = None,
@@ -117,7 +152,7 @@ class World:
         grace_s: float = 10.0,
         drain_timeout_s: float = 10.0,
         allow_hosts: Iterable[str] = (),
-    ) -> AsyncGenerator[Process]:
+    ) -> AbstractAsyncContextManager[Process, bool]:
         """A process with a runtime upon the store, until the block is left; where it dies, the block ends there.
 
         Args:
@@ -131,23 +166,29 @@ class World:
         """
         process = Process(self, len(self.processes) + 1)
         self.processes.append(process)
+        runtime = process.runtime_with(
+            store=f"sqlite:///{self.store}",
+            agents=agents or {},
+            hooks=hooks,
+            crash=crash,
+            faults=faults,
+            grace_s=grace_s,
+            drain_timeout_s=drain_timeout_s,
+            allow_hosts=allow_hosts,
+        )
+        return cast("AbstractAsyncContextManager[Process, bool]", self._living(process, runtime))
+
+    @asynccontextmanager
+    async def _living(self, process: Process, runtime: Runtime) -> AsyncGenerator[Process]:
         with process.life:
-            runtime = process.runtime_with(
-                store=f"sqlite:///{self.store}",
-                agents=agents or {},
-                hooks=hooks,
-                crash=crash,
-                faults=faults,
-                grace_s=grace_s,
-                drain_timeout_s=drain_timeout_s,
-                allow_hosts=allow_hosts,
-            )
             try:
                 async with runtime:
                     yield process
             except StoreFailed:
                 if not process.is_dead:
                     raise
+            finally:
+                process.is_gone = True
         self.note(f"process {process.number} is gone")
 
     @contextmanager
@@ -165,11 +206,33 @@ class World:
 
     def note(self, what: str) -> None:
         """Add a line to the trace, with the time."""
-        self.trace.append(f"{trio.current_time():.6f} {what}")
+        self._trace.append((trio.current_time(), what))
+
+    def note_commit(self, process: int, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+        """A commit of a process is durable."""
+        commit = Commit(trio.current_time(), process, writes, outcomes)
+        self.commits.append(commit)
+        self._trace.append((commit.at, commit))
+
+    def note_body(self, process: int, agent: str, call: AgentCall) -> Body:
+        """An agent is called in a process."""
+        body = Body(process, agent, call, trio.current_time())
+        self.bodies.append(body)
+        self.note(f"{body} begins")
+        return body
+
+    def note_end(self, body: Body, output: Any, error: BaseException | None) -> None:
+        """It has returned, or raised."""
+        body.ended_at, body.output, body.error = trio.current_time(), output, error
+        self.note(f"{body} ends{'' if error is None else f': {type(error).__name__}'}")
+
+    def trace(self) -> list[str]:
+        """What has happened, a line each: the time, and what."""
+        return [f"{at:.6f} {what}" for at, what in self._trace]
 
     def trace_hash(self) -> str:
         """The same for the same trace: what one seed repeats, in any process and on any machine."""
-        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:32]
+        return hashlib.sha256("\n".join(self.trace()).encode()).hexdigest()[:32]
 
     def close(self) -> None:
         """Remove the store."""
@@ -184,9 +247,19 @@ class World:
         self.close()
 
 
+def _told(write: Write, outcome: Outcome) -> str:
+    """A write: what it is, of which run, with which events, and whether it was refused."""
+    run_id = getattr(write, "run_id", "")
+    events = " ".join(str(event) for event in getattr(write, "events", ()))
+    refused = f"refused: {type(outcome).__name__}" if isinstance(outcome, Exception) else ""
+    return " ".join(part for part in (type(write).__name__, run_id, events, refused) if part)
+
+
 @cache
 def _new_store() -> tuple[tuple[str, bytes], ...]:
     """The files of a store that was just made: to make one anew takes four times as long as to copy it."""
     with tempfile.TemporaryDirectory() as folder:
         SqliteJournal(os.path.join(folder, "runs.db"), clock=lambda: EPOCH_S).close()  # noqa: PTH118
-        return tuple((path.name, path.read_bytes()) for path in sorted(Path(folder).iterdir()) if path.is_file())
+        return tuple(
+            (path.name, path.read_bytes()) for path in sorted(Path(folder).iterdir()) if path.is_file()
+        )
