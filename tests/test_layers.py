@@ -58,6 +58,7 @@ PACKAGES = {
     "runtime": {"anyio", "attrs", "orjson", "sniffio"},
     "__init__": set[str](),
     "cli": {"anyio", "attrs", "click", "orjson", "platformdirs", "rich", "trio"},
+    "testing": {"anyio", "attrs", "hypothesis", "pytest", "trio"},
     "__main__": set[str](),
 }
 """What each part may import of other people's packages."""

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from attrs.validators import ge, in_
 
 from actorflow.errors import StoreFailed
-from actorflow.journal.protocol import Journal, Outcome, RunRow, Write
+from actorflow.journal.protocol import Journal, Outcome, RequestKind, RunRow, Write
 from actorflow.testing.crashes import CrashPoint, Moment
 
 __all__ = ["CommitFault", "FaultKind", "FaultyJournal"]
@@ -47,7 +47,8 @@ class FaultyJournal:
         faults: what goes wrong before that.
         die: told that the process dies now.
         watch: told of each commit that is kept, and what became of its writes.
-        before_claim: told when somebody asks for a run.
+        before_claim: told when this process asks for a run.
+        has_asked: told when it has asked something of a run, or taken one.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class FaultyJournal:
         die: Callable[[], None] = lambda: None,
         watch: Callable[[Sequence[Write], Sequence[Outcome]], None] = lambda *_: None,
         before_claim: Callable[[], None] = lambda: None,
+        has_asked: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._crash = crash
@@ -66,6 +68,7 @@ class FaultyJournal:
         self._die = die
         self._watch = watch
         self._before_claim = before_claim
+        self._has_asked = has_asked
         self._failure = ""
         self._busy_s = 0.0
         self.commit_count = 0
@@ -124,7 +127,16 @@ class FaultyJournal:
         del end_survivors
         self._refuse_if_failed()
         self._before_claim()
-        return self._journal.claim(run_id, take_over=take_over)
+        row = self._journal.claim(run_id, take_over=take_over)
+        self._has_asked()
+        return row
+
+    def post(self, run_id: str, kind: RequestKind, body: Mapping[str, Any]) -> int:
+        """See `Journal.post`."""
+        self._refuse_if_failed()
+        number = self._journal.post(run_id, kind, body)
+        self._has_asked()
+        return number
 
     def close(self) -> None:
         """See `Journal.close`."""

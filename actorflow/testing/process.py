@@ -155,6 +155,7 @@ class Process:
                 die=self.kill,
                 watch=self._watch,
                 before_claim=self._rouse_others,
+                has_asked=self.tell_others,
             )
             return self._journal.as_journal
 

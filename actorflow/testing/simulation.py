@@ -18,7 +18,7 @@ from attrs import asdict, evolve, field, frozen
 
 from actorflow.core.events import Event
 from actorflow.core.hook_context import HookContext
-from actorflow.errors import RunNotFoundError
+from actorflow.errors import RunNotFoundError, StoreFailed
 from actorflow.hooks.registry import HookRegistry
 from actorflow.journal.protocol import DeadLetter, Delivery
 from actorflow.processes import ProcessRequest
@@ -178,12 +178,16 @@ async def _story(world: World, plan: _Plan, recorder: HookRecorder) -> tuple[Run
     while True:
         crash = crashes.pop(0) if crashes else None
         result: RunResult | None = None
-        async with world.process(
-            agents=plan.agents, hooks=plan.hooks, crash=crash, faults=faults, allow_hosts=plan.allow_hosts
-        ) as process:
-            if plan.listen:
-                recorder.listen(process.runtime, *plan.listen)
-            result = await _brought_on(process, plan)
+        try:
+            async with world.process(
+                agents=plan.agents, hooks=plan.hooks, crash=crash, faults=faults, allow_hosts=plan.allow_hosts
+            ) as process:
+                if plan.listen:
+                    recorder.listen(process.runtime, *plan.listen)
+                result = await _brought_on(process, plan)
+        except StoreFailed:
+            if not faults:
+                raise
         if result is not None:
             return result, world.now
         faults = ()

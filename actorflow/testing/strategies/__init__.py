@@ -1,0 +1,42 @@
+"""Hypothesis strategies for what a test of workflows needs: definitions, inputs, histories of runs, and what agents do.
+
+```python
+from hypothesis import given
+
+from actorflow.testing.strategies import History, definitions, histories
+
+
+@given(histories(definitions()))
+def test_the_export_tells_of_each_attempt(history: History) -> None:
+    assert attempts_of(export(history.spec, history.events)) == history.state.attempts_count
+```
+
+All that is drawn is valid. Simple examples come first, and a failing one shrinks: a definition to one task with an agent, a
+history to as few events as fail.
+"""
+
+try:
+    import hypothesis  # noqa: F401 - asked for here, so that its absence is told once, and well
+except ModuleNotFoundError as error:
+    if error.name != "hypothesis":
+        raise
+    message = "actorflow.testing.strategies needs hypothesis: pip install 'actorflow[testing]'"
+    raise ImportError(message, name="hypothesis") from error
+
+from actorflow.testing.strategies.documents import definitions, documents
+from actorflow.testing.strategies.features import EVERY_FEATURE, FEATURES, Feature
+from actorflow.testing.strategies.histories import History, histories
+from actorflow.testing.strategies.inputs import inputs_for
+from actorflow.testing.strategies.outcomes import outcomes
+
+__all__ = [
+    "EVERY_FEATURE",
+    "FEATURES",
+    "Feature",
+    "History",
+    "definitions",
+    "documents",
+    "histories",
+    "inputs_for",
+    "outcomes",
+]
