@@ -46,7 +46,7 @@ def run_virtually(main: Callable[[*_Args], Awaitable[_Result]], *args: *_Args, s
         seed: of the order in which tasks go on that could all do so.
     """
     with seeded_schedule(seed):
-        return trio.run(main, *args, clock=trio.testing.MockClock(autojump_threshold=0))
+        return trio.run(main, *args, clock=trio.testing.MockClock(autojump_threshold=0))  # pyright: ignore[reportUnknownMemberType] - its stub is untyped
 
 
 def virtual_ports(*, http: FakeHttp | None = None, commands: FakeProcesses | None = None) -> Ports:

@@ -100,6 +100,6 @@ class SimulatedHost(TrioHost):
         """Let time pass, and wait while the process is stopped, whoever cancels."""
         seconds = self._machine.delay_s()
         if seconds or self._machine.is_stopped:
-            with trio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True):
                 await trio.sleep(seconds)
                 await self._machine.may_go_on()

@@ -38,6 +38,10 @@ class CommitFault:
     seconds: float = 0.0  #: of `busy`
 
 
+def _unwatched(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+    """Nobody looks."""
+
+
 class FaultyJournal:
     """Stands before a real journal, of which it has all that it does not change.
 
@@ -58,7 +62,7 @@ class FaultyJournal:
         crash: CrashPoint | None = None,
         faults: Iterable[CommitFault] = (),
         die: Callable[[], None] = lambda: None,
-        watch: Callable[[Sequence[Write], Sequence[Outcome]], None] = lambda *_: None,
+        watch: Callable[[Sequence[Write], Sequence[Outcome]], None] = _unwatched,
         before_claim: Callable[[], None] = lambda: None,
         has_asked: Callable[[], None] = lambda: None,
     ) -> None:

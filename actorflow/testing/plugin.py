@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
 try:
@@ -38,8 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each seed; its name says which, so that a failure can be repeated."""
     if "actorflow_seed" in metafunc.fixturenames:
-        one = metafunc.config.getoption("--actorflow-seed")
-        seeds = range(metafunc.config.getoption("--actorflow-seeds")) if one is None else [one]
+        one, count = (metafunc.config.getoption(f"--actorflow-{name}") for name in ("seed", "seeds"))
+        seeds: Sequence[int] = range(int(str(count))) if one is None else [int(str(one))]
         metafunc.parametrize("actorflow_seed", seeds, ids=[f"seed {seed}" for seed in seeds], indirect=True)
 
 

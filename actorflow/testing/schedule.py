@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
-
-from trio._core import _run
+from importlib import import_module
+from typing import Any, cast
 
 __all__ = ["seeded_schedule"]
 
@@ -21,7 +20,7 @@ def seeded_schedule(seed: object) -> Generator[None]:
     Raises:
         RuntimeError: this version of trio has no such switch.
     """
-    switches: Any = _run
+    switches = cast("Any", import_module("trio._core._run"))
     if not hasattr(switches, "_ALLOW_DETERMINISTIC_SCHEDULING") or not hasattr(switches, "_r"):
         raise RuntimeError("this version of trio cannot repeat a schedule; simulations need another one")
     was_allowed, before = switches._ALLOW_DETERMINISTIC_SCHEDULING, switches._r.getstate()  # noqa: SLF001

@@ -74,7 +74,7 @@ class Simulated:
     commit_counts: Sequence[int]  #: of each process
     trace: Sequence[str]  #: what happened, a line each
     trace_hash: str  #: the same for the same seed
-    _plan: _Plan = field(repr=False)
+    _plan: _Plan = field(repr=False, alias="plan")
 
     @property
     def ending(self) -> Mapping[str, Any]:
