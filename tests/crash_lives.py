@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import anyio
 import trio  # noqa: F401 - imported for the fork server: every second life runs on it
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 from crash_hook_workflows import HOOKED_SPECS, REGISTRY
 from crash_workflows import AGENTS, RUN_ID
 from crash_workflows import SPECS as PLAIN_SPECS
@@ -30,6 +30,7 @@ from actorflow.journal.json.journal import JsonJournal
 from actorflow.journal.protocol import Append, Outcome, RecordDeliveries, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.runtime import checkpoints
+from actorflow.spec.model import Durability
 from actorflow.survivors import COOKIE_VARIABLE
 
 BACKENDS = ("asyncio", "trio")
@@ -101,10 +102,10 @@ class Commits:
         return noted
 
     def _passed(self, crash_point: Callable[..., None]) -> Any:
-        def passed(*args: Any) -> None:
+        def passed(*args: Any, **how: Any) -> None:
             self.count += 1
             self._tell("before")
-            crash_point(*args)
+            crash_point(*args, **how)
             self._tell("after")
 
         return passed
@@ -142,6 +143,7 @@ class Life:
         None  #: how often the run's state is kept; None: as is usual, for runs far longer
     )
     is_json: bool = False  #: its store is a folder of JSON lines
+    durability: Durability = "full"
 
     @property
     def store(self) -> str:
@@ -189,6 +191,8 @@ async def _live(channel: Connection, life: Life) -> tuple[dict[str, Any], bool]:
         except RunNotFoundError:
             was_found = False
             spec = SPECS[life.workflow] if life.path is None else load(life.path)
+            if life.durability != spec.limits.durability:
+                spec = evolve(spec, limits=evolve(spec.limits, durability=life.durability))
             handle = await rt.start(spec, run_id=RUN_ID)
         channel.send("running")
         result = await handle.settled()

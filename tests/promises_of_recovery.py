@@ -194,6 +194,7 @@ class RecoveryPromises:
             is_same = (event.attempt, event.loss) == (lost.attempt, lost.loss + 1)
             expect("a lost attempt runs again under its number", is_same, (lost, event))
             expect("what is not idempotent runs once", task.idempotent, event)
+            expect("a task may be lost five times", tried.losses <= task.on_error.max_losses, event)
             return
         is_next = (event.attempt, event.loss) == (self.attempts[task.id] + 1, 0)
         expect("attempts are numbered without gaps", is_next, event)

@@ -302,15 +302,17 @@ class RecoveryMachine(RunMachine):
 
 
 class GivenMachine(RunMachine):
-    """Two runs of a given workflow."""
+    """Two runs of a given workflow; `opening` says what has happened to each before anything else does."""
 
-    def __init__(self, spec: WorkflowSpec) -> None:
+    def __init__(self, spec: WorkflowSpec, opening: Callable[[Driver], None] = lambda driver: None) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.opening = spec, opening
 
     @initialize()
     def start(self) -> None:
         self.begin(self.spec, runs=2)
+        for driver in self.world.drivers:
+            self.opening(driver)
 
 
 AnyMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

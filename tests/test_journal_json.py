@@ -23,7 +23,6 @@ from journal_cases import (
     step,
     write_history,
 )
-from switches import replaced
 
 from actorflow.errors import (
     RunNotFoundError,
@@ -49,6 +48,7 @@ from actorflow.journal.json.inbox import JsonInbox
 from actorflow.journal.json.journal import JsonJournal
 from actorflow.journal.json.line import first_sum, write_line
 from actorflow.journal.protocol import CHECKED_KEPT, STALE_S, Journal
+from tests.mutants.switches import replaced
 
 
 def opened(folder: Path, **how: Any) -> JsonJournal:
@@ -208,8 +208,8 @@ def images_of_history(folder: Path) -> tuple[list[tuple[Path, int]], list[list[A
             write(fd, content[:size], at)
             copy()
 
-    def append_and_note(kept: JsonFolder, parts: Any) -> None:
-        append(kept, parts)
+    def append_and_note(kept: JsonFolder, parts: Any, *, is_flushed: bool = True) -> None:
+        append(kept, parts, is_flushed=is_flushed)
         states.append(contents(journal))
 
     with replaced(json_log, "write_all", write_in_steps), replaced(JsonFolder, "append", append_and_note):
@@ -522,8 +522,8 @@ def test_others_follow_what_is_written(root: Path, journal: JsonJournal):
     reader, seen = opened(root), []
     append = JsonFolder.append
 
-    def append_and_look(kept: JsonFolder, parts: Any) -> None:
-        append(kept, parts)
+    def append_and_look(kept: JsonFolder, parts: Any, *, is_flushed: bool = True) -> None:
+        append(kept, parts, is_flushed=is_flushed)
         seen.append(contents(reader) == contents(journal))
 
     with replaced(JsonFolder, "append", append_and_look):

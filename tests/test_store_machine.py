@@ -6,15 +6,13 @@ compared after each step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias, get_args
 
-import pytest
-from attrs import define, evolve, field, frozen
-from hypothesis import HealthCheck, Phase, settings
+from attrs import define, field
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,13 +20,10 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
-from actorflow.core import breaker as rules
 from actorflow.core.breaker import (
     Allowed,
-    Breaker,
     BreakerAsk,
     BreakerReport,
     Counted,
@@ -51,18 +46,12 @@ from actorflow.journal import (
     Release,
     RunSummary,
     TellBreaker,
-    claims,
-    inbox,
-    outbox,
-    records,
 )
-from actorflow.journal.driver import Cursor
 from actorflow.journal.protocol import STALE_S, RequestKind, Write
 from actorflow.journal.sqlite import SqliteJournal
 from actorflow.spec.model import BreakerSpec
-from tests.promises import BrokenPromise, expect
+from tests.promises import expect
 from tests.promises_of_breakers import BreakerPromises
-from tests.switches import replaced
 
 RUNNING = RunSummary("running", 1, 1000.0, None)
 BREAKERS = {
@@ -76,6 +65,8 @@ TRY_ENDS = st.sampled_from(get_args(TryEnd))
 Told: TypeAlias = tuple[RecordDeliveries, KeepDeadLetter | DropDeadLetters]
 LONG_S = 2 * STALE_S
 MOST_RUNS = 3
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where a folder lies whose flushes cost nothing; None: there is no such place."""
 
 
 @define(eq=False)
@@ -108,7 +99,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.folder = TemporaryDirectory()
+        self.folder = TemporaryDirectory(dir=IN_MEMORY)
         self.path = str(Path(self.folder.name) / "state.db")
         self.now = 1000.0
         self.runs: dict[str, KeptRun] = {}
@@ -511,125 +502,3 @@ StoreMachine.TestCase.settings = settings(
     max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAnyStoreKeepsThePromises = StoreMachine.TestCase
-
-
-@contextmanager
-def fence_unchecked() -> Iterator[None]:
-    """Who has lost its runs writes on."""
-    with replaced(SqliteJournal, "_refuse_if_fenced", lambda journal: None):
-        yield
-
-
-@contextmanager
-def locks_ignored() -> Iterator[None]:
-    """Every owner is taken for dead."""
-    with replaced(claims, "find_live", lambda cursor, store, owner: None):
-        yield
-
-
-@contextmanager
-def two_probes() -> Iterator[None]:
-    """A half-open breaker lets everybody try."""
-    ask = rules.ask
-
-    def ask_anyhow(
-        kept: Breaker, question: BreakerAsk, now: float, *, is_probe_held: bool
-    ) -> tuple[Breaker, Allowed | Refused]:
-        return ask(kept, question, now, is_probe_held=False)
-
-    with replaced(rules, "ask", ask_anyhow):
-        yield
-
-
-@contextmanager
-def survivors_left() -> Iterator[None]:
-    """A run changes hands, whatever its owner has left behind."""
-    claim = SqliteJournal.claim
-
-    def claim_at_once(
-        journal: SqliteJournal, run_id: str, *, take_over: bool = False, end_survivors: object = None
-    ) -> Any:
-        return claim(journal, run_id, take_over=take_over)
-
-    with replaced(SqliteJournal, "claim", claim_at_once):
-        yield
-
-
-@contextmanager
-def silence_ignored() -> Iterator[None]:
-    """Who wants to take over may, however lately the owner has given a sign of life."""
-    with replaced(claims, "STALE_S", 0.0):
-        yield
-
-
-@contextmanager
-def requests_seen_once() -> Iterator[None]:
-    """An owner that claims a run does not look for what was asked of it before."""
-    with replaced(inbox.Inbox, "look_anew", lambda box: None):
-        yield
-
-
-@contextmanager
-def settled_still_pending() -> Iterator[None]:
-    """A delivery that is settled keeps its row."""
-    with replaced(outbox.OutboxChanges, "drop", lambda changes, run, ids: None):
-        yield
-
-
-@contextmanager
-def outbox_taken_for_empty() -> Iterator[None]:
-    """Who claims a run takes it that nothing of it is pending."""
-    find_tail = records.find_tail
-
-    def empty(cursor: Cursor, record: records.RunRecord) -> records.HeldRun:
-        return evolve(find_tail(cursor, record), may_have_pending=False)
-
-    with replaced(claims, "find_tail", empty):
-        yield
-
-
-@frozen
-class StoreMutant:
-    """A switch that breaks the journal, and the promises any of which gives it away."""
-
-    switch: Callable[[], AbstractContextManager[None]]
-    broken: set[str]
-
-
-STORE_MUTANTS = {
-    "fence unchecked": StoreMutant(
-        fence_unchecked, {"a fenced owner writes nothing", "only the owner writes"}
-    ),
-    "locks ignored": StoreMutant(locks_ignored, {"one owner at a time"}),
-    "two probes at once": StoreMutant(two_probes, {"one probe at a time"}),
-    "survivors left": StoreMutant(survivors_left, {"survivors end before a run changes hands"}),
-    "silence ignored": StoreMutant(silence_ignored, {"one owner at a time"}),
-    "settled and still pending": StoreMutant(
-        settled_still_pending, {"a run's row is not behind", "a delivery is pending until it is settled"}
-    ),
-    "an outbox that is taken for empty": StoreMutant(
-        outbox_taken_for_empty, {"a run's row is not behind", "a delivery is pending until it is settled"}
-    ),
-    "requests not looked for after a claim": StoreMutant(
-        requests_seen_once, {"a request is told until it is answered, and once"}
-    ),
-}
-
-BOUNDED = settings(
-    max_examples=1_000,
-    stateful_step_count=40,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-    print_blob=False,
-)
-
-
-@pytest.mark.parametrize("name", STORE_MUTANTS)
-def test_a_mutant_of_the_journal_is_killed_by_the_promise_it_breaks(name: str) -> None:
-    mutant = STORE_MUTANTS[name]
-    with mutant.switch(), pytest.raises(BrokenPromise) as caught:
-        run_state_machine_as_test(StoreMachine, settings=BOUNDED)
-    assert caught.value.promise in mutant.broken, caught.value

@@ -51,7 +51,9 @@ def app() -> None:
 )
 @agents_option
 @trust_options
-@click.option("--durability", type=click.Choice(["full", "memory"]), help="Instead of what the file says.")
+@click.option(
+    "--durability", type=click.Choice(["full", "normal", "memory"]), help="Instead of what the file says."
+)
 @click.option("--max-parallel", type=click.IntRange(1, 100_000), help="Attempts that run side by side.")
 @click.option("--backend", type=BACKEND, default="asyncio", show_default=True, help="The event loop.")
 @click.option("--run-id", metavar="ID", help="A name for the run.")

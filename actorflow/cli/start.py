@@ -31,7 +31,7 @@ from actorflow.runtime.inputs import checked_inputs
 from actorflow.runtime.run_ids import checked_run_id
 from actorflow.runtime.runtime import Runtime
 from actorflow.spec.entries import chosen
-from actorflow.spec.model import PythonRunner, Trust, WorkflowSpec
+from actorflow.spec.model import Durability, PythonRunner, Trust, WorkflowSpec
 from actorflow.spec.short_secrets import short_secrets
 from actorflow.spec.unsupported import unsupported
 
@@ -150,7 +150,7 @@ def limited(spec: WorkflowSpec, durability: object, max_parallel: object) -> Wor
     """The workflow with the limits that the command line gives in place of the file's."""
     limits = spec.limits
     if durability is not None:
-        limits = evolve(limits, durability=cast("Literal['full', 'memory']", durability))
+        limits = evolve(limits, durability=cast("Durability", durability))
     if isinstance(max_parallel, int):
         limits = evolve(limits, max_parallel=max_parallel)
     return spec if limits == spec.limits else evolve(spec, limits=limits)

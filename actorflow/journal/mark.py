@@ -1,9 +1,11 @@
 """The high-water mark: how far a store had come when something in it was last acknowledged.
 
 SQLite drops the tail of a damaged `-wal` file without a word, and a file restored from an older copy looks like any
-other. The mark, in a file of its own, is the witness: 8 bytes, the highest `batches.id` whose commit was acknowledged; in
-a JSON store, the number of that commit. It is written after the commit and never flushed, so it may trail what is
-committed, and can never be ahead of it.
+other. The mark, in a file of its own, is the witness: 8 bytes, the highest `batches.id` whose commit was flushed and
+acknowledged; in a JSON store, the number of that commit. It is written after the commit and never flushed, so it may trail
+what is committed, and can never be ahead of it. A commit that was not flushed is none of its business, until a later one is:
+a crash of the machine may have taken it along. So that others who follow a JSON store see such commits, 8 more bytes have
+the number of the latest; they vouch for nothing.
 
 No link is followed to it: who may put one into the folder of a store must not choose which of our files gets eight bytes.
 """
@@ -26,7 +28,7 @@ class Mark:
 
     def read(self) -> int:
         """The highest acknowledged id; 0 where there is none, or the file is not whole."""
-        return _read(self._fd)
+        return _read(self._fd)[0]
 
     def raise_to(self, batch: int) -> None:
         """Note that this batch was committed.
@@ -38,6 +40,11 @@ class Mark:
             self._raised_to = batch
             os.pwrite(self._fd, _U64.pack(batch), 0)
 
+    def note(self, batch: int) -> None:
+        """Note that this batch is the latest, be it flushed or not."""
+        if batch != _read(self._fd)[1]:
+            os.pwrite(self._fd, _U64.pack(batch), _U64.size)
+
     def close(self) -> None:
         """Leave the file where it is."""
         os.close(self._fd)
@@ -45,17 +52,23 @@ class Mark:
 
 def read_mark(path: str) -> int:
     """The mark of a store that is not open here; 0 where there is none."""
+    return read_latest(path)[0]
+
+
+def read_latest(path: str) -> tuple[int, int]:
+    """The mark, and the number that was noted last: another one, if there was another commit."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return 0
+        return 0, 0
     try:
         return _read(fd)
     finally:
         os.close(fd)
 
 
-def _read(fd: int) -> int:
-    raw = os.pread(fd, _U64.size, 0)
-    value: int = _U64.unpack(raw)[0] if len(raw) == _U64.size else 0
-    return value
+def _read(fd: int) -> tuple[int, int]:
+    raw = os.pread(fd, 2 * _U64.size, 0)
+    numbers: list[int] = [number for (number,) in _U64.iter_unpack(raw[: len(raw) // _U64.size * _U64.size])]
+    first, second, *_ = *numbers, 0, 0
+    return first, second

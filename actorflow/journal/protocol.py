@@ -2,7 +2,9 @@
 
 A journal is synchronous and knows no event loop. `commit` is called by one thread at a time (the JournalActor's);
 everything that reads may be called from any thread. One `commit` is one transaction and, in a durable store, one flush:
-when it returns, all of its writes are kept, or the store has failed for good.
+when it returns, all of its writes are kept, or the store has failed for good. A commit of writes that all have `flush` off
+is kept without one: it outlives the process. A crash of the machine may take along such commits, the latest first: none
+is lost from in front of another that is there, and none from in front of one that was flushed.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ class Append:
     first_seq: int
     events: Sequence[Event]
     summary: RunSummary | None = None  #: where the events changed it
+    flush: bool = True
 
 
 @frozen
@@ -115,6 +118,7 @@ class RecordDeliveries:
     deliveries: Sequence[Delivery]
     cursor: int
     pending: Sequence[PendingDelivery] = ()
+    flush: bool = True
 
 
 @frozen
@@ -123,6 +127,7 @@ class Release:
 
     run_id: str
     after_seq: int | None = None  #: refused unless this is the number of the run's last event
+    flush: bool = True
 
 
 @frozen
@@ -140,6 +145,7 @@ class SaveCheckpoint:
         Sequence[Any]
     ] = ()  #: what there is much of, as JSON; read once, by who commits; large values in
     #: them are kept apart
+    flush: bool = True
 
 
 @frozen
@@ -187,6 +193,7 @@ class AskBreaker:
 
     question: BreakerAsk
     at: float  #: by a clock that all runs of a process share, as all times of a breaker are
+    flush: bool = True
 
 
 @frozen
@@ -195,6 +202,7 @@ class TellBreaker:
 
     report: BreakerReport
     at: float  #: when it is told, by the same clock
+    flush: bool = True
 
 
 @frozen
@@ -219,6 +227,9 @@ Write: TypeAlias = (
     | TellBreaker
 )
 
+Unhurried: TypeAlias = Append | RecordDeliveries | Release | SaveCheckpoint | AskBreaker | TellBreaker
+"""What a run writes all the time: each says whether its commit has to be flushed. All else always has to be."""
+
 Outcome: TypeAlias = Exception | BreakerAnswer | None
 """What became of a write: what stood in its way, the answer of a breaker, or nothing more to say."""
 
@@ -227,6 +238,11 @@ STALE_S = 30.0
 
 CHECKED_KEPT = 256
 """Keys of checked definitions that a journal remembers, the latest."""
+
+
+def is_flushed(writes: Sequence[Write]) -> bool:
+    """Whether a commit of these writes has to be flushed: any of them has."""
+    return any(not isinstance(write, Unhurried) or write.flush for write in writes)
 
 
 @frozen
@@ -282,7 +298,7 @@ class Journal(Protocol):
 
     @property
     def is_durable(self) -> bool:
-        """Whether `commit` flushes, and so may block: then it is called in a thread."""
+        """Whether `commit` writes to a disk, and so may block: then it is called in a thread."""
         ...
 
     @property

@@ -42,6 +42,7 @@ from actorflow.journal.protocol import (
     RequestKind,
     RunRow,
     Write,
+    is_flushed,
 )
 from actorflow.journal.reading import StoreReader
 from actorflow.journal.records import HeldRun, existing_run, find_run
@@ -86,12 +87,12 @@ class SqliteJournal:
         self._office: OwnerLock | None = None  # taken with the first write: who only reads leaves no trace
         self._is_registered = False
         self._heartbeat_at = 0.0
-        self._batch = 0  # the last that was written
+        self._batch = 0  # the last that this transaction has written
         self._is_closed = False
 
     @property
     def is_durable(self) -> bool:
-        """Always: `commit` flushes."""
+        """Always: `commit` writes to a disk."""
         return True
 
     @property
@@ -118,7 +119,7 @@ class SqliteJournal:
             self._batch = transaction.execute()
             return outcomes
 
-        return self._write(keep)
+        return self._guarded(lambda: self._transact(self._enter_office, keep, flush=is_flushed(writes)))
 
     def claim(
         self, run_id: str, *, take_over: bool = False, end_survivors: Callable[[str], None] | None = None
@@ -319,6 +320,12 @@ class SqliteJournal:
             self._reader.close()
             self._let_go()
 
+    def abandon(self) -> None:
+        """Let go of the store as the end of the process would: what is owned stays so, for whoever finds it."""
+        with self._lock:
+            self._store.fail("its process is no more")
+            self.close()
+
     def _commit(self) -> None:
         """The crash point: before it nothing of the transaction is kept, after it all of it is."""
         self._cursor.execute("COMMIT")
@@ -354,19 +361,24 @@ class SqliteJournal:
         """The same as whoever we are: it makes no owner of us."""
         return self._guarded(lambda: self._transact(self._stay_outside, body))
 
-    def _transact(self, enter: Callable[[float], bool], body: Callable[[float], T]) -> T:
+    def _transact(
+        self, enter: Callable[[float], bool], body: Callable[[float], T], *, flush: bool = True
+    ) -> T:
         now = self._clock()
+        self._batch = 0
+        flush = flush or self._is_heartbeat_due(now)  # a power cut takes no more along than was since
+        self._wal.flush_at_commit(flush)
         self._begin()
         is_beat = enter(now)
         try:
             result = body(now)
         except ActorflowError:
             self._cursor.execute("ROLLBACK")
-            self._batch = 0
             raise
         self._commit()
         self._store.check_same_file()
-        self._store.mark.raise_to(self._batch)
+        if flush:
+            self._store.mark.raise_to(self._batch)
         if is_beat:
             self._is_registered = True
             self._heartbeat_at = now

@@ -36,6 +36,7 @@ class WalKeeper:
         self._due_pages = CHECKPOINT_PAGES
         self._commit_count = 0
         self._is_grown = False
+        self._flushes = True
         db.set_wal_hook(self._note)
 
     @property
@@ -44,6 +45,15 @@ class WalKeeper:
         if self._pages >= self._due_pages:
             return True
         return not self._is_grown and self._commit_count >= _BUSY_COMMITS
+
+    def flush_at_commit(self, flushes: bool) -> None:
+        """Say, outside of a transaction, whether commits flush the log; checkpoints flush it either way.
+
+        A flush is of the whole log: of what anybody has committed without one, too.
+        """
+        if flushes is not self._flushes:
+            self._db.pragma("synchronous", "FULL" if flushes else "NORMAL")
+            self._flushes = flushes
 
     def tend(self) -> None:
         """Checkpoint, or grow the WAL to its size."""

@@ -31,6 +31,7 @@ class BreakerClient:
     clock: RunClock
     tell: Callable[[Message], None]
     is_over: Callable[[], bool]  #: whether it waits for nothing any more
+    flush: bool = True  #: whether what it asks and tells is flushed at once
 
 
 class BreakerActor:
@@ -51,13 +52,13 @@ class BreakerActor:
 
     def ask(self, client: BreakerClient, question: BreakerAsk) -> None:
         """Ask whether an attempt may start; a BreakerAllowed or BreakerRefused answers."""
-        asked = AskBreaker(question, self._clock.now())
+        asked = AskBreaker(question, self._clock.now(), client.flush)
         self._journal.tell(asked, lambda outcome: self._answer(client, question, outcome))
 
     def report(self, client: BreakerClient, told: BreakerReport) -> None:
         """Tell how an attempt ended; a BreakerCounted, -Opened or -Closed answers."""
         at = told.at - client.clock.ahead_of(self._clock)
-        write = TellBreaker(evolve(told, at=at), self._clock.now())
+        write = TellBreaker(evolve(told, at=at), self._clock.now(), client.flush)
         self._journal.tell(write, lambda outcome: self._confirm(client, told, outcome))
 
     def release(self, told: BreakerReport) -> None:

@@ -19,6 +19,7 @@ class StoreBreakers:
     host: Host
     journal: JournalActor
     clock: RunClock  #: one for all runs of the process
+    flush: bool = True  #: whether what is asked and told is flushed at once
 
     async def ask(self, question: BreakerAsk) -> Allowed | Refused:
         """Whether a try may be made.
@@ -33,7 +34,7 @@ class StoreBreakers:
             outcomes.append(outcome)
             gate.open()
 
-        self.journal.tell(AskBreaker(question, self.clock.now()), reply)
+        self.journal.tell(AskBreaker(question, self.clock.now(), self.flush), reply)
         await gate.wait()
         (answer,) = outcomes
         if isinstance(answer, Allowed | Refused):
@@ -47,7 +48,7 @@ class StoreBreakers:
     def report(self, told: BreakerReport) -> None:
         """Tell how a try ended."""
         now = self.clock.now()  # by the clock that all runs share, as all times of a breaker are
-        self.journal.tell(TellBreaker(evolve(told, at=now), now), _forget)
+        self.journal.tell(TellBreaker(evolve(told, at=now), now, self.flush), _forget)
 
 
 def _forget(_: Outcome) -> None:

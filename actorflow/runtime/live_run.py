@@ -36,6 +36,7 @@ from actorflow.runtime.dispatch import Dispatching, Parent, is_detached
 from actorflow.runtime.environment import run_secrets
 from actorflow.runtime.inbox import wish_of
 from actorflow.runtime.messages import Cancel, GoOn, HookKey, Message, Pause, Signal, StoreLost, Wish
+from actorflow.runtime.patience import is_patient, patient
 from actorflow.runtime.result import RunResult, result_from, result_of
 from actorflow.runtime.run_hooks import HookPorts, RunHooks
 from actorflow.runtime.staff import Ledger, Staff
@@ -94,6 +95,7 @@ class LiveRun:
         self.opened_seq = seq  #: of the last event before it was opened here; 0: it is new
         #: asked of each batch: of most runs it is known from the beginning that nothing is owed to anybody
         self._may_owe = state.plan.hooks.has_async or bool(staff.functions) or seq > 0
+        self._is_patient = is_patient(state.plan.spec)
         self.actor = WorkflowActor(self, state, seq)
 
     def restart(self, state: RunState, seq: int) -> None:
@@ -300,7 +302,7 @@ class LiveRun:
 
     def keep(self, write: Write, reply: Callable[[Outcome], None]) -> None:
         """To the JournalActor."""
-        self.ledger.actor.tell(write, reply)
+        self.ledger.actor.tell(patient(write) if self._is_patient else write, reply)
 
     def ask_breaker(self, question: BreakerAsk) -> None:
         """To the BreakerActor; a BreakerAllowed or BreakerRefused answers."""
@@ -356,7 +358,9 @@ class LiveRun:
 
     @cached_property
     def _client(self) -> BreakerClient:
-        return BreakerClient(self.run_id, self.clock, self._tell, lambda: self.is_over.is_set)
+        return BreakerClient(
+            self.run_id, self.clock, self._tell, lambda: self.is_over.is_set, flush=not self._is_patient
+        )
 
     @cached_property
     def restarts(self) -> Restarts:

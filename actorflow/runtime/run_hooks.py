@@ -26,6 +26,7 @@ from actorflow.runtime.dispatch import dispatched_spec, is_detached
 from actorflow.runtime.environment import inherited_environment
 from actorflow.runtime.hook_breakers import StoreBreakers
 from actorflow.runtime.messages import HookGone, HookKey, Message
+from actorflow.runtime.patience import is_patient
 from actorflow.runtime.staff import Ledger, Staff
 from actorflow.secrecy.run_secrets import RunSecrets
 from actorflow.spec.model import HookAction
@@ -140,7 +141,9 @@ class RunHooks:
             registry=staff.registry,
             around=around,
             rates=staff.rates,
-            breakers=StoreBreakers(staff.host, ports.ledger.actor, ports.ledger.clock),
+            breakers=StoreBreakers(
+                staff.host, ports.ledger.actor, ports.ledger.clock, flush=not is_patient(spec)
+            ),
             now=ports.clock.now,
         )
         executor.recall_gone(ports.state().gone_targets)  # by async hooks: once their deliveries are read

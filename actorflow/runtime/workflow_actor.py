@@ -85,6 +85,12 @@ OTHERS_ROOM: Final = 32
 LAZY_COUNT: Final = 512
 """Outcomes that nothing waits for may join a later batch, up to so many, while other attempts are about to run."""
 
+_AGAIN_S: Final = 0.1
+"""When to look again at what is due already: it waits for an answer, which comes by itself."""
+
+_FINEST_S: Final = 1e-6
+"""Nobody is woken sooner: epoch seconds are no finer as floats, so that who is woken might find that it is not yet time."""
+
 
 class WorkflowActor:
     """Runs one run to its end, or to a pause."""
@@ -343,7 +349,8 @@ class WorkflowActor:
             self._retry_alarm[1].cancel()
             self._retry_alarm = None
         if due_at is not None:
-            delay = max(0.0, due_at - self._clock.now())
+            left = due_at - self._clock.now()
+            delay = max(_FINEST_S, left) if left > 0.0 else _AGAIN_S
             self._retry_alarm = (due_at, self._alarm.after(delay, lambda: self.tell(Woken())))
 
     # Acting: what may be done once it is kept

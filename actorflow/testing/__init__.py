@@ -5,14 +5,14 @@ any async function in virtual time. `actorflow.testing.strategies` draws definit
 `actorflow.testing.plugin` has fixtures for pytest: each is imported by itself, since it needs that package.
 """
 
-from actorflow.testing.agents import Called, Crashes, Fails, Hangs, Raises, Returns, ScriptedAgent
+from actorflow.testing.agents import AgentStep, Called, Crashes, Fails, Hangs, Raises, Returns, ScriptedAgent
 from actorflow.testing.clock import run_virtually, virtual_ports
 from actorflow.testing.crashes import CrashPoint, crash_at, crash_now
 from actorflow.testing.host import SimulatedHost
-from actorflow.testing.http import FakeHttp, Garbage, Received, Refuses, Replies, Resets, TimesOut
+from actorflow.testing.http import FakeAnswer, FakeHttp, Garbage, Received, Refuses, Replies, Resets, TimesOut
 from actorflow.testing.journal import CommitFault, FaultyJournal
 from actorflow.testing.process import Process
-from actorflow.testing.processes import Exits, FakeProcesses, NotStarted
+from actorflow.testing.processes import CommandEnd, Exits, FakeProcesses, NotStarted
 from actorflow.testing.rates import VirtualRates
 from actorflow.testing.recorder import HookRecorder
 from actorflow.testing.schedule import seeded_schedule
@@ -20,14 +20,17 @@ from actorflow.testing.simulation import Simulated, simulate
 from actorflow.testing.world import Body, Commit, World
 
 __all__ = [
+    "AgentStep",
     "Body",
     "Called",
+    "CommandEnd",
     "Commit",
     "CommitFault",
     "CrashPoint",
     "Crashes",
     "Exits",
     "Fails",
+    "FakeAnswer",
     "FakeHttp",
     "FakeProcesses",
     "FaultyJournal",

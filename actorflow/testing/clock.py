@@ -59,12 +59,17 @@ def virtual_ports(*, http: FakeHttp | None = None, commands: FakeProcesses | Non
         commands: what becomes of commands and scripts; each exits with status 0 if not given.
     """
     targets, processes = http or FakeHttp(), commands or FakeProcesses()
+    targets.now = _wall
     return Ports(
         host=lambda: SimulatedHost(_Ideal()),
-        trees=lambda _: processes,
+        trees=processes.under,
         http=lambda _: targets,
         rates=lambda _: VirtualRates(),
     )
+
+
+def _wall() -> float:
+    return EPOCH_S + trio.current_time()
 
 
 class _Ideal:
@@ -80,7 +85,7 @@ class _Ideal:
 
     def wall(self) -> float:
         """Behind the loop's clock by what had gone by when that began."""
-        return EPOCH_S + trio.current_time()
+        return _wall()
 
     def delay_s(self) -> float:
         """None."""

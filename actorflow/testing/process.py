@@ -237,20 +237,21 @@ class _Trees:
 
     def __init__(self, process: Process, cookie_prefix: str) -> None:
         self._process = process
+        self._commands = process.world.commands.under(cookie_prefix)
         self.cookie_prefix = cookie_prefix
 
     @property
     def live_count(self) -> int:
-        return self._process.world.commands.live_count
+        return self._commands.live_count
 
     async def run(self, request: ProcessRequest) -> ProcessResult:
         if self._process.is_dead:
             raise ProcessNotStarted("its process was killed")
         await self._process.may_go_on()
-        return await self._process.world.commands.run(request)
+        return await self._commands.run(request)
 
     def kill_all_nowait(self) -> None:
         self.kill_nowait(self.cookie_prefix)
 
     def kill_nowait(self, cookie_prefix: str) -> None:
-        self._process.world.commands.kill_nowait(cookie_prefix)
+        self._commands.kill_nowait(cookie_prefix)

@@ -37,6 +37,9 @@ __all__ = ["RUN_ID", "Simulated", "simulate"]
 RUN_ID: Final = "r-1"
 """The id of the run of a simulation."""
 
+_PATIENCE_S: Final = 7 * 86_400.0
+"""Virtual seconds in which hooks may get what they are owed: as long as it takes."""
+
 _ENDED: Final = frozenset({"success", "failed", "canceled"})
 
 
@@ -180,7 +183,12 @@ async def _story(world: World, plan: _Plan, recorder: HookRecorder) -> tuple[Run
         result: RunResult | None = None
         try:
             async with world.process(
-                agents=plan.agents, hooks=plan.hooks, crash=crash, faults=faults, allow_hosts=plan.allow_hosts
+                agents=plan.agents,
+                hooks=plan.hooks,
+                crash=crash,
+                faults=faults,
+                drain_timeout_s=_PATIENCE_S,
+                allow_hosts=plan.allow_hosts,
             ) as process:
                 if plan.listen:
                     recorder.listen(process.runtime, *plan.listen)

@@ -28,7 +28,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 import trio
 from attrs import define, frozen
@@ -87,6 +87,10 @@ class Body:
         )
 
 
+Happening: TypeAlias = tuple[float, str, Commit | Body | None]
+"""When, what (`commit`, `begins`, `ends`, or words of its own), and of which commit or body."""
+
+
 class World:
     """All that outlives a process: the store, the clocks, and the other side of requests and commands.
 
@@ -104,11 +108,12 @@ class World:
         self.seed = seed
         self.random = Random(f"world {seed}")  # noqa: S311 - to be repeated  # nosec B311
         self.http = FakeHttp() if http is None else http
+        self.http.now = self.wall
         self.commands = FakeProcesses() if commands is None else commands
         self.processes: list[Process] = []  #: all that ever were
         self.commits: list[Commit] = []  #: what is durable, in order
         self.bodies: list[Body] = []  #: in the order of their beginning
-        self._trace: list[tuple[float, str | Commit]] = []
+        self.happenings: list[Happening] = []  #: all of it, in order
         self._wall_ahead_s = 0.0
         self._folder = Path(
             tempfile.mkdtemp(prefix="actorflow-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
@@ -206,29 +211,29 @@ class World:
 
     def note(self, what: str) -> None:
         """Add a line to the trace, with the time."""
-        self._trace.append((trio.current_time(), what))
+        self.happenings.append((trio.current_time(), what, None))
 
     def note_commit(self, process: int, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
         """A commit of a process is durable."""
         commit = Commit(trio.current_time(), process, writes, outcomes)
         self.commits.append(commit)
-        self._trace.append((commit.at, commit))
+        self.happenings.append((commit.at, "commit", commit))
 
     def note_body(self, process: int, agent: str, call: AgentCall) -> Body:
         """An agent is called in a process."""
         body = Body(process, agent, call, trio.current_time())
         self.bodies.append(body)
-        self.note(f"{body} begins")
+        self.happenings.append((body.began_at, "begins", body))
         return body
 
     def note_end(self, body: Body, output: Any, error: BaseException | None) -> None:
         """It has returned, or raised."""
         body.ended_at, body.output, body.error = trio.current_time(), output, error
-        self.note(f"{body} ends{'' if error is None else f': {type(error).__name__}'}")
+        self.happenings.append((body.ended_at, "ends", body))
 
     def trace(self) -> list[str]:
         """What has happened, a line each: the time, and what."""
-        return [f"{at:.6f} {what}" for at, what in self._trace]
+        return [_line(*happening) for happening in self.happenings]
 
     def trace_hash(self) -> str:
         """The same for the same trace: what one seed repeats, in any process and on any machine."""
@@ -245,6 +250,19 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _line(at: float, what: str, about: Commit | Body | None) -> str:
+    match about:
+        case None:
+            said = what
+        case Commit():
+            said = str(about)
+        case Body(error=BaseException() as error) if what == "ends":
+            said = f"{about} ends: {type(error).__name__}"
+        case Body():
+            said = f"{about} {what}"
+    return f"{at:.6f} {said}"
 
 
 def _told(write: Write, outcome: Outcome) -> str:

@@ -67,7 +67,6 @@ class _Story:
         self.agents = {name: ScriptedAgent(*steps) for name, steps in scenario.agents.items()}
         self.told: list[Told] = []
         self.hook_calls: list[tuple[float, int, str, str]] = []
-        self.begun: list[Process] = []
         self.leaving: dict[int, anyio.Event] = {}
         self.ended_at = 0.0
         self.quiet_at = max(
@@ -82,14 +81,18 @@ class _Story:
                         group.start_soon(self._set_wall, act)
                 for life in self.scenario.lives:
                     group.start_soon(self._live, life)
-            if self.scenario.mode == "liveness":
+            while self.scenario.mode == "liveness":
                 await self._live(Life(at_s=world.now, takes_over=True))
+                if not world.processes[-1].is_dead:  # of an agent that takes it down
+                    break
         if patience.cancelled_caught:
             raise NotAtRest(f"something waits for ever: {self._what_waits()}")
         self.ended_at = world.now
 
     def _what_waits(self) -> str:
-        return ", ".join(f"process {each.number}" for each in self.begun if not each.is_dead)
+        return ", ".join(
+            f"process {each.number}" for each in self.world.processes if not (each.is_dead or each.is_gone)
+        )
 
     async def _set_wall(self, act: Act) -> None:
         await trio.sleep_until(act.at_s)
@@ -98,12 +101,11 @@ class _Story:
     async def _live(self, life: Life) -> None:
         """A process, from its beginning to its end or death."""
         await trio.sleep_until(life.at_s)
-        number = len(self.begun) + 1
         try:
             async with self.world.process(
                 agents=self.agents, crash=life.crash, faults=life.faults, allow_hosts=[SINK]
             ) as process:
-                self.begun.append(process)
+                number = process.number
                 self.leaving[number] = anyio.Event()
                 for event in TOLD_EVENTS:
                     process.runtime.on(event, name="seen")(self._heard(process))
@@ -156,7 +158,8 @@ class _Story:
                     with suppress(ActorflowError):
                         handles.append(await rt.start_resumed(row.run_id, take_over=True))
         except StoreFailed:
-            await anyio.sleep_forever()  # the scope is left by who follows its runs
+            self.leaving[process.number].set()
+            await anyio.sleep_forever()
         return handles
 
     async def _has_more(self, rt: Runtime, life: Life) -> bool:

@@ -3,6 +3,10 @@
 A commit is a line in each file that it concerns. It holds once all of its lines are there; who writes says so in the mark
 (see `mark`) before anybody is told. So whatever the mark covers has to be there: what is not is damage. Of what is behind it,
 one commit may be torn: the last one, whose writer was killed. Who reads passes that over; who writes next cuts it off.
+
+Commits that nobody has to wait for are not flushed, until one is; then all files are that have any of them. The mark does not
+cover them, and after a power cut any of their lines may be missing or torn: what is left of them is cut off from the first
+that is not whole. Lines say themselves which commits in front of them were flushed, and so have to be there, mark or not.
 """
 
 from __future__ import annotations
@@ -19,10 +23,10 @@ from attrs import define, frozen
 from actorflow.errors import StoreDamagedError, StoreUnusableError
 from actorflow.journal.files import file_name, flush_folder
 from actorflow.journal.json.facts import FORMAT, STORE, Parts
-from actorflow.journal.json.line import Line
+from actorflow.journal.json.line import Line, flushed_behind
 from actorflow.journal.json.log import JsonLog
 from actorflow.journal.json.names import EVENTS, MARK_FILE, STORE_FILE
-from actorflow.journal.mark import Mark, read_mark
+from actorflow.journal.mark import Mark, read_latest, read_mark
 
 _MEND: Final = "restore the folder from a copy"
 
@@ -60,6 +64,7 @@ class JsonFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.commit = 0  #: the last that was taken
+        self._flushed = 0  #: the last of those that are known to survive a power cut
         self._logs: dict[str, JsonLog] = {}  #: by their names
         self._run_ids: dict[str, str] = {STORE_FILE: STORE}  #: by the names of their files
         self._removed: set[str] = set()  #: names of files that should be gone
@@ -70,11 +75,15 @@ class JsonFolder:
         """The number of a commit up to which all is kept for certain."""
         return read_mark(str(self.root / MARK_FILE))
 
+    def sign(self) -> tuple[int, int]:
+        """Another one when there is more to read."""
+        return read_latest(str(self.root / MARK_FILE))
+
     def news(self, *, is_still: bool) -> list[list[NamedLine]]:
         """Take the commits that have come since, and say what they are, in order.
 
         Args:
-            is_still: nobody writes meanwhile, and so all but the last commit must be whole.
+            is_still: nobody writes meanwhile, and so all must be there that any line says was flushed.
 
         Raises:
             StoreDamagedError: something is missing, or not as written; or was removed while it was read. What was taken
@@ -85,12 +94,14 @@ class JsonFolder:
         found = [_Found(log, *log.read()) for log in self._grown()]
         commits = list(self._whole(found))
         last = self.commit + len(commits)
-        if last < acknowledged or (is_still and _has_more(found, last)):
+        flushed = max(acknowledged, _said_flushed(found)) if is_still else acknowledged
+        if last < flushed:
             raise self._damaged(found, last + 1)
+        self._flushed = max(self._flushed, flushed)
         return [self._taken(commit) for commit in commits]
 
     def cut_tail(self) -> None:
-        """Cut off what is left of a commit whose writer was killed, and of runs that were being removed.
+        """Cut off what is left of commits that were lost, and of runs that were being removed.
 
         All else was taken before, with `is_still`, and nobody has written since.
 
@@ -104,9 +115,15 @@ class JsonFolder:
                 del self._logs[log.path.name]
         if self._mark is None:
             self._mark = Mark(str(self.root / MARK_FILE))
+            if self.sign()[1] > self.commit:  # one of those that were cut off, and whose number comes again
+                self._mark.note(self.commit)
 
-    def append(self, parts: Parts) -> None:
-        """Keep the facts of a commit in their files, flushed.
+    def append(self, parts: Parts, *, is_flushed: bool = True) -> None:
+        """Keep the facts of a commit in their files.
+
+        Args:
+            parts: the facts.
+            is_flushed: the commit survives a power cut, and with it all before it.
 
         Raises:
             TypeError: one is not JSON.
@@ -115,12 +132,26 @@ class JsonFolder:
         number = self.commit + 1
         for run_id, facts in parts.items():
             name = self.events_name(run_id)
-            self._log(name).append(number, len(parts), facts)
+            self._log(name).append(number, len(parts), facts, flushed=self._flushed, is_flushed=is_flushed)
             self._run_ids[name] = run_id
             self._removed.discard(name)
         self.commit = number
-        if self._mark is not None:
-            self._mark.raise_to(number)
+        if is_flushed:
+            if self._flushed < number - 1:
+                self._flush_all_but({self.events_name(run_id) for run_id in parts})
+            self._vouch()
+        elif self._mark is not None:
+            self._mark.note(number)
+
+    def flush(self) -> None:
+        """Have all that is committed survive a power cut; costs nothing where it does.
+
+        Raises:
+            OSError: it may survive or not: the store has to be given up.
+        """
+        if self._flushed < self.commit:
+            self._flush_all_but(set())
+            self._vouch()
 
     def commits_of(self, run_id: str) -> Ranges:
         """The numbers of the commits that have a line in a run's file."""
@@ -200,6 +231,17 @@ class JsonFolder:
         self.commit += 1
         return named
 
+    def _flush_all_but(self, done: set[str]) -> None:
+        for name, log in self._logs.items():
+            if name not in done:
+                log.flush(self._flushed)
+
+    def _vouch(self) -> None:
+        """All that is committed is flushed."""
+        self._flushed = self.commit
+        if self._mark is not None:
+            self._mark.raise_to(self.commit)
+
     def _forget(self, name: str) -> None:
         self._logs.pop(name, None)
         self._run_ids.pop(name, None)
@@ -249,19 +291,14 @@ def _sizes(root: Path) -> Iterator[tuple[str, int]]:
                     yield entry.name, entry.stat(follow_symlinks=False).st_size
 
 
-def _has_more(found: Iterable[_Found], last: int) -> bool:
-    """Whether there is more behind a commit than parts of the next one, and torn ends."""
+def _said_flushed(found: Iterable[_Found]) -> int:
+    """The number of a commit up to which all was flushed, as the lines say that were found."""
+    highest = 0
     for each in found:
-        if any(line.commit > last + 1 for line in each.lines):
-            return True
-        if each.bad_at is not None and not _is_torn(each.log.path, each.bad_at):
-            return True
-    return False
-
-
-def _is_torn(path: Path, at: int) -> bool:
-    """Whether what begins there is the last line of its file."""
-    return b"\n" not in path.read_bytes()[at:-1]
+        highest = max(highest, *(line.flushed for line in each.lines), 0)
+        if each.bad_at is not None:
+            highest = max(highest, flushed_behind(each.log.path.read_bytes()[each.bad_at :]))
+    return highest
 
 
 def _removals(line: Line) -> Iterator[tuple[str, Ranges]]:

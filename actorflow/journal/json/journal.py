@@ -44,6 +44,7 @@ from actorflow.journal.protocol import (
     RequestKind,
     RunRow,
     Write,
+    is_flushed,
 )
 
 T = TypeVar("T")
@@ -89,7 +90,7 @@ class JsonJournal:
 
     @property
     def is_durable(self) -> bool:
-        """Always: `commit` flushes."""
+        """Always: `commit` writes to a disk."""
         return True
 
     @property
@@ -119,7 +120,7 @@ class JsonJournal:
                 # who has asked takes it back, whoever writes
                 self._asked(lambda _: self._inbox.drop(answered))
                 return [None] * len(writes)
-            with self._recording() as recorder:
+            with self._recording(flush=is_flushed(writes)) as recorder:
                 outcomes = [recorder.admit(write) for write in writes]
                 self._note_held(writes, outcomes)
             with suppress(OSError):  # they count as answered, there or not
@@ -221,10 +222,13 @@ class JsonJournal:
         return True
 
     def heartbeat(self) -> None:
-        """Say that this owner is alive, if it has the store."""
+        """Say that this owner is alive, if it has the store; a power cut takes no more along than was since."""
         with self._lock:
             self._refuse_if_failed()
-            self._office.beat(self._clock())
+            if self._office.is_held:
+                with self._recording():
+                    self._office.beat(self._clock())
+                    self._view.folder.flush()
 
     def maintain(self) -> None:
         """Nothing to do."""
@@ -308,7 +312,7 @@ class JsonJournal:
                 raise StoreFailed(f"the store {self._root} cannot be read or written: {error}") from error
 
     @contextmanager
-    def _recording(self) -> Generator[Recorder]:
+    def _recording(self, *, flush: bool = True) -> Generator[Recorder]:
         """Take writes in, and keep what comes of them in the files."""
         with self._lock:
             self._refuse_if_failed()
@@ -317,7 +321,7 @@ class JsonJournal:
                 recorder = Recorder(self._view.kept, self._owner)
                 yield recorder
                 if recorder.parts:
-                    self._append(recorder)
+                    self._append(recorder, is_flushed=flush)
                 self._leave_office()
             except ActorflowError:
                 self._leave_office()
@@ -328,10 +332,10 @@ class JsonJournal:
                     raise StoreFailed(self._failure) from error
                 raise
 
-    def _append(self, recorder: Recorder) -> None:
+    def _append(self, recorder: Recorder, *, is_flushed: bool) -> None:
         """The crash point: what is not in all of its files afterwards was never written."""
         self._refuse_if_lost()
-        self._view.folder.append(recorder.parts)
+        self._view.folder.append(recorder.parts, is_flushed=is_flushed)
 
     def _enter_office(self) -> None:
         """Have the store for ourselves, and know all that it says."""

@@ -1,14 +1,17 @@
 """Lines of a JSON store: objects, one each, sealed in a chain.
 
 A line is `{"commit":7,"parts":1,"facts":[…],"sum":"…"}`. `commit` numbers the commits of the whole store without gaps;
-`parts` says in how many files a commit has left a line; `sum` is a BLAKE2b of 16 bytes over the sum of the line before (of
+`parts` says in how many files a commit has left a line; `"flushed":4`, behind it, that of the commits in front some were not
+known to survive a power cut when the line was written, but all up to that number: a line without it says so of all in
+front; `sum` is a BLAKE2b of 16 bytes over the sum of the line before (of
 the file's name for the first) and all of the line in front of it. So no line can be changed, lost from the middle or moved
 to another file unnoticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
@@ -32,6 +35,7 @@ class Line:
 
     commit: int
     parts: int
+    flushed: int  #: the commits up to here would have survived a power cut when the line was written
     facts: list[list[Any]]
     sum: bytes
     end: int  #: where the next one begins in its file, in bytes
@@ -42,13 +46,23 @@ def first_sum(name: str) -> bytes:
     return blake2b(name.encode(), digest_size=_SUM_BYTES).digest()
 
 
-def write_line(previous: bytes, commit: int, parts: int, facts: Sequence[Fact]) -> tuple[bytes, bytes]:
+def write_line(
+    previous: bytes, commit: int, parts: int, facts: Sequence[Fact], flushed: int | None = None
+) -> tuple[bytes, bytes]:
     """A line with its end, and its sum.
+
+    Args:
+        previous: the sum of the line in front of it.
+        commit: the number of its commit.
+        parts: in how many files that leaves a line.
+        facts: what it says.
+        flushed: see `Line`; None: all commits in front.
 
     Raises:
         TypeError: a value is not JSON.
     """
-    head = encode({"commit": commit, "parts": parts, "facts": facts})[:-1]
+    trust = {} if flushed in (None, commit - 1) else {"flushed": flushed}
+    head = encode({"commit": commit, "parts": parts, **trust, "facts": facts})[:-1]
     seal = _sum(previous, head)
     return b"".join((head, _BEFORE_SUM, seal.hex().encode(), _AFTER_SUM, b"\n")), seal
 
@@ -73,13 +87,33 @@ def read_lines(content: bytes, previous: bytes, start: int) -> tuple[list[Line],
     return lines, None
 
 
+def flushed_behind(content: bytes) -> int:
+    """Up to which commit all was flushed, as lines say that follow one which is not as written; 0: none says anything.
+
+    They cannot be told whole, without the sum of the line in front. But what a power cut leaves of lines that were not
+    flushed is torn or as it was written: no line comes by chance.
+
+    Args:
+        content: of a file, from the line on that is not as written.
+    """
+    highest = 0
+    for text in content.split(b"\n")[1:-1]:
+        with suppress(ValueError, LookupError, TypeError):
+            highest = max(highest, _flushed(orjson.loads(text)))
+    return highest
+
+
+def _flushed(found: Mapping[str, Any]) -> int:
+    return int(found.get("flushed", found["commit"] - 1))
+
+
 def _line(text: bytes, previous: bytes, end: int) -> Line | None:
     head = text[:-_TAIL]
     seal = _sum(previous, head)
     if text[-_TAIL:] != b"".join((_BEFORE_SUM, seal.hex().encode(), _AFTER_SUM)):
         return None
     found = orjson.loads(head + b"}")
-    return Line(found["commit"], found["parts"], found["facts"], seal, end)
+    return Line(found["commit"], found["parts"], _flushed(found), found["facts"], seal, end)
 
 
 def _sum(previous: bytes, head: bytes) -> bytes:

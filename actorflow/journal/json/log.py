@@ -1,4 +1,4 @@
-"""One file of lines: appended to and flushed, never rewritten; what a crash has torn off its end is cut."""
+"""One file of lines: appended to, never rewritten; what a crash has torn off its end is cut."""
 
 from __future__ import annotations
 
@@ -25,28 +25,47 @@ class JsonLog:
         factory=list[list[int]]
     )  #: first and last number of the commits that they are of
 
-    def append(self, commit: int, parts: int, facts: Sequence[Fact]) -> None:
-        """Add a line, and flush it.
+    def append(
+        self, commit: int, parts: int, facts: Sequence[Fact], *, flushed: int, is_flushed: bool
+    ) -> None:
+        """Add a line.
+
+        Args:
+            commit: the number of its commit.
+            parts: in how many files that leaves a line.
+            facts: what it says.
+            flushed: the commits up to this one survive a power cut.
+            is_flushed: and so does the file, with this line.
 
         Raises:
             TypeError: a fact is not JSON; nothing was written.
             OSError: the line may be there or not: who asked has to give up the store. Also where the file is not as long
                 as its lines.
         """
-        line, seal = write_line(self._last_sum, commit, parts, facts)
-        is_new = not self.size
-        with opened(
-            self.path, os.O_RDWR | (os.O_CREAT if is_new else 0)
-        ) as fd:  # a crash may have left it empty
+        line, seal = write_line(self._last_sum, commit, parts, facts, flushed)
+        create = 0 if self.size else os.O_CREAT  # a crash may have left it empty
+        with opened(self.path, os.O_RDWR | create) as fd:
             if os.fstat(fd).st_size != self.size:
                 raise OSError(f"{self.path.name} was changed by somebody else")
             write_all(fd, line, self.size)
-            flush(fd)
-        if is_new:
-            flush_folder(self.path.parent)
+            if is_flushed:
+                flush(fd)
         self.size += len(line)
         self.sum = seal
         self._count(commit)
+        if is_flushed:
+            self._flush_name(flushed)
+
+    def flush(self, flushed: int) -> None:
+        """Have the file survive a power cut, if it has lines of commits behind number `flushed`.
+
+        Raises:
+            OSError: it may survive or not.
+        """
+        if self.ranges and self.ranges[-1][1] > flushed:
+            with opened(self.path, os.O_RDWR) as fd:
+                flush(fd)
+            self._flush_name(flushed)
 
     def read(self) -> tuple[list[Line], int | None]:
         """The lines that have come since, and where the first begins that is not as written.
@@ -80,6 +99,10 @@ class JsonLog:
     @property
     def _last_sum(self) -> bytes:
         return self.sum or first_sum(self.path.name)
+
+    def _flush_name(self, flushed: int) -> None:
+        if self.ranges[0][0] > flushed:  # made since
+            flush_folder(self.path.parent)
 
     def _count(self, commit: int) -> None:
         if self.ranges and self.ranges[-1][1] == commit - 1:

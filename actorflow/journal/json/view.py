@@ -34,7 +34,7 @@ class JsonView:
         self._root = root
         self._clock = clock
         self._is_still = is_still
-        self._seen = -1  #: the mark, when it was looked at last
+        self._seen = (-1, -1)  #: the sign that there is more, when it was looked at last
         self._empty()
         self.refresh()
 
@@ -45,10 +45,10 @@ class JsonView:
             StoreDamagedError: it is not what was written.
             OSError: it cannot be read.
         """
-        mark = self.folder.acknowledged()
-        if mark != self._seen:
+        sign = self.folder.sign()
+        if sign != self._seen:
             self.catch_up()
-            self._seen = mark
+            self._seen = sign
 
     def catch_up(self) -> None:
         """The same, also of what nobody has acknowledged."""
@@ -58,7 +58,7 @@ class JsonView:
             except StoreDamagedError:
                 self._empty()
                 if not looks_left:
-                    self._seen = -1
+                    self._seen = (-1, -1)
                     raise
             else:
                 return

@@ -192,8 +192,10 @@ def _read_limits(root: Block) -> Limits:
         return _DEFAULT_LIMITS
     fields.allow(LIMITS)
     durability = fields.choice("durability", DURABILITIES) or _DEFAULT_LIMITS.durability
-    if durability in {"normal", "lazy"}:
-        message = f"{fields.path}: {durability!r} is kept as full in this version: no less is flushed"
+    if durability == "lazy":
+        message = (
+            f"{fields.path}: 'lazy' is kept as normal in this version: what depends on a step waits for it"
+        )
         root.report.warn("W104", fields.mark("durability"), message)
     return Limits(
         max_parallel=fields.integer("max_parallel", 1, MOST_PARALLEL) or _DEFAULT_LIMITS.max_parallel,

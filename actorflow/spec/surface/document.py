@@ -63,7 +63,10 @@ class Limits:
     max_parallel: Parallel = key("Attempts that run side by side; 100 if not given.")
     retry_budget: Budget = key("Retries that the whole run may spend.")
     deadline: Duration = key("For the whole run.")
-    durability: Durability = key("How soon a step is safe on disk; full if not given.")
+    durability: Durability = key(
+        "Whether each step is flushed to the disk (full, if not given), written (normal), or kept in memory; lazy is "
+        "kept as normal."
+    )
     keep: Duration = key("How long an ended run stays in the store.")
 
 

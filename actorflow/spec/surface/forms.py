@@ -14,7 +14,7 @@ from actorflow.spec.readers.words import HOOK_ACTIONS, RESERVED
 
 __all__ = [
     "ActionName", "AgentId", "Attempts", "Budget", "Command", "Condition", "Count", "Data", "Duration", "Expression",
-    "Factor", "Form", "Id", "ImportPath", "MetricName", "Name", "Names", "Parallel", "Rate", "Retries",
+    "Factor", "Form", "Id", "ImportPath", "Losses", "MetricName", "Name", "Names", "Parallel", "Rate", "Retries",
     "ScriptText", "SecretId", "SignalName", "Statuses", "Template", "Text", "Url", "Variable",
     "VariableName", "VariableOfItem", "VariableOfRun", "VariablesOfRun", "key", "keys_of", "mapping",
     "types_of",
@@ -157,6 +157,7 @@ Duration: TypeAlias = Annotated[
 
 Count: TypeAlias = Annotated[int, Form({"minimum": 1})]
 Attempts: TypeAlias = Annotated[int, Form({"minimum": 1, "maximum": 1_000})]
+Losses: TypeAlias = Annotated[int, Form({"minimum": 0, "maximum": 1_000})]
 Budget: TypeAlias = Annotated[int, Form({"minimum": 0, "maximum": 1_000_000_000})]
 Parallel: TypeAlias = Annotated[int, Form({"minimum": 1, "maximum": 100_000})]
 Retries: TypeAlias = Annotated[int, Form({"minimum": 0, "maximum": 999})]

@@ -12,6 +12,7 @@ from actorflow.spec.surface.forms import (
     Duration,
     Factor,
     Id,
+    Losses,
     Name,
     Names,
     Retries,
@@ -66,7 +67,7 @@ class OnError:
     next: Id = key("A task that handles the failure: it reads `error`, and the run can still succeed.")
     with_: dict[str, Data] = key("Laid over the `with` of `next`.")
     circuit_breaker: Breaker = key("Opens when the agent keeps failing.")
-    max_losses: Count = key("Attempts that crashes may cut off; 5 if not given.")
+    max_losses: Losses = key("Attempts that crashes may cut off; 5 if not given.")
     timeout: Duration = key("As the task's own.")
     deadline: Duration = key("As the task's own.")
     max_attempts: Attempts = key("As in `retry`.")

@@ -15,13 +15,11 @@ All that is drawn is valid. Simple examples come first, and a failing one shrink
 history to as few events as fail.
 """
 
-try:
-    import hypothesis  # noqa: F401 - asked for here, so that its absence is told once, and well
-except ModuleNotFoundError as error:
-    if error.name != "hypothesis":
-        raise
+from importlib.util import find_spec
+
+if find_spec("hypothesis") is None:
     message = "actorflow.testing.strategies needs hypothesis: pip install 'actorflow[testing]'"
-    raise ImportError(message, name="hypothesis") from error
+    raise ImportError(message, name="hypothesis")
 
 from actorflow.testing.strategies.documents import definitions, documents
 from actorflow.testing.strategies.features import EVERY_FEATURE, FEATURES, Feature

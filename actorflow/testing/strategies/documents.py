@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Final
 
+from attrs import frozen
 from hypothesis import strategies as st
 
 from actorflow.spec import WorkflowSpec, load_dict
-from actorflow.testing.strategies.drawing import SCARCE, Drawing, Json, names
-from actorflow.testing.strategies.features import FEATURES, checked_features
+from actorflow.testing.strategies.drawing import Drawing, Json, names
+from actorflow.testing.strategies.features import FEATURES, Feature, checked_features
 from actorflow.testing.strategies.hooks import hooks_of_run, hooks_of_task
 from actorflow.testing.strategies.inputs import draw_declarations
 from actorflow.testing.strategies.tasks import Place, draw_retry, draw_task
@@ -65,38 +67,50 @@ def _loaded(document: Json) -> WorkflowSpec:
 
 @st.composite
 def _documents(
-    draw: st.DrawFn, max_tasks: int, agents: tuple[str, ...], features: frozenset[Any]
+    draw: st.DrawFn, max_tasks: int, agents: tuple[str, ...], features: frozenset[Feature]
 ) -> dict[str, Any]:
-    at = Drawing(draw, features, agents, draw(st.sampled_from(SCARCE)))
-    ids = names("t", draw(st.integers(1, max_tasks)))
+    at = Drawing.begin(draw, features, agents)
     inputs = draw_declarations(draw) if at.has("inputs") else None
-    declared = list(inputs or ())
-    drawn = {
-        name: draw_task(at, Place(name, ids[:place], ids[place + 1 :], declared))
-        for place, name in enumerate(ids)
-    }
-    document: Json = {"name": "drawn", "tasks": _in_any_order(at, drawn)}
+    is_staged = at.has("stages")
+    ids = names("t", at.one(*range(1, max_tasks + 1)))
+    places = [
+        Place(name, ids[:number], ids[number + 1 :], list(inputs or ())) for number, name in enumerate(ids)
+    ]
+    drawn = [at.part(partial(_placed, place=place, is_staged=is_staged)) for place in places]
+    document: Json = {"name": "drawn", "tasks": _tasks(at, drawn)}
     parts: Json = {
-        "inputs": inputs,
         "limits": _limits(at),
         "defaults": _defaults(at),
         "agents": _declared_agents(at),
-        "hooks": hooks_of_run(at, ids),
+        "hooks": at.part(partial(hooks_of_run, tasks=ids)),
         "outputs": _outputs(at, ids),
-        "workflows": _stages(at, ids),
+        "workflows": _stages(at, drawn) if is_staged else {},
     }
-    document.update(
-        {key: part for key, part in parts.items() if part or (key == "inputs" and part is not None)}
-    )
-    return document
+    document.update({key: part for key, part in parts.items() if part})
+    return document if inputs is None else document | {"inputs": inputs}
 
 
-def _in_any_order(at: Drawing, tasks: Json) -> Json | list[Json]:
-    """As a mapping or a list, in an order that says nothing about edges."""
-    ordered = {name: tasks[name] for name in at.draw(st.permutations(list(tasks)))}
+@frozen
+class _Placed:
+    """A task, and where it stands in the file."""
+
+    id: str
+    body: Json
+    rank: int  #: in the order of the file, which says nothing about edges
+    is_first: bool  #: of a stage
+
+
+def _placed(at: Drawing, *, place: Place, is_staged: bool) -> _Placed:
+    body = draw_task(at, place)
+    return _Placed(place.id, body, at.one(0, 0, 0, 1, -1), is_staged and at.one(False, True))
+
+
+def _tasks(at: Drawing, drawn: list[_Placed]) -> Json | list[Json]:
+    """As a mapping or a list."""
+    ordered = sorted(drawn, key=lambda each: each.rank)
     if at.one(True, True, False):
-        return ordered
-    return [{"id": name, **task} for name, task in ordered.items()]
+        return {each.id: each.body for each in ordered}
+    return [{"id": each.id, **each.body} for each in ordered]
 
 
 def _limits(at: Drawing) -> Json:
@@ -113,9 +127,9 @@ def _limits(at: Drawing) -> Json:
 def _defaults(at: Drawing) -> Json:
     defaults: Json = {}
     if at.has("defaults"):
-        if at.has("timeouts"):
+        if "timeouts" in at.features and at.one(True, False):
             defaults["timeout"] = "30s"
-        if at.has("retries"):
+        if "retries" in at.features and at.one(True, False):
             defaults["retry"] = draw_retry(at)
         if hooks := hooks_of_task(at, (), may_replace=True):
             defaults["hooks"] = {key: found for key, found in hooks.items() if key != "inherit"}
@@ -145,19 +159,21 @@ def _outputs(at: Drawing, ids: list[str]) -> Json:
     return {task: f"{{{{ tasks.{task}.{at.one('status', 'output')} }}}}" for task in at.some(ids, 1, 2)}
 
 
-def _stages(at: Drawing, ids: list[str]) -> Json:
-    """Stages in the order of the tasks, as steps of the one workflow of the file; each task is in one."""
-    if not at.has("stages"):
-        return {}
-    numbers = sorted(at.draw(st.lists(st.integers(0, 3), min_size=len(ids), max_size=len(ids))))
+def _stages(at: Drawing, drawn: list[_Placed]) -> Json:
+    """Stages in the order of edges, as steps of the one workflow of the file; each task is in one."""
     is_list = at.one(True, False)
     steps: list[Json] = []
-    for number in dict.fromkeys(numbers):
-        members = [name for name, of in zip(ids, numbers, strict=True) if of == number]
-        step: Json = {"stage": f"s{len(steps)}", "tasks": members}
-        if at.one(False, False, True):
-            step["mode"] = "sequential"
-        if not is_list and steps:
-            step["depends_on"] = at.some([str(before["stage"]) for before in steps], 0, 2)
-        steps.append(step)
+    for each in drawn:
+        if each.is_first or not steps:
+            steps.append(_step(at, steps, is_list=is_list))
+        steps[-1]["tasks"].append(each.id)
     return {"main": {"steps": steps}}
+
+
+def _step(at: Drawing, before: list[Json], *, is_list: bool) -> Json:
+    step: Json = {"stage": f"s{len(before)}", "tasks": []}
+    if at.one(False, False, True):
+        step["mode"] = "sequential"
+    if before and not is_list:
+        step["depends_on"] = at.some([str(each["stage"]) for each in before], 0, 2)
+    return step

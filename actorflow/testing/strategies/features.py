@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 
 from actorflow.expression.names import did_you_mean
 
-__all__ = ["EVERY_FEATURE", "FEATURES", "OF_HOOKS", "Feature", "checked_features"]
+__all__ = ["EVERY_FEATURE", "FEATURES", "FEATURE_WORDS", "OF_HOOKS", "Feature", "checked_features"]
 
 Feature: TypeAlias = Literal[
     "dependencies", "failure_edges", "always_edges", "transitions", "stages", "when", "priorities", "sleeps",
@@ -22,14 +22,17 @@ Feature: TypeAlias = Literal[
   `sleeps`, `parallelism` (a bound on it).
 - Data: `inputs` (declared ones), `templates` (what tasks are given), `outputs` (of tasks and of the run), `details`
   (descriptions, options, metadata, what is sensitive).
-- What several tasks share: `agents` (declared, to be bound by the caller), `defaults`.
+- What several tasks share: `agents` (declared, to be bound by the caller), `defaults` (of what else may be drawn).
 - Recovery: `retries` (with backoff and jitter), `fallbacks`, `fallback_values`, `strategies` (of `on_error`), `breakers`,
   `budgets`, `deadlines` (of tasks and of the run), `timeouts`, `losses` (how many a task survives), `soft_errors`.
 - Hooks: `blocking_hooks` and `async_hooks` on all events where there can be such, `signals` (hooks on a message to the
   run), `transforms`, `notices` (`on_complete` of a task), `dispatches` (runs that hooks start), `webhooks`.
 """
 
-EVERY_FEATURE: Final[frozenset[Feature]] = frozenset(get_args(Feature))
+FEATURE_WORDS: Final[tuple[Feature, ...]] = get_args(Feature)
+"""In the order in which they are written down."""
+
+EVERY_FEATURE: Final[frozenset[Feature]] = frozenset(FEATURE_WORDS)
 """All that can be drawn."""
 
 FEATURES: Final[frozenset[Feature]] = EVERY_FEATURE - {"webhooks"}

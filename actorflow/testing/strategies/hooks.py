@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, get_args
 
 from attrs import frozen
@@ -70,13 +71,14 @@ def _lists(at: Drawing, events: Sequence[str], tasks: Sequence[str], *, may_repl
         if at.has(feature):
             for event in at.some(found, 1, 3):
                 spot = _Spot(event, is_blocking, tasks, may_replace)
-                lists.setdefault(event, []).extend(_list(at, spot))
+                lists.setdefault(event, []).extend(at.part(partial(_list, spot=spot)))
     return lists
 
 
 def _list(at: Drawing, spot: _Spot) -> list[Json]:
     """The hooks of one kind on one event: what a transform sets, those behind it may read."""
-    hooks = [_hook(at, spot) for _ in range(at.one(1, _MOST_HOOKS))]
+    count = at.one(1, _MOST_HOOKS)
+    hooks = [at.part(partial(_hook, spot=spot)) for _ in range(count)]
     if at.has("transforms"):
         hooks.insert(0, _as_hook(at, spot, "transform", _computed(at, spot)))
     return hooks
@@ -164,7 +166,8 @@ def _dispatched(at: Drawing, _spot: _Spot) -> Json:
 
 def _sent(at: Drawing, spot: _Spot) -> Json:
     url = at.one("https://hooks.example.com/told", "https://hooks.example.com/{{ workflow.name }}")
-    return {"url": url} | at.one({}, {"body": {"told": _text(at, spot)}}, {"method": "PUT"})
+    more: list[Json] = [{}, {"body": {"told": _text(at, spot)}}, {"method": "PUT"}]
+    return {"url": url, **at.one(*more)}
 
 
 def _computed(at: Drawing, spot: _Spot) -> Json:
@@ -173,8 +176,10 @@ def _computed(at: Drawing, spot: _Spot) -> Json:
     if spot.is_of_task:
         numbers += ["output", "output + 1"]
     replaces = spot.may_replace and spot.is_blocking and spot.event == "task_finished"
-    made = at.one({}, {"output": "{{ vars.n }}"}, {"output": 1}) if replaces else {}
-    return {"set": {"n": at.one(*numbers)}} | made
+    computed: Json = {"set": {"n": at.one(*numbers)}}
+    if replaces and at.one(False, True, True):
+        computed["output"] = at.one("{{ vars.n }}", 1)
+    return computed
 
 
 _PARAMS: Final[Mapping[str, Callable[[Drawing, _Spot], Json]]] = {

@@ -54,7 +54,7 @@ def _edges(at: Drawing, place: Place) -> list[str | Json]:
     kinds = [on for on, feature in _EDGES if feature in at.features]
     if not kinds or not place.earlier:
         return []
-    needs = at.one(place.earlier[-1:], [], at.some(place.earlier, 0, 3))
+    needs = at.some(place.earlier[::-1], 0, 3)
     found: list[str | Json] = []
     for need in needs:
         on = at.one(*kinds[:1] * 3, *kinds)
@@ -125,7 +125,7 @@ def _onward(at: Drawing, place: Place, _needs: list[str]) -> Json:
     """Where a success leads."""
     if not place.later or not at.has("transitions"):
         return {}
-    target = at.one(*place.later)
+    target = at.near(place.later)
     return {"on_success": at.one(target, {"next": target}, {"next": target, "with": {"y": "{{ output }}"}})}
 
 
@@ -179,7 +179,7 @@ def _on_error(at: Drawing, place: Place, agent: str, *, has_timeout: bool) -> Js
     if at.has("breakers"):
         said["circuit_breaker"] = _breaker(at)
     if place.later and at.has("transitions"):
-        said["next"] = at.one(*place.later)
+        said["next"] = at.near(place.later)
         said |= at.one({}, {"with": {"why": "{{ error.message }}"}})
     if not has_timeout and at.has("timeouts", rarer=2):
         said["timeout"] = 3

@@ -1,12 +1,10 @@
-"""Switches that break something for a while, and what gives it away."""
+"""Switches that break something for a while."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
-
-from attrs import frozen
 
 from actorflow.core import frontier
 from actorflow.core import state as core_state
@@ -14,16 +12,6 @@ from actorflow.core.events import Event, SkipReason
 from actorflow.core.plan import On
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState
-from tests.test_core_machine import AnyMachine, RunMachine
-
-
-@frozen
-class Mutant:
-    """A switch, and the promises any of which gives it away, by what happens first."""
-
-    switch: Callable[[], AbstractContextManager[None]]
-    broken: set[str]
-    machine: Callable[[], RunMachine] = AnyMachine  #: in which it shows soon
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 from attrs import evolve
 
@@ -17,11 +17,12 @@ from actorflow.core.plan import Plan
 from actorflow.core.rendering import run_ending
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState
-from actorflow.spec.model import BreakerSpec, RetrySpec, WorkflowSpec
+from actorflow.spec.model import BreakerSpec, RetrySpec
 from tests.machine import Driver, Run
-from tests.scenarios import task, workflow
-from tests.switches import Mutant, also, replaced
-from tests.test_core_machine import GivenMachine
+from tests.mutants.mutant import Mutant
+from tests.mutants.scenes import first_ended, two_runs
+from tests.mutants.switches import also, replaced
+from tests.scenarios import task
 
 
 @contextmanager
@@ -338,112 +339,108 @@ def signals_forgotten() -> Iterator[None]:
 
 BREAKER = BreakerSpec(threshold=1, cooldown=2.0)
 
-TWICE_AS_MANY_RETRIES = workflow(task("a", attempts=3), task("b", attempts=3), retry_budget=1)
-SHORT_DELAYS = workflow(
+UNKEPT_FAILURE: Final = first_ended("fails", is_kept=False)
+
+TWICE_AS_MANY_RETRIES: Final = two_runs(task("a", attempts=3), task("b", attempts=3), retry_budget=1)
+SHORT_DELAYS: Final = two_runs(
     task("a", retry=RetrySpec(max_attempts=3, max_delay=2.0)), task("b", attempts=3, strategy="finish")
 )
-FATAL_FAILURES = workflow(task("a", strategy="finish"), task("b", strategy="finish"), task("c", "a"))
-GUARDED = workflow(
+FATAL_FAILURES: Final = two_runs(task("a", strategy="finish"), task("b", strategy="finish"), task("c", "a"))
+GUARDED: Final = two_runs(
     task("a", attempts=3, breaker=BREAKER, deadline=5.0, max_losses=1),
     task("b", attempts=3, breaker=BREAKER, strategy="finish", max_losses=0),
 )
-GUARDED_TOGETHER = workflow(
+GUARDED_TOGETHER: Final = two_runs(
     *(task(name, attempts=4, breaker=BREAKER, strategy="finish") for name in "abc"), max_parallel=2
 )
-GUARDED_TWICE = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=2, cooldown=2.0)))
-NARROW = workflow(
-    *(task(name, attempts=4, breaker=BREAKER, strategy="finish") for name in "abc"), max_parallel=1
-)
-BRIEF = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=1, window=0.5, cooldown=2.0)))
-HURRIED = workflow(task("a", attempts=3, breaker=BreakerSpec(threshold=1, cooldown=4.0), deadline=3.0))
-TIMED_AND_NARROW = workflow(
-    task("a", attempts=9, deadline=2.5, strategy="finish"),
-    *(task(name, strategy="finish") for name in "bcd"),
+GUARDED_TWICE: Final = two_runs(task("a", attempts=3, breaker=BreakerSpec(threshold=2, cooldown=2.0)))
+NARROW: Final = two_runs(
+    *(task(name, attempts=4, breaker=BREAKER, strategy="finish") for name in "abcd"),
+    opening=UNKEPT_FAILURE,
     max_parallel=1,
 )
-PROBES = workflow(task("a", attempts=9, breaker=BreakerSpec(threshold=1, cooldown=0.5), max_losses=0))
-GUARDED_FALLBACKS = workflow(task("a", attempts=2, fallbacks=("second", "third"), breaker=BREAKER))
-TIMED = workflow(task("a", attempts=9, deadline=2.5, strategy="finish"), task("b", "a"), deadline=6.0)
+BRIEF: Final = two_runs(
+    task("a", attempts=3, breaker=BreakerSpec(threshold=1, window=0.5, cooldown=2.0)), opening=UNKEPT_FAILURE
+)
+HURRIED: Final = two_runs(task("a", attempts=3, breaker=BreakerSpec(threshold=1, cooldown=4.0), deadline=3.0))
+TIMED_AND_NARROW: Final = two_runs(
+    task("a", attempts=9, deadline=1.5, strategy="finish"),
+    task("b"),
+    opening=first_ended("fails"),
+    max_parallel=1,
+)
+PROBES: Final = two_runs(task("a", attempts=9, breaker=BreakerSpec(threshold=1, cooldown=0.5), max_losses=0))
+GUARDED_FALLBACKS: Final = two_runs(task("a", attempts=2, fallbacks=("second", "third"), breaker=BREAKER))
+TIMED: Final = two_runs(task("a", attempts=9, deadline=2.5, strategy="finish"), task("b", "a"), deadline=6.0)
 """Where a break shows soon."""
 
-
-def _mutant(switch: Callable[[], AbstractContextManager[None]], spec: WorkflowSpec, *broken: str) -> Mutant:
-    return Mutant(switch, set(broken), partial(GivenMachine, spec))
-
-
-MUTANTS_OF_RECOVERY = {
-    "fence unchecked": _mutant(
-        fence_unchecked, FATAL_FAILURES, "a fenced owner writes nothing", "performed once"
+RECOVERY: Final = {
+    "fence unchecked": Mutant(
+        fence_unchecked, {"a fenced owner writes nothing", "performed once"}, FATAL_FAILURES
     ),
-    "budget checked, then written": _mutant(
-        budget_checked_then_written, TWICE_AS_MANY_RETRIES, "the budget is never exceeded"
+    "budget checked, then written": Mutant(
+        budget_checked_then_written, {"the budget is never exceeded"}, TWICE_AS_MANY_RETRIES
     ),
-    "two probes at once": _mutant(two_probes, GUARDED, "one probe at a time"),
-    "cooldown ignored": _mutant(cooldown_ignored, GUARDED, "nobody is let through an open breaker"),
-    "outcome counted twice": _mutant(
-        outcome_counted_twice, GUARDED_TWICE, "a breaker opens and closes when it must"
+    "two probes at once": Mutant(two_probes, {"one probe at a time"}, GUARDED),
+    "cooldown ignored": Mutant(cooldown_ignored, {"nobody is let through an open breaker"}, GUARDED),
+    "outcome counted twice": Mutant(
+        outcome_counted_twice, {"a breaker opens and closes when it must"}, GUARDED_TWICE
     ),
-    "late failures count": _mutant(late_failures_count, BRIEF, "a breaker opens and closes when it must"),
-    "failures before it closed count": _mutant(
-        closing_forgotten, GUARDED, "a breaker opens and closes when it must"
+    "late failures count": Mutant(late_failures_count, {"a breaker opens and closes when it must"}, BRIEF),
+    "failures before it closed count": Mutant(
+        closing_forgotten, {"a breaker opens and closes when it must"}, GUARDED
     ),
-    "all that wait for a breaker ask": _mutant(
-        each_asks_for_itself, GUARDED_TOGETHER, "of those that wait for a breaker, one asks"
+    "all that wait for a breaker ask": Mutant(
+        each_asks_for_itself, {"of those that wait for a breaker, one asks"}, GUARDED_TOGETHER
     ),
-    "leave waits for a slot": _mutant(leave_waits_for_a_slot, NARROW, "leave is used at once or not at all"),
-    "deadline waits for a slot": _mutant(
-        deadline_waits_for_a_slot, TIMED_AND_NARROW, "a deadline is noticed when it comes"
+    "leave waits for a slot": Mutant(leave_waits_for_a_slot, {"leave is used at once or not at all"}, NARROW),
+    "deadline waits for a slot": Mutant(
+        deadline_waits_for_a_slot, {"a deadline is noticed when it comes"}, TIMED_AND_NARROW
     ),
-    "waits without hope": _mutant(hopeless_waits, HURRIED, "who has no hope does not wait"),
-    "open breaker ignored by fallbacks": _mutant(
-        fallbacks_pass_breakers, GUARDED_FALLBACKS, "no attempt without its breaker's leave"
+    "waits without hope": Mutant(hopeless_waits, {"who has no hope does not wait"}, HURRIED),
+    "open breaker ignored by fallbacks": Mutant(
+        fallbacks_pass_breakers, {"no attempt without its breaker's leave"}, GUARDED_FALLBACKS
     ),
-    "one breaker for all agents": _mutant(
-        one_breaker_for_all_agents, GUARDED_FALLBACKS, "each agent has its own breaker"
+    "one breaker for all agents": Mutant(
+        one_breaker_for_all_agents, {"each agent has its own breaker"}, GUARDED_FALLBACKS
     ),
-    "refused, and no fallback": _mutant(
-        refused_waits_always, GUARDED_FALLBACKS, "who is refused falls back at once"
+    "refused, and no fallback": Mutant(
+        refused_waits_always, {"who is refused falls back at once"}, GUARDED_FALLBACKS
     ),
-    "refusal takes an attempt number": _mutant(
+    "refusal takes an attempt number": Mutant(
         refusal_takes_a_number,
+        {"attempts are numbered without gaps", "a dead letter is that of its task"},
         GUARDED,
-        "attempts are numbered without gaps",
-        "a dead letter is that of its task",
     ),
-    "probe never given back": _mutant(
-        probe_never_given_back,
-        PROBES,
-        "a probe that is over is given back",
-        "a run ends when all is told",
+    "probe never given back": Mutant(
+        probe_never_given_back, {"a probe that is over is given back", "a run ends when all is told"}, PROBES
     ),
-    "deadline ignores what was waited": _mutant(
+    "deadline ignores what was waited": Mutant(
         deadline_of_each_attempt,
+        {"no attempt starts after its deadline", "no retry waits past its deadline"},
         TIMED,
-        "no attempt starts after its deadline",
-        "no retry waits past its deadline",
     ),
-    "deadline counts time without an owner": _mutant(
+    "deadline counts time without an owner": Mutant(
         deadline_runs_without_owner,
+        {"a deadline passes when it has come", "every agent has its attempts"},
         TIMED,
-        "a deadline passes when it has come",
-        "every agent has its attempts",
     ),
-    "deadline of the run forgotten": _mutant(
-        run_deadline_forgotten, TIMED, "no attempt starts after its deadline"
+    "deadline of the run forgotten": Mutant(
+        run_deadline_forgotten, {"no attempt starts after its deadline"}, TIMED
     ),
-    "retry beside what did not stop": _mutant(
-        tries_beside_what_did_not_stop, SHORT_DELAYS, "nobody tries beside what did not stop"
+    "retry beside what did not stop": Mutant(
+        tries_beside_what_did_not_stop, {"nobody tries beside what did not stop"}, SHORT_DELAYS
     ),
-    "Retry-After above max_delay": _mutant(retry_after_unbounded, SHORT_DELAYS, "delays are within bounds"),
-    "one seed for all delays": _mutant(
-        one_seed_for_all, SHORT_DELAYS, "delays are exactly those of the seed"
+    "Retry-After above max_delay": Mutant(retry_after_unbounded, {"delays are within bounds"}, SHORT_DELAYS),
+    "one seed for all delays": Mutant(
+        one_seed_for_all, {"delays are exactly those of the seed"}, SHORT_DELAYS
     ),
-    "letter after each crash": _mutant(
-        letter_after_each_crash, FATAL_FAILURES, "a fatal failure has one dead letter"
+    "letter after each crash": Mutant(
+        letter_after_each_crash, {"a fatal failure has one dead letter"}, FATAL_FAILURES
     ),
-    "retry of a letter opens all": _mutant(
-        retry_opens_all, FATAL_FAILURES, "a retry leaves other failures alone"
+    "retry of a letter opens all": Mutant(
+        retry_opens_all, {"a retry leaves other failures alone"}, FATAL_FAILURES
     ),
-    "end before all is told": _mutant(ends_before_all_is_told, GUARDED, "a run ends when all is told"),
-    "signal received again": _mutant(signals_forgotten, FATAL_FAILURES, "a signal is received once"),
+    "end before all is told": Mutant(ends_before_all_is_told, {"a run ends when all is told"}, GUARDED),
+    "signal received again": Mutant(signals_forgotten, {"a signal is received once"}, FATAL_FAILURES),
 }

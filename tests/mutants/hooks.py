@@ -1,10 +1,10 @@
-"""Ways to break what is said of hooks that a run waits for, each a switch; see `mutants`."""
+"""Ways to break what is said of hooks that a run waits for, the core's side of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from typing import Final
 
 from attrs import evolve
 
@@ -28,9 +28,10 @@ from actorflow.core.hook_rendering import Occasion
 from actorflow.core.state import APPLIERS, RunState
 from actorflow.spec.model import HookSpec
 from tests.machine import Driver
-from tests.scenarios import hooks_on, task, workflow
-from tests.switches import Mutant, also, replaced, replaced_applier
-from tests.test_core_machine import GivenMachine
+from tests.mutants.mutant import Mutant
+from tests.mutants.scenes import first_ended, two_runs
+from tests.mutants.switches import also, replaced, replaced_applier
+from tests.scenarios import hooks_on, task
 
 
 @contextmanager
@@ -240,47 +241,42 @@ def turned_down_and_told_again() -> Iterator[None]:
 
 
 STRICT = HookSpec(command="true", on_error="fail")
-AROUND_TASKS = partial(
-    GivenMachine,
-    workflow(
-        task("a", attempts=2),
-        task("b", "a"),
-        hooks=hooks_on(task_started=[STRICT, STRICT], task_finished=[STRICT, STRICT]),
-        max_parallel=2,
-    ),
+AROUND_TASKS: Final = two_runs(
+    task("a", attempts=2),
+    task("b", "a"),
+    hooks=hooks_on(task_started=[STRICT, STRICT], task_finished=[STRICT, STRICT]),
+    max_parallel=2,
 )
-SIDE_BY_SIDE = partial(
-    GivenMachine,
-    workflow(
-        *(task(name, strategy="finish") for name in "abc"),
-        hooks=hooks_on(task_finished=[HookSpec(command="true")]),
-        max_parallel=1,
-    ),
+SIDE_BY_SIDE: Final = two_runs(
+    *(task(name, strategy="finish") for name in "abc"),
+    hooks=hooks_on(task_finished=[HookSpec(command="true")]),
+    max_parallel=1,
 )
-AROUND_STAGES = partial(
-    GivenMachine,
-    workflow(
-        task("a"),
-        task("b"),
-        stages={"s0": ["a"], "s1": ["b"]},
-        hooks=hooks_on(on_stage_complete=[STRICT, STRICT]),
-    ),
+AROUND_STAGES: Final = two_runs(
+    task("a"),
+    task("b"),
+    stages={"s0": ["a"], "s1": ["b"]},
+    hooks=hooks_on(on_stage_complete=[STRICT, STRICT]),
 )
-FRAGILE = partial(
-    GivenMachine,
-    workflow(
-        *(task(name, strategy="finish") for name in "abc"),
-        hooks=hooks_on(task_started=[HookSpec(command="true", on_error="disable", disable_after=1)]),
-        max_parallel=1,
-    ),
+FRAGILE: Final = two_runs(
+    *(task(name, strategy="finish") for name in "abc"),
+    hooks=hooks_on(task_started=[HookSpec(command="true", on_error="disable", disable_after=1)]),
+    max_parallel=1,
 )
 MAKES_ANOTHER_OUTPUT = HookSpec(action="transform", params={"set": {}, "output": "{{ output + 1 }}"})
-TRANSFORMED = partial(
-    GivenMachine,
-    workflow(task("a"), hooks=hooks_on(task_finished=[MAKES_ANOTHER_OUTPUT, HookSpec(command="true")])),
+TRANSFORMED: Final = two_runs(
+    task("a"),
+    opening=first_ended("succeeds"),
+    hooks=hooks_on(task_finished=[MAKES_ANOTHER_OUTPUT, HookSpec(command="true")]),
+)
+TURNED_DOWN: Final = two_runs(
+    task("a"),
+    task("b", "a"),
+    opening=first_ended("succeeds"),
+    hooks=hooks_on(task_finished=[STRICT, STRICT]),
 )
 
-MUTANTS_OF_HOOKS = {
+HOOKS: Final = {
     "finishing task opens its dependants": Mutant(
         finishing_opens_dependants, {"nothing starts before its edges are satisfied"}, AROUND_TASKS
     ),
@@ -328,6 +324,6 @@ MUTANTS_OF_HOOKS = {
     "turned down, and hooks run again": Mutant(
         turned_down_and_told_again,
         {"hooks run once a generation, in order", "a task ends when its hooks have"},
-        AROUND_TASKS,
+        TURNED_DOWN,
     ),
 }

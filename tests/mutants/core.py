@@ -1,13 +1,10 @@
-"""Ways to break the core or the shell around it, each a switch: a test that can't tell is not to be trusted.
-
-Those that are about failures, breakers, budgets, deadlines and dead letters are in `mutants_of_recovery`.
-"""
+"""Ways to break the core, or the shell around it: the order of tasks, crashes, pauses, and how a run ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from typing import Final
 
 from attrs import evolve
 
@@ -16,10 +13,12 @@ from actorflow.core import state as core_state
 from actorflow.core.commands import Decide, StartAttempt
 from actorflow.core.events import (
     AttemptLost,
+    AttemptStarted,
     AttemptSucceeded,
     CancelRequested,
     Event,
     FallbackChosen,
+    PauseRequested,
     Resumed,
     RunEnding,
     SkipReason,
@@ -32,9 +31,10 @@ from actorflow.core.plan import Plan
 from actorflow.core.state import RunState
 from actorflow.core.task_state import TaskState, reopen
 from tests.machine import Driver
-from tests.scenarios import task, workflow
-from tests.switches import Mutant, also, edges_otherwise, replaced, replaced_applier
-from tests.test_core_machine import GivenMachine
+from tests.mutants.mutant import Mutant
+from tests.mutants.scenes import ANY, two_runs
+from tests.mutants.switches import also, edges_otherwise, replaced, replaced_applier
+from tests.scenarios import hook_lists, task
 
 
 @contextmanager
@@ -298,18 +298,51 @@ def idempotent_or_not() -> Iterator[None]:
         yield
 
 
-TWO_IN_TURN = partial(GivenMachine, workflow(task("a"), task("b"), task("c", "b"), max_parallel=1))
+@contextmanager
+def pause_takes_hold_late() -> Iterator[None]:
+    """A run that is to pause starts one task more."""
+    pause, start = core_state.APPLIERS[PauseRequested], core_state.APPLIERS[AttemptStarted]
+    asked: dict[int, PauseRequested] = {}
+
+    def note(state: RunState, event: PauseRequested) -> None:
+        asked[id(state)] = event
+
+    def start_and_pause(state: RunState, event: AttemptStarted) -> None:
+        start(state, event)
+        if id(state) in asked:
+            pause(state, asked.pop(id(state)))
+
+    with replaced_applier(PauseRequested, note), replaced_applier(AttemptStarted, start_and_pause):
+        yield
+
+
+@contextmanager
+def one_slot_too_many() -> Iterator[None]:
+    """There is one slot more than max_parallel says."""
+    free_slots = RunState.free_slots
+
+    with replaced(RunState, "free_slots", property(lambda state: free_slots.fget(state) + 1)):
+        yield
+
+
+TWO_IN_TURN: Final = two_runs(task("a"), task("b"), task("c", "b"), max_parallel=1)
 """The first that fails aborts the rest."""
 
-RETRIES = partial(GivenMachine, workflow(task("a", attempts=3, fallbacks=("second",))))
+RETRIES: Final = two_runs(task("a", attempts=3, fallbacks=("second",)))
 
-MUTANTS = {
-    "commit after effect": Mutant(commit_after_effect, {"performed only after commit"}),
+WITH_VALUE: Final = two_runs(task("a", attempts=2, value=1))
+ON_FAILURE: Final = two_runs(task("a"), task("b", on_failure_of=("a",)), task("c", "b"))
+CLEANED_UP: Final = two_runs(task("a"), hooks=hook_lists(on_error=1, post_workflow=2))
+ONCE: Final = two_runs(task("a", idempotent=False))
+ASLEEP: Final = two_runs(task("a", sleep=5.0))
+
+CORE: Final = {
+    "commit after effect": Mutant(commit_after_effect, {"performed only after commit"}, ANY),
     "dependant before commit": Mutant(
-        dependant_before_commit, {"dependants only after the commit of outcomes"}
+        dependant_before_commit, {"dependants only after the commit of outcomes"}, ANY
     ),
-    "attempt started twice after resume": Mutant(attempt_started_twice_after_resume, {"performed once"}),
-    "restart of a success": Mutant(restart_of_a_success, {"a success never starts again"}),
+    "attempt started twice after resume": Mutant(attempt_started_twice_after_resume, {"performed once"}, ANY),
+    "restart of a success": Mutant(restart_of_a_success, {"a success never starts again"}, ANY),
     "lost counted as attempt": Mutant(
         lost_counted_as_attempt,
         {"every agent has its attempts", "delays are within bounds", "exhausted retries are told once"},
@@ -322,38 +355,53 @@ MUTANTS = {
             "what waits for a failure is skipped",
             "a run ends when all its tasks have",
         },
+        ANY,
     ),
     "fallback without attempts": Mutant(
         fallback_without_attempts,
         {"every agent has its attempts", "exhausted retries are told once", "attempts are within limits"},
         RETRIES,
     ),
-    "start after cancel": Mutant(start_after_cancel, {"nothing starts after a cancel"}),
-    "wrong retry count": Mutant(wrong_retry_count, {"attempts are within limits"}),
-    "post_workflow missing": Mutant(post_workflow_missing, {"post_workflow runs as often as it must"}),
+    "start after cancel": Mutant(start_after_cancel, {"nothing starts after a cancel"}, ANY),
+    "wrong retry count": Mutant(wrong_retry_count, {"attempts are within limits"}, ANY),
+    "post_workflow missing": Mutant(
+        post_workflow_missing, {"post_workflow runs as often as it must"}, CLEANED_UP
+    ),
     "abort starves handlers": Mutant(
-        abort_starves_handlers, {"tasks are skipped for a reason", "tasks are canceled for a reason"}
+        abort_starves_handlers, {"tasks are skipped for a reason", "tasks are canceled for a reason"}, ANY
     ),
     "abort spares everybody": Mutant(abort_spares_everybody, {"nothing starts after an abort"}, TWO_IN_TURN),
-    "unreached task bars its dependants": Mutant(unreached_bars, {"tasks are skipped for a reason"}),
+    "unreached task bars its dependants": Mutant(
+        unreached_bars, {"tasks are skipped for a reason"}, ON_FAILURE
+    ),
     "handled failure satisfies an edge": Mutant(
-        handled_failure_satisfies, {"nothing starts before its edges are satisfied"}
+        handled_failure_satisfies, {"nothing starts before its edges are satisfied"}, ANY
     ),
     "success satisfies an edge on failure": Mutant(
         success_is_a_failure,
         {"nothing starts before its edges are satisfied", "what waits for a failure is skipped"},
+        ON_FAILURE,
     ),
     "target starts without a transition": Mutant(
         target_starts_by_itself,
         {"nothing starts before its edges are satisfied", "tasks are skipped for a reason"},
+        ANY,
     ),
-    "pause counted as loss": Mutant(pause_counted_as_loss, {"a task may be lost five times"}),
-    "sleep forgotten after a crash": Mutant(sleep_forgotten_after_crash, {"nothing starts before it is due"}),
+    "pause counted as loss": Mutant(pause_counted_as_loss, {"a task may be lost five times"}, ANY),
+    "sleep forgotten after a crash": Mutant(
+        sleep_forgotten_after_crash, {"nothing starts before it is due"}, ASLEEP
+    ),
+    "pause that starts one more task": Mutant(
+        pause_takes_hold_late, {"nothing starts while pausing"}, TWO_IN_TURN
+    ),
+    "one slot too many": Mutant(
+        one_slot_too_many, {"at most max_parallel run", "hooks take slots as attempts do"}, TWO_IN_TURN
+    ),
     "fallback value first": Mutant(
-        fallback_value_first, {"every agent has its attempts", "every fallback is tried"}
+        fallback_value_first, {"every agent has its attempts", "every fallback is tried"}, WITH_VALUE
     ),
     "handled failure fails the run": Mutant(
-        handled_failure_fails_the_run, {"the outcome is that of the tasks"}
+        handled_failure_fails_the_run, {"the outcome is that of the tasks"}, ANY
     ),
-    "not idempotent, run again": Mutant(idempotent_or_not, {"what is not idempotent runs once"}),
+    "not idempotent, run again": Mutant(idempotent_or_not, {"what is not idempotent runs once"}, ONCE),
 }

@@ -1,0 +1,292 @@
+"""Scenarios out of a seed: dense with what the format can do, and with accidents, and small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, Final
+
+from actorflow.testing.agents import AgentStep, Crashes, Fails, Hangs, Raises, Returns
+from actorflow.testing.crashes import CrashPoint
+from actorflow.testing.http import FakeAnswer, Garbage, Refuses, Replies, Resets, TimesOut
+from actorflow.testing.journal import CommitFault, FaultKind
+from actorflow.testing.processes import Exits
+from tests.simulator.scenario import Act, ActKind, Life, Mode, Scenario, Start
+
+SINK: Final = "https://hooks.example.com/"
+"""Where webhooks go."""
+
+AGENTS: Final = ("main", "second", "third")
+
+_BLOCKING_EVENTS: Final = (
+    "pre_workflow", "post_workflow", "on_error", "task_started", "task_finished", "on_stage_complete"
+)  # fmt: skip
+_LAST: Final = ("on_error", "post_workflow")
+_ASYNC_EVENTS: Final = (
+    "task_started", "task_finished", "workflow_finished", "workflow_started", "on_stage_complete", "task_retrying",
+    "task_lost", "task_skipped", "retries_exhausted", "dead_lettered", "workflow_resumed", "workflow_paused",
+    "signal_received", "breaker_opened", "fallback_started", "task_timed_out", "budget_exhausted", "breaker_closed",
+)  # fmt: skip
+_COMMIT_FAULTS: Final[tuple[FaultKind, ...]] = ("busy", "full", "error_before", "error_after")
+_OPERATOR: Final[tuple[ActKind, ...]] = (
+    "cancel", "pause", "resume", "signal", "retry_letter", "retry_delivery", "drain", "leave", "kill", "stop", "set_wall"
+)  # fmt: skip
+
+
+def draw(seed: int, mode: Mode) -> Scenario:
+    """The scenario of a seed; the same one each time."""
+    random = Random(f"scenario {seed}")
+    documents = [_document(random, number) for number in range(_few(random, 1, 2))]
+    starts = [
+        Start(f"r-{number}", random.randrange(len(documents)), random.choice([0.0, 0.0, 0.0, 7.5]))
+        for number in range(1, 1 + _few(random, 1, 3))
+    ]
+    lives = _lives(random)
+    return Scenario(
+        seed=seed,
+        mode=mode,
+        definitions=documents,
+        starts=starts,
+        lives=lives,
+        acts=_acts(random, [start.run_id for start in starts], len(lives)),
+        agents={name: _steps(random) for name in AGENTS},
+        answers=[_answer(random) for _ in range(random.choice([0, 0, 1, 2, 4]))],
+        exits=[_exit(random) for _ in range(random.choice([0, 0, 1, 3]))],
+    )
+
+
+def _few(random: Random, least: int, most: int) -> int:
+    """Mostly the least."""
+    return min(random.randint(least, most) for _ in range(2))
+
+
+# Workflows
+
+
+def _document(random: Random, number: int) -> Mapping[str, Any]:
+    ids = [f"t{index}" for index in range(_few(random, 1, 7))]
+    stages = _stages(random, ids) if len(ids) > 1 and random.random() < 0.3 else []
+    tasks = {name: _task(random, name, ids[:index], ids[index + 1 :]) for index, name in enumerate(ids)}
+    hooks = _hooks(random, has_stages=bool(stages)) if random.random() < 0.7 else {}
+    limits = {"max_parallel": random.choice([1, 2, 50])}
+    if random.random() < 0.25:
+        limits["retry_budget"] = random.choice([0, 1, 2])
+    if random.random() < 0.1:
+        limits["deadline"] = random.choice([20, 100])
+    document: dict[str, Any] = {
+        "name": f"w{number}",
+        "secrets": {"token": {"env": "SIMULATED_SECRET"}},
+        "limits": limits,
+        "tasks": tasks,
+        "hooks": hooks,
+    }
+    if stages:
+        document["workflows"] = {"all": {"steps": stages}}
+    return document
+
+
+def _task(random: Random, name: str, earlier: Sequence[str], later: Sequence[str]) -> Mapping[str, Any]:
+    needs = random.sample(earlier, min(len(earlier), random.randint(0, 2)))
+    edges = [{"task": need, "on": random.choice(["success"] * 5 + ["failure", "always"])} for need in needs]
+    agent = random.choice(AGENTS)
+    others = [other for other in AGENTS if other != agent]
+    task: dict[str, Any] = {
+        "agent": agent,
+        "depends_on": edges,
+        "on_error": _on_error(random, others, later),
+        "timeout": random.choice([4, 20, 20, 60]),  # scripts may hang
+    }
+    if random.random() < 0.6:
+        task["retry"] = {
+            "max_attempts": random.randint(2, 4),
+            "delay": random.choice([0.5, 2, 30]),
+            "backoff": random.choice(["constant", "linear", "exponential"]),
+            "max_delay": random.choice([30, 60]),
+            "jitter": random.choice(["none", "full", "equal"]),
+        }
+    for key, odds, values in (
+        ("deadline", 0.15, [10, 60]),
+        ("sleep", 0.1, [1, 15]),
+        ("priority", 0.1, [-1, 1]),
+        ("idempotent", 0.1, [False]),
+    ):
+        if random.random() < odds:
+            task[key] = random.choice(values)
+    sources = [edge["task"] for edge in edges if edge["on"] == "success"]
+    if sources and random.random() < 0.4:
+        task["with"] = {"from": f"{{{{ tasks.{sources[0]}.output }}}}", "run": "{{ workflow.run_id }}"}
+    if random.random() < 0.1:
+        task["when"] = random.choice(["true", "false"])
+    if later and random.random() < 0.1:
+        task["on_success"] = {"next": random.choice(later)}
+    if random.random() < 0.15:
+        task["hooks"] = {"task_finished": [_async_hook(random, "task_finished")]}
+    return task
+
+
+def _on_error(random: Random, others: Sequence[str], later: Sequence[str]) -> Mapping[str, Any]:
+    found: dict[str, Any] = {"strategy": random.choice(["abort", "finish", "finish", "skip"])}
+    if random.random() < 0.3:
+        found["fallback_agent"] = random.choice(others)
+    if random.random() < 0.1:
+        found["fallback_value"] = {"instead": 1}
+    if later and random.random() < 0.1:
+        found["next"] = random.choice(later)
+    if random.random() < 0.2:
+        found["max_losses"] = random.choice([1, 2])
+    if random.random() < 0.2:
+        found["circuit_breaker"] = {
+            "threshold": random.choice([1, 2]),
+            "window": 60,
+            "cooldown": random.choice([5, 25]),
+            "key": random.choice(["shared", "main"]),
+        }
+    return found
+
+
+def _stages(random: Random, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    cut = random.randint(1, len(ids) - 1)
+    return [
+        {"stage": "first", "tasks": list(ids[:cut])},
+        {"stage": "then", "tasks": list(ids[cut:]), "depends_on": ["first"]},
+    ]
+
+
+def _hooks(random: Random, *, has_stages: bool) -> Mapping[str, Any]:
+    hooks: dict[str, list[Mapping[str, Any]]] = {}
+    for _ in range(random.choice([0, 0, 1, 2])):
+        event = random.choice(_BLOCKING_EVENTS)
+        if event != "on_stage_complete" or has_stages:
+            hooks.setdefault(event, []).append(_blocking_hook(random, may_fail=event not in _LAST))
+    for _ in range(random.choice([0, 1, 1, 2, 3])):
+        event = random.choice(_ASYNC_EVENTS)
+        if event != "on_stage_complete" or has_stages:
+            hooks.setdefault(event, []).append(_async_hook(random, event))
+    return hooks
+
+
+def _blocking_hook(random: Random, *, may_fail: bool) -> Mapping[str, Any]:
+    hook: dict[str, Any] = {
+        "type": "command",
+        "mode": "blocking",
+        "params": {"command": "do-it"},
+        "timeout": random.choice([3, 20]),
+        "on_error": random.choice(["continue", "continue", "disable", "fail" if may_fail else "continue"]),
+    }
+    if random.random() < 0.3:
+        hook["retry"] = {"max_attempts": 2, "delay": 1}
+    return hook
+
+
+def _async_hook(random: Random, event: str) -> Mapping[str, Any]:
+    kind = random.choice(["webhook"] * 5 + ["log", "metric"])
+    hook: dict[str, Any] = {"type": kind, "mode": "async"}
+    match kind:
+        case "webhook":
+            hook["params"] = {
+                "url": f"{SINK}{event}",
+                "headers": {"Authorization": "Bearer {{ secrets.token }}"},
+            }
+            hook["timeout"] = 5
+            if random.random() < 0.7:
+                hook["retry"] = {"max_attempts": random.randint(1, 4), "delay": random.choice([1, 8])}
+            if random.random() < 0.25:
+                hook["batch"] = {"max": random.choice([2, 3]), "window": random.choice([2, 20])}
+            if random.random() < 0.15:
+                hook["rate_limit"] = random.choice([1, 10])
+            if random.random() < 0.15:
+                hook["circuit_breaker"] = {"threshold": 2, "window": 60, "cooldown": 10}
+            if random.random() < 0.2:
+                hook["ordered"] = False
+        case "log":
+            hook["params"] = {"message": "{{ workflow.run_id }}"}
+        case _:
+            hook["params"] = {"name": "things", "value": 1}
+    return hook
+
+
+# What goes on around them
+
+
+def _steps(random: Random) -> list[AgentStep]:
+    return [_step(random) for _ in range(random.choice([1, 1, 2, 3, 4]))]
+
+
+def _step(random: Random) -> AgentStep:
+    after_s = random.choice([0.0, 0.0, 0.01, 1.0, 3.0, 9.0])
+    match random.choice(["returns"] * 7 + ["fails"] * 3 + ["raises", "hangs", "crashes"]):
+        case "returns":
+            return Returns({"n": random.randrange(100)}, after_s)
+        case "fails":
+            asked = random.choice([None, None, None, 5.0])
+            return Fails("no luck", random.choice(["Broken", "busy"]), after_s, asked)
+        case "raises":
+            return Raises(ValueError("no luck"), after_s)
+        case "hangs":
+            return Hangs(random.choice([0.0, 2.0, 12.0]))
+        case _:
+            return Crashes(after_s)
+
+
+def _answer(random: Random) -> FakeAnswer:
+    after_s = random.choice([0.0, 0.5, 2.0])
+    answers: list[FakeAnswer] = [
+        Replies(random.choice([200, 204]), after_s=after_s),
+        Replies(random.choice([500, 502, 503]), after_s=after_s),
+        Replies(429, headers={"retry-after": random.choice(["2", "20"])}),
+        Replies(random.choice([400, 404, 410])),
+        TimesOut(is_received=True),
+        TimesOut(is_received=False),
+        Resets(is_received=True, after_s=after_s),
+        Resets(is_received=False),
+        Garbage(after_s),
+        Refuses(),
+    ]
+    return random.choice(answers)
+
+
+def _exit(random: Random) -> Exits:
+    return Exits(random.choice([0, 0, 1]), after_s=random.choice([0.0, 1.0, 5.0]))
+
+
+def _lives(random: Random) -> list[Life]:
+    lives = [_life(random, 0.0)]
+    while len(lives) < 4 and random.random() < 0.45:
+        lives.append(_life(random, random.choice([0.0, 1.0, 12.0, 40.0])))
+    return lives
+
+
+def _life(random: Random, at_s: float) -> Life:
+    crash, faults = None, list[CommitFault]()
+    match random.choice(["nothing", "crash", "crash", "fault"]):
+        case "crash":
+            crash = CrashPoint(
+                random.choice([1, 2, 2, 3, 4, 5, 6, 8, 11]), random.choice(["before", "after"])
+            )
+        case "fault":
+            kind = random.choice(_COMMIT_FAULTS)
+            faults = [CommitFault(random.choice([1, 2, 3, 4, 6, 9]), kind, random.choice([0.5, 10.0, 45.0]))]
+        case _:
+            pass
+    return Life(at_s, crash, faults, takes_over=random.random() < 0.5)
+
+
+def _acts(random: Random, run_ids: Sequence[str], lives: int) -> list[Act]:
+    acts = list[Act]()
+    for _ in range(random.choice([0, 0, 0, 1, 2, 4])):
+        kind = random.choice(_OPERATOR)
+        seconds = {
+            "stop": random.choice([5.0, 60.0]),
+            "set_wall": random.choice([-3600.0, 3600.0, 86400.0]),
+        }.get(kind, random.choice([0.0, 5.0]))
+        acts.append(
+            Act(
+                at_s=random.choice([0.0, 0.005, 0.5, 3.0, 10.0, 30.0]),
+                kind=kind,
+                run_id=random.choice(run_ids),
+                by=random.randint(1, lives),
+                seconds=seconds,
+                name="go",
+            )
+        )
+    return acts
