@@ -91,7 +91,9 @@ def bounded(seed: int, mode: Mode) -> Generator[None]:
     """End the process, and say where it stands, should a world keep the processor for too long."""
 
     def give_up(_: int, frame: FrameType | None) -> None:
-        print(f"seed {seed} hangs: {NOTHING_ELSE}\nagain: python -m tests.simulator --seed {seed} --mode {mode}")
+        print(
+            f"seed {seed} hangs: {NOTHING_ELSE}\nagain: python -m tests.simulator --seed {seed} --mode {mode}"
+        )
         traceback.print_stack(frame, file=sys.stdout)
         sys.stdout.flush()
         os._exit(1)

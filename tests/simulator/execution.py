@@ -199,8 +199,10 @@ class _Story:
                 process.kill()
             case "stop":
                 process.stop()
-                await anyio.sleep(act.seconds)
-                process.go_on()
+                try:
+                    await anyio.sleep(act.seconds)
+                finally:
+                    process.go_on()
             case "leave":
                 self.leaving[process.number].set()
             case "cancel":
@@ -228,13 +230,15 @@ class _Story:
         rt = process.runtime
         letters = await self._attempted(process, act.kind, act.run_id, rt.dead_letters) or ()
         kind = "task" if act.kind == "retry_letter" else "delivery"
-        for letter in [each for each in letters if each.run_id == act.run_id and each.kind == kind][:1]:
-            if kind == "delivery":
-                await self._told(process, act.kind, act.run_id, lambda: rt.retry_delivery(letter.id))
-                continue
-            handle = await self._attempted(process, act.kind, act.run_id, lambda: rt.start_retried(letter.id))
-            if handle is not None:
-                await self._told(process, act.kind, act.run_id, handle.settled)
+        letter = next((each.id for each in letters if each.run_id == act.run_id and each.kind == kind), None)
+        if letter is None:
+            return
+        if kind == "delivery":
+            await self._told(process, act.kind, act.run_id, lambda: rt.retry_delivery(letter))
+            return
+        handle = await self._attempted(process, act.kind, act.run_id, lambda: rt.start_retried(letter))
+        if handle is not None:
+            await self._told(process, act.kind, act.run_id, handle.settled)
 
     async def _told(
         self, process: Process, what: str, run_id: str, ask: Callable[[], Awaitable[RunResult]]
