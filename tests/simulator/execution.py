@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import anyio
+import orjson
 import trio
 
-from actorflow import HookContext, RunHandle, RunResult, Runtime, load_dict
+from actorflow import HookContext, RunHandle, RunResult, WorkflowSpec, load_dict
 from actorflow.errors import ActorflowError, RunExistsError, StoreFailed
+from actorflow.journal.protocol import CreateRun
 from actorflow.testing.agents import ScriptedAgent
 from actorflow.testing.http import FakeHttp, Replies
 from actorflow.testing.process import Process
@@ -35,6 +39,9 @@ LAST_S: Final = 100_000.0
 
 TOLD_EVENTS: Final = ("task_finished", "workflow_finished")
 """Of these a function of the program is told, in each process."""
+
+LOOK_S: Final = 16.0
+"""Between two looks at a process that is stopped."""
 
 STALE_S: Final = 31.0
 """When a stopped process may be taken over."""
@@ -63,12 +70,14 @@ def perform(scenario: Scenario) -> Observed:
 class _Story:
     def __init__(self, world: World, scenario: Scenario) -> None:
         self.world, self.scenario = world, scenario
-        self.specs = [load_dict(document, trust="own") for document in scenario.definitions]
+        self.specs = [_loaded(orjson.dumps(document)) for document in scenario.definitions]
         self.agents = {name: ScriptedAgent(*steps) for name, steps in scenario.agents.items()}
         self.told: list[Told] = []
         self.hook_calls: list[tuple[float, int, str, str]] = []
         self.leaving: dict[int, anyio.Event] = {}
         self.ended_at = 0.0
+        self.ended_count = 0  #: of processes
+        self.stirred = anyio.Event()
         self.quiet_at = max(
             [0.0, *(act.at_s + act.seconds for act in scenario.acts), *(s.at_s for s in scenario.starts)]
         )
@@ -119,40 +128,53 @@ class _Story:
         except* ActorflowError as errors:
             if any(not isinstance(each, StoreFailed) for each in _leaves(errors)):
                 raise
+        finally:
+            self.ended_count += 1
+            self._stir()
 
     async def _work(self, process: Process, life: Life, scope: anyio.CancelScope) -> None:
         """Start and take up runs until nothing is left to do."""
-        rt, followed, patience_s = process.runtime, dict[str, bool](), 5.0
-        one_ended = anyio.Event()
+        followed, looked_at = set[str](), -1
         async with anyio.create_task_group() as group:
 
             async def follow(handle: RunHandle) -> None:
-                followed[handle.run_id] = True
+                followed.add(handle.run_id)
                 await self._told(process, "run", handle.run_id, handle.settled)
-                followed.pop(handle.run_id, None)
-                one_ended.set()
+                followed.discard(handle.run_id)
+                self._stir()
 
             for start in self.scenario.starts:
                 group.start_soon(self._start, process, start, follow)
             while True:
-                for handle in await self._taken_up(process, life):
-                    if handle.run_id not in followed:
-                        group.start_soon(follow, handle)
-                        await anyio.lowlevel.checkpoint()
-                if not followed and self.world.now >= self.quiet_at and not await self._has_more(rt, life):
+                stirred, is_stuck = self.stirred, life.takes_over and self._is_any_stopped()
+                if looked_at != self.ended_count or is_stuck:
+                    looked_at = self.ended_count
+                    for handle in await self._taken_up(process, is_stuck=is_stuck):
+                        if handle.run_id not in followed:
+                            group.start_soon(follow, handle)
+                            await anyio.lowlevel.checkpoint()
+                is_quiet = self.world.now >= self.quiet_at
+                if is_quiet and not followed and not is_stuck and looked_at == self.ended_count:
                     break
+                patience_s = LOOK_S if is_stuck else math.inf if is_quiet else self.quiet_at - self.world.now
                 with anyio.move_on_after(patience_s):
-                    await one_ended.wait()
-                one_ended, patience_s = anyio.Event(), min(2 * patience_s, 60.0)
+                    await stirred.wait()
         scope.cancel()
 
-    async def _taken_up(self, process: Process, life: Life) -> list[RunHandle]:
-        """The runs that are nobody's any more, and go on here."""
+    def _stir(self) -> None:
+        """Something has changed that a process may want to look at."""
+        stirred, self.stirred = self.stirred, anyio.Event()
+        stirred.set()
+
+    def _is_any_stopped(self) -> bool:
+        return any(each.is_stopped for each in self.world.processes)
+
+    async def _taken_up(self, process: Process, *, is_stuck: bool) -> list[RunHandle]:
+        """The runs that are nobody's any more, and go on here; those of who is stopped too, if they may be had."""
         rt = process.runtime
         try:
-            recovered = await rt.recover()
-            handles = list(recovered.handles)
-            for row in await rt.list() if life.takes_over else ():
+            handles = list((await rt.recover()).handles)
+            for row in await rt.list() if is_stuck else ():
                 is_silent = row.heartbeat_at is not None and self.world.wall() - row.heartbeat_at > STALE_S
                 if row.summary.status == "running" and row.owner_pid is not None and is_silent:
                     with suppress(ActorflowError):
@@ -161,12 +183,6 @@ class _Story:
             self.leaving[process.number].set()
             await anyio.sleep_forever()
         return handles
-
-    async def _has_more(self, rt: Runtime, life: Life) -> bool:
-        """Whether a run is somebody's who may not bring it to its end."""
-        rows = await rt.list()
-        missing = {start.run_id for start in self.scenario.starts} - {row.run_id for row in rows}
-        return bool(missing) or (life.takes_over and any(row.summary.status == "running" for row in rows))
 
     async def _start(
         self, process: Process, start: Start, follow: Callable[[RunHandle], Awaitable[None]]
@@ -187,7 +203,7 @@ class _Story:
 
     @staticmethod
     def _is_in(writes: Sequence[Any], run_id: str) -> bool:
-        return any(getattr(write, "run_id", "") == run_id for write in writes)
+        return any(isinstance(write, CreateRun) and write.run_id == run_id for write in writes)
 
     async def _act(self, process: Process, act: Act) -> None:
         """What an operator does, in a process that is there for it."""
@@ -297,6 +313,11 @@ class _Story:
             ended_at=self.ended_at,
             world=self.world,
         )
+
+
+@lru_cache(maxsize=64)
+def _loaded(document: bytes) -> WorkflowSpec:
+    return load_dict(orjson.loads(document), trust="own")
 
 
 @contextmanager
