@@ -10,7 +10,8 @@ from attrs import field, frozen
 from attrs.validators import ge, in_
 
 from actorflow.errors import StoreFailed
-from actorflow.journal.protocol import Journal, Outcome, RequestKind, RunRow, Write
+from actorflow.journal.output_log import OutputLog
+from actorflow.journal.protocol import Documents, Journal, Outcome, RequestKind, RunRow, Write
 from actorflow.testing.crashes import CrashPoint, Moment
 
 __all__ = ["CommitFault", "FaultKind", "FaultyJournal"]
@@ -100,6 +101,16 @@ class FaultyJournal:
     def is_durable(self) -> bool:
         """See `Journal.is_durable`."""
         return self._journal.is_durable
+
+    @property
+    def outputs(self) -> OutputLog:
+        """See `Journal.outputs`."""
+        return self._journal.outputs
+
+    @property
+    def documents(self) -> Documents | None:
+        """See `Journal.documents`."""
+        return self._journal.documents
 
     def take_delay_s(self) -> float:
         """How long others have kept the store since this was asked last."""

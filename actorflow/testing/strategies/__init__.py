@@ -6,9 +6,9 @@ from hypothesis import given
 from actorflow.testing.strategies import History, definitions, histories
 
 
-@given(histories(definitions()))
-def test_the_export_tells_of_each_attempt(history: History) -> None:
-    assert attempts_of(export(history.spec, history.events)) == history.state.attempts_count
+@given(histories(definitions(max_tasks=3)))
+def test_the_report_has_every_task(history: History) -> None:
+    assert set(report(history.events)) == {task.id for task in history.spec.tasks}
 ```
 
 All that is drawn is valid. Simple examples come first, and a failing one shrinks: a definition to one task with an agent, a

@@ -118,7 +118,7 @@ def _limits(at: Drawing) -> Json:
     if at.has("parallelism"):
         limits["max_parallel"] = at.one(1, 2, 3)
     if at.has("budgets"):
-        limits["retry_budget"] = at.one(1, 0, 2)
+        limits["retry_budget"] = at.one(1, 0)
     if at.has("deadlines"):
         limits["deadline"] = at.one("1m", 8, 2.5)
     return limits

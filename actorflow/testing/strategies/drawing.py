@@ -30,7 +30,7 @@ Drawn = TypeVar("Drawn")
 FAILURE_TYPES: Final = ("Broken", "Busy", "not_found")
 """Types of failures that definitions say something about, and that runs have."""
 
-SCARCE: Final = (4, 3, 2)
+SCARCE: Final = (3, 2)
 """Of how many places that could have a thing one has it: by example, as some shall be plain and some crowded."""
 
 _BITS: Final = 6
@@ -81,7 +81,7 @@ class Drawing:
     @classmethod
     def begin(cls, draw: st.DrawFn, features: frozenset[Feature], agents: tuple[str, ...]) -> Drawing:
         """Begin an example: of many features some stay out of it, so that those which are in it meet."""
-        words = [word for word in FEATURE_WORDS if word in features]
+        words: list[Feature] = [word for word in FEATURE_WORDS if word in features]
         chosen = words if len(words) <= _BITS else _some_features(draw, words)
         return cls(draw, frozenset(chosen), agents, pick(draw, SCARCE))
 

@@ -26,7 +26,7 @@ from actorflow.core.events import (
 from actorflow.core.plan import plan_of
 from actorflow.core.recovery import answer
 from actorflow.core.state import RunState
-from actorflow.core.step import Action, recovered, settle
+from actorflow.core.step import Action, next_generation, recovered, settle
 from actorflow.spec.model import WorkflowSpec
 
 __all__ = ["Driven", "Meanwhile"]
@@ -97,6 +97,13 @@ class Driven:
         self.owed.clear()
         self.now += gap_s
         self.happen(*recovered(self.state, self.now))
+
+    def begin_generation(self, gap_s: float = 0.0, retried: Sequence[str] = ()) -> None:
+        """Whoever takes the run up begins its first generation, or the next; answers to the last one are heard by nobody."""
+        self.unwanted.clear()
+        self.owed.clear()
+        self.now += gap_s
+        self.happen(next_generation(self.state, self.now, retried))
 
     # Breakers
 

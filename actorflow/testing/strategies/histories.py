@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from actorflow.core.events import Event, RunStarted
 from actorflow.core.plan import plan_of
 from actorflow.core.state import CORE_VERSION, RunState
-from actorflow.core.step import next_generation
 from actorflow.runtime.inputs import checked_inputs
 from actorflow.spec.definition import spec_definition, to_json
 from actorflow.spec.model import WorkflowSpec
@@ -92,7 +91,7 @@ def _histories(
     first = pick(draw, [spec] * 7 + [evolve(spec, version=f"before {spec.version}")])
     run = Driven(spec, run_id, _BEGAN_AT)
     run.happen(_started(run, first, draw(inputs_for(spec))))
-    run.happen(next_generation(run.state, run.now))
+    run.begin_generation()
     for _ in range(draw(st.integers(0, max_steps))):
         draw(together(partial(_step, run)))
     if is_ended or pick(draw, (False, True)):

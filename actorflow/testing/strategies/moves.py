@@ -24,7 +24,7 @@ from actorflow.core.events import (
 )
 from actorflow.core.hook_line import HookLine
 from actorflow.core.rendering import outcome
-from actorflow.core.step import cut_off, next_generation
+from actorflow.core.step import cut_off
 from actorflow.core.task_state import TaskState
 from actorflow.spec.definition import spec_definition
 from actorflow.testing.strategies.drawing import FAILURE_TYPES, pick, pick_from_few, pick_some, values
@@ -38,7 +38,7 @@ _FAILURES: Final = (
     Failure("Busy", "come again", {"retry_after_s": 3}),
 )
 _TIMEOUT: Final = Failure("timeout", "took too long")
-_ENDINGS: Final = ("succeeds", "succeeds", "succeeds", "fails", "fails", "times out")
+_ENDINGS: Final = ("succeeds", "fails", "succeeds", "fails", "times out")
 _OUTPUTS: Final = st.sampled_from([1, 0, None]) | values()
 _STATUSES: Final[Sequence[HookStatus]] = ("ok", "ok", "ok", "failed", "timed_out")
 _GAPS: Final = (0.0, 0.0, 3.0, 100.0)
@@ -201,13 +201,11 @@ def _change(run: Driven, _draw: st.DrawFn) -> None:
 
 
 def _begin_again(run: Driven, draw: st.DrawFn) -> None:
-    run.now += pick(draw, _GAPS)
-    run.happen(next_generation(run.state, run.now))
+    run.begin_generation(pick(draw, _GAPS))
 
 
 def _retry_letters(run: Driven, draw: st.DrawFn) -> None:
-    some = pick_some(draw, run.letters, 1, 3)
-    run.happen(next_generation(run.state, run.now, some))
+    run.begin_generation(retried=pick_some(draw, run.letters, 1, 3))
 
 
 def _is_going(run: Driven) -> bool:

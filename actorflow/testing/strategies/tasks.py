@@ -90,7 +90,7 @@ def _made(at: Drawing, _place: Place, _needs: list[str]) -> Json:
 
 def _times(at: Drawing, _place: Place, _needs: list[str]) -> Json:
     times: Json = {}
-    if at.has("sleeps", rarer=2):
+    if at.has("sleeps"):
         times["sleep"] = at.one(1, "500ms", "2m")
     if at.has("timeouts"):
         times["timeout"] = at.one(5, "2s", 0.5)
@@ -170,7 +170,7 @@ def _on_error(at: Drawing, place: Place, agent: str, *, has_timeout: bool) -> Js
     if others and at.has("fallbacks"):
         chosen = at.some(others, 1, 2)
         said["fallback_agent"] = at.one(chosen[0], chosen) if len(chosen) == 1 else chosen
-    if at.has("fallback_values", rarer=2):
+    if at.has("fallback_values"):
         said["fallback_value"] = at.one(1, None, {"saved": True}, "{{ error.message }}")
     if at.has("strategies"):
         said["strategy"] = at.one("skip", "finish", "abort")
