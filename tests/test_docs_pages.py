@@ -34,6 +34,7 @@ RUN_ELSEWHERE: Mapping[str, tuple[str, frozenset[str]]] = {
     "docs/embedding.md": ("test_docs_embedding.py", frozenset({"python", "text"})),
     "docs/errors.md": ("test_docs_errors.py", frozenset({"yaml", "console", "text"})),
     "docs/hooks.md": ("test_docs_hooks.py", frozenset({"yaml", "python", "text"})),
+    "docs/testing.md": ("test_docs_testing.py", frozenset({"python", "yaml"})),
     "docs/state.md": ("test_states.py", frozenset({"python", "text"})),
 }
 """Pages that have a test of their own, and the languages whose blocks it runs."""
