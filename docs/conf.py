@@ -39,5 +39,8 @@ autoclass_content = "class"
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|os|types|contextlib|anyio|logging|pathlib)\..*"),
     ("py:.*", r"actorflow\.\w+\..*"),  # the inside: it is named in signatures, and no promise
-    ("py:.*", r"_Args|HookEvent|EgressRefused"),  # the same, where a docstring or a signature has the bare name
+    (
+        "py:.*",
+        r"_Args|HookEvent|EgressRefused",
+    ),  # the same, where a docstring or a signature has the bare name
 ]

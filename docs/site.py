@@ -20,7 +20,20 @@ from sphinx.transforms import SphinxTransform
 TREES: Final = {
     "index": (
         (None, ("tutorial", "concepts", "how-to/index", "examples")),
-        ("Guides", ("format", "cli", "hooks", "requests", "embedding", "testing", "guarantees", "state", "second-grammar")),
+        (
+            "Guides",
+            (
+                "format",
+                "cli",
+                "hooks",
+                "requests",
+                "embedding",
+                "testing",
+                "guarantees",
+                "state",
+                "second-grammar",
+            ),
+        ),
         (
             "Reference",
             (

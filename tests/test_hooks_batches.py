@@ -18,10 +18,10 @@ import trio.testing
 from attrs import evolve
 
 from actorflow import Runtime
+from actorflow.actors.host import RealHost
 from actorflow.core.delivery import TryResult
 from actorflow.core.hook_context import HookContext
 from actorflow.expression import Sealed, SecretName
-from actorflow.actors.host import RealHost
 from actorflow.hooks.batching import composed, is_whole, name_of, sealed
 from actorflow.hooks.open_deliveries import RECORD_S
 from actorflow.hooks.opening import WINDOW

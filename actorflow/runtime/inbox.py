@@ -100,7 +100,11 @@ class InboxWatch:
     """
 
     def __init__(
-        self, host: Host, ledger: Ledger, live: Mapping[str, Receiver], lose_store: Callable[[ActorflowError], None]
+        self,
+        host: Host,
+        ledger: Ledger,
+        live: Mapping[str, Receiver],
+        lose_store: Callable[[ActorflowError], None],
     ) -> None:
         self._host = host
         self._ledger = ledger
