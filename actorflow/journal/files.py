@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import suppress
 from hashlib import blake2b
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-__all__ = ["file_name", "flush_folder", "make_folder"]
+__all__ = ["file_name", "flush", "flush_folder", "make_folder"]
 
 _LONGEST_NAME: Final = 150
 
@@ -44,6 +45,14 @@ def make_folder(folder: Path) -> None:
         flush_folder(one.parent)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder; name one")
+
+
+def flush(fd: int) -> None:
+    """Have what was written survive a power cut."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:  # macOS has none, and its fsync stops at the disk's cache
+        fcntl.fcntl(fd, getattr(fcntl, "F_FULLFSYNC"))  # noqa: B009 - Linux knows no such name
 
 
 def flush_folder(folder: Path) -> None:

@@ -61,7 +61,14 @@ class Drains:
                 if live.owes_hooks:
                     with self.open_.conductor.time_to_drain(timeout_s) as time:
                         await self.open_.staff.hooks.drain(live.debtor, time.deadline)
-                return await live.read_result()
+                return await self._kept(run_id)
+
+    async def _kept(self, run_id: str) -> RunResult:
+        """A run as its journal has it; what has happened to a live one, and is on its way there, is not told yet."""
+        journal, host = self.open_.staff.store.journal, self.open_.staff.host
+        row = await host.in_thread(journal.find, run_id)
+        state = (await self.open_.read(row)).state
+        return await host.in_thread(result_from, journal, row, state)
 
     async def retry(self, letters: Sequence[DeadLetter], timeout_s: float | None) -> RunResult:
         """See `Runtime.retry_deliveries`; the letters are of one run."""

@@ -15,7 +15,7 @@ from functools import partial
 try:
     import pytest
 except ImportError as error:
-    raise ImportError("the fixtures of actorflow need pytest: pip install 'actorflow[testing]'") from error
+    raise ImportError("the fixtures of actorflow need pytest: pip install pytest") from error
 
 from actorflow.testing.recorder import HookRecorder
 from actorflow.testing.simulation import Simulated, simulate

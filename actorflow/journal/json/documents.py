@@ -12,9 +12,9 @@ import orjson
 from attrs import frozen
 
 from actorflow.errors import StoreDamagedError
-from actorflow.journal.files import file_name, flush_folder, make_folder
+from actorflow.journal.files import file_name, flush, flush_folder, make_folder
 from actorflow.journal.json.line import Fact, first_sum, read_lines, write_line
-from actorflow.journal.json.log import flush, opened, read_all, write_all
+from actorflow.journal.json.log import opened, read_all, write_all
 
 SUFFIX: Final = ".json"
 _UNFINISHED: Final = ".new"

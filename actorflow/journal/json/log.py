@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from actorflow.journal.files import flush_folder
+from actorflow.journal.files import flush, flush_folder
 from actorflow.journal.json.line import Fact, Line, first_sum, read_lines, write_line
 
 
@@ -127,14 +126,6 @@ def read_all(fd: int, at: int) -> bytes:
         parts.append(part)
         size, at = size - len(part), at + len(part)
     return b"".join(parts)
-
-
-def flush(fd: int) -> None:
-    """Have what was written survive a power cut."""
-    if hasattr(os, "fdatasync"):
-        os.fdatasync(fd)
-    else:  # macOS has none, and its fsync stops at the disk's cache
-        fcntl.fcntl(fd, getattr(fcntl, "F_FULLFSYNC"))  # noqa: B009 - Linux knows no such name
 
 
 @contextmanager
