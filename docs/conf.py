@@ -37,7 +37,7 @@ autodoc_typehints_format = "short"
 autoclass_content = "class"
 
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections\.abc|os|types|contextlib|anyio|logging|pathlib)\..*"),
+    ("py:.*", r"(collections\.abc|os|types|contextlib|anyio|hypothesis|logging|pathlib)\..*"),
     ("py:.*", r"actorflow\.\w+\..*"),  # the inside: it is named in signatures, and no promise
     (
         "py:.*",

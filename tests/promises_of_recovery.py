@@ -80,8 +80,9 @@ class Tried:
 class RecoveryPromises:
     """What follows failures; `order` has read as far as the event before."""
 
-    def __init__(self, spec: WorkflowSpec, run_id: str, order: OrderPromises) -> None:
+    def __init__(self, spec: WorkflowSpec, run_id: str, order: OrderPromises, cooldown: float = 0.0) -> None:
         self.spec, self.run_id, self.order = spec, run_id, order
+        self.cooldown = max([cooldown, *cooldowns_of(spec)])  #: the longest of any who share a breaker
         self.attempts = Counter[str]()  #: number of the last attempt
         self.alive_at = 0.0
         self.begin_generation(None)
@@ -296,8 +297,7 @@ class RecoveryPromises:
 
     def note_refusal(self, event: BreakerRefused, task: TaskSpec, tried: Tried) -> None:
         """Who waits for the same key waits as long: one of them has asked for all."""
-        longest = max(each.on_error.breaker.cooldown for each in self.spec.tasks if each.on_error.breaker)
-        expect("nobody waits longer than a cooldown", event.until <= event.at + longest, event)
+        expect("nobody waits longer than a cooldown", event.until <= event.at + self.cooldown, event)
         self.begin_deadline(task, tried, event.at)
         tried.refused_by, tried.is_waiting = None, True
         tried.must_fall_back = len(tried.agents) < len(task.agents)
@@ -402,14 +402,25 @@ def longest_delay(retry: RetrySpec, failed: int) -> float:
             return retry.delay * retry.factor ** (failed - 1)
 
 
-def read_history(spec: WorkflowSpec, run_id: str, history: list[Event]) -> None:
+def cooldowns_of(spec: WorkflowSpec) -> list[float]:
+    """Those of its breakers."""
+    return [task.on_error.breaker.cooldown for task in spec.tasks if task.on_error.breaker]
+
+
+def read_history(spec: WorkflowSpec, run_id: str, history: list[Event], cooldown: float = 0.0) -> None:
     """Hold a run's history to all promises.
+
+    Args:
+        spec: its definition.
+        run_id: its id.
+        history: its events.
+        cooldown: the longest of other definitions whose runs share its breakers: whoever opens one says for how long.
 
     Raises:
         BrokenPromise: the first one that is broken.
     """
     order = OrderPromises(spec)
-    recovery = RecoveryPromises(spec, run_id, order)
+    recovery = RecoveryPromises(spec, run_id, order, cooldown)
     hooks = HookPromises(spec, order)
     for event in history:
         recovery.check(event)

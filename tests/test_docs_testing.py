@@ -60,6 +60,13 @@ def test_every_public_name_has_words_of_its_own(name: str):
     assert is_type_of_many or value.__doc__
 
 
+def test_every_public_name_is_in_the_reference():
+    reference = (DOCS / "reference" / "api.rst").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. auto\w+:: (\w+)", reference, re.MULTILINE)
+    public = {*testing.__all__, *strategies.__all__, *plugin.__all__}
+    assert [name for name in sorted(public) if documented.count(name) != 1] == []
+
+
 def test_the_page_names_all_fixtures_features_steps_and_answers():
     named = set(re.findall(r"`(\w+)", TEXT))
     steps = {

@@ -10,11 +10,12 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow import HookContext, Runtime
+from actorflow import HookContext, Runtime, load_dict
 from actorflow.core.delivery import TryResult
 from actorflow.hooks.opening import WINDOW
 from actorflow.journal import open_journal
 from actorflow.spec.model import BatchSpec, HookSpec, RetrySpec
+from actorflow.testing import CommitFault, Returns, ScriptedAgent, World
 from tests.delivery_lives import FAILED, Life, Pager, Run, hook
 from tests.hooked_runs import AGENTS, Words, registry_with, workflow
 
@@ -136,3 +137,23 @@ async def test_a_run_whose_hook_is_to_be_tried_again_in_an_hour_settles_at_once(
             result = await rt.run(spec)
             drained = await rt.drain_hooks(result.run_id)
     assert (result.status, result.hooks.pending, drained.hooks.pending) == ("success", 1, 1)
+
+
+def test_a_drain_tells_of_a_live_run_what_is_kept_and_no_more():
+    hooks = {"task_finished": [{"type": "log", "params": {"message": "done"}}]}
+    spec = load_dict(
+        {"name": "w", "tasks": {"first": {"agent": "x"}, "last": {"agent": "y"}}, "hooks": hooks}
+    )
+    agents = {"x": ScriptedAgent(Returns(after_s=1.0)), "y": ScriptedAgent(Returns(after_s=2.0))}
+    told: list[str] = []
+
+    async def story(world: World) -> None:
+        async with world.process(agents=agents, faults=[CommitFault(2, "busy", 60.0)]) as process:
+            handle = await process.runtime.start(spec, run_id="r")
+            await anyio.sleep(3.0)  # both have ended, and the second one waits for the store
+            told.append((await process.runtime.drain_hooks("r", timeout_s=1.0)).status)
+            told.append((await handle.settled()).status)
+
+    with World(seed=1) as world:
+        world.run(story)
+    assert told == ["running", "success"]

@@ -11,6 +11,7 @@ from actorflow.testing.crashes import CrashPoint
 from actorflow.testing.http import FakeAnswer, Garbage, Refuses, Replies, Resets, TimesOut
 from actorflow.testing.journal import CommitFault, FaultKind
 from actorflow.testing.processes import Exits
+from tests.simulator.execution import SECRET, SECRET_NAME
 from tests.simulator.scenario import Act, ActKind, Life, Mode, Scenario, Start
 
 SINK: Final = "https://hooks.example.com/"
@@ -27,6 +28,11 @@ AGENTS: Final = ("main", "second", "third")
 _BLOCKING_EVENTS: Final = (
     "pre_workflow", "post_workflow", "on_error", "task_started", "task_finished", "on_stage_complete"
 )  # fmt: skip
+_OF_TASKS: Final = frozenset({
+    "task_started", "task_finished", "task_retrying", "task_lost", "task_skipped", "task_timed_out", "fallback_started"
+})  # fmt: skip
+_OUTPUTS: Final = (*({"n": n} for n in range(8)), {"error": "no luck"}, {"n": SECRET})
+_ASIDE: Final = "aside"  #: the task that hooks start
 _LAST: Final = ("on_error", "post_workflow")
 _ASYNC_EVENTS: Final = (
     "task_started", "task_finished", "workflow_finished", "workflow_started", "on_stage_complete", "task_retrying",
@@ -37,6 +43,10 @@ _COMMIT_FAULTS: Final[tuple[FaultKind, ...]] = ("busy", "full", "error_before", 
 _OPERATOR: Final[tuple[ActKind, ...]] = (
     "cancel", "pause", "resume", "signal", "retry_letter", "retry_delivery", "drain", "leave", "kill", "stop", "set_wall"
 )  # fmt: skip
+
+_AGAIN: Final[tuple[ActKind, ...]] = ("retry_letter", "retry_letter", "retry_delivery")
+_ENDS: Final = ("leave", "kill")
+"""Acts after which somebody else must be there, to take up what is left."""
 
 
 def draw(seed: int, mode: Mode) -> Scenario:
@@ -49,7 +59,12 @@ def draw(seed: int, mode: Mode) -> Scenario:
     ]
     random = Random(f"scenario {seed}")
     starts = [
-        Start(f"r-{number}", random.randrange(len(documents)), random.choice([0.0, 0.0, 0.0, 7.5]))
+        Start(
+            f"r-{number}",
+            random.randrange(len(documents)),
+            random.choice([0.0, 0.0, 0.0, 7.5]),
+            {"order": random.choice([1, "one", None])},
+        )
         for number in range(1, 1 + _few(random, 1, 3 if is_large else 2))
     ]
     lives = _lives(random, another=0.45 if is_large else 0.25)
@@ -59,7 +74,7 @@ def draw(seed: int, mode: Mode) -> Scenario:
         definitions=documents,
         starts=starts,
         lives=lives,
-        acts=_acts(random, [start.run_id for start in starts], len(lives)),
+        acts=_acts(random, [start.run_id for start in starts], len(lives) + (mode == "liveness")),
         agents={name: _steps(random) for name in AGENTS},
         answers=[_answer(random) for _ in range(random.choice([0, 0, 1, 2, 4]))],
         exits=[_exit(random) for _ in range(random.choice([0, 0, 1, 3]))],
@@ -83,14 +98,18 @@ def _document(random: Random, number: int, *, most_tasks: int) -> Mapping[str, A
     if random.random() < 0.25:
         limits["retry_budget"] = random.choice([0, 1, 2])
     if random.random() < 0.1:
-        limits["deadline"] = random.choice([20, 100])
+        limits["deadline"] = random.choice([4, 20])
+    if "dispatch_task" in str((tasks, hooks)):
+        tasks[_ASIDE] = {"agent": random.choice(AGENTS), "timeout": 20, "with": {"by": "{{ input.by }}"}}
     document: dict[str, Any] = {
         "name": f"w{number}",
-        "secrets": {"token": {"env": "SIMULATED_SECRET"}},
+        "secrets": {"token": {"env": SECRET_NAME}},
         "limits": limits,
         "tasks": tasks,
         "hooks": hooks,
     }
+    if random.random() < 0.25:
+        document["outputs"] = {"last": f"{{{{ tasks.{ids[-1]}.{random.choice(['output', 'status'])} }}}}"}
     if stages:
         document["workflows"] = {"all": {"steps": stages}}
     return document
@@ -115,34 +134,49 @@ def _task(random: Random, name: str, earlier: Sequence[str], later: Sequence[str
             "max_delay": random.choice([30, 60]),
             "jitter": random.choice(["none", "full", "equal"]),
         }
+        if random.random() < 0.2:
+            task["retry"][random.choice(["retry_on", "no_retry_on"])] = ["busy"]
     for key, odds, values in (
-        ("deadline", 0.15, [10, 60]),
+        ("deadline", 0.15, [2, 10, 60]),
         ("sleep", 0.1, [1, 15]),
         ("priority", 0.1, [-1, 1]),
         ("idempotent", 0.1, [False]),
+        ("sensitive", 0.1, [True]),
+        ("soft_errors", 0.2, [True]),
+        ("allow_transform", 0.2, [True]),
+        ("outputs", 0.1, [{"n": "{{ output.n }}"}]),  # an error where an agent says something else
+        ("on_complete", 0.1, [{"notify": "{{ task.id }} is done"}]),
     ):
         if random.random() < odds:
             task[key] = random.choice(values)
     sources = [edge["task"] for edge in edges if edge["on"] == "success"]
     if sources and random.random() < 0.4:
-        task["with"] = {"from": f"{{{{ tasks.{sources[0]}.output }}}}", "run": "{{ workflow.run_id }}"}
+        task["with"] = {"from": f"{{{{ tasks.{sources[0]}.output }}}}", "order": "{{ input.order }}"}
     if random.random() < 0.1:
         task["when"] = random.choice(["true", "false"])
     if later and random.random() < 0.1:
-        task["on_success"] = {"next": random.choice(later)}
-    if random.random() < 0.15:
-        task["hooks"] = {"task_finished": [_async_hook(random, "task_finished")]}
+        task["on_success"] = {"next": random.choice(later), "with": {"n": "{{ output }}"}}
+    if random.random() < 0.2:
+        task["hooks"] = _task_hooks(random, may_replace="allow_transform" in task)
     return task
+
+
+def _task_hooks(random: Random, *, may_replace: bool) -> Mapping[str, Any]:
+    if may_replace:
+        params = {"set": {"twice": "[output, output]"}, "output": {"twice": "{{ vars.twice }}"}}
+        return {"task_finished": [{"type": "transform", "mode": "blocking", "params": params}]}
+    event = random.choice(["task_started", "task_finished", "task_finished"])
+    return {event: [random.choice([_async_hook, _async_hook, _blocking_hook])(random, event)]}
 
 
 def _on_error(random: Random, others: Sequence[str], later: Sequence[str]) -> Mapping[str, Any]:
     found: dict[str, Any] = {"strategy": random.choice(["abort", "finish", "finish", "skip"])}
     if random.random() < 0.3:
-        found["fallback_agent"] = random.choice(others)
+        found["fallback_agent"] = random.choice([*others, others])
     if random.random() < 0.1:
         found["fallback_value"] = {"instead": 1}
     if later and random.random() < 0.1:
-        found["next"] = random.choice(later)
+        found |= {"next": random.choice(later), "with": {"why": "{{ error.message }}"}}
     if random.random() < 0.2:
         found["max_losses"] = random.choice([1, 2])
     if random.random() < 0.2:
@@ -157,10 +191,9 @@ def _on_error(random: Random, others: Sequence[str], later: Sequence[str]) -> Ma
 
 def _stages(random: Random, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     cut = random.randint(1, len(ids) - 1)
-    return [
-        {"stage": "first", "tasks": list(ids[:cut])},
-        {"stage": "then", "tasks": list(ids[cut:]), "depends_on": ["first"]},
-    ]
+    first = {"stage": "first", "tasks": list(ids[:cut]), "mode": random.choice(["parallel", "sequential"])}
+    then: dict[str, Any] = {"stage": "then", "tasks": list(ids[cut:])}
+    return [first, then | random.choice([{}, {"depends_on": ["first"]}])]
 
 
 def _hooks(random: Random, *, has_stages: bool) -> Mapping[str, Any]:
@@ -168,7 +201,7 @@ def _hooks(random: Random, *, has_stages: bool) -> Mapping[str, Any]:
     for _ in range(random.choice([0, 0, 1, 2])):
         event = random.choice(_BLOCKING_EVENTS)
         if event != "on_stage_complete" or has_stages:
-            hooks.setdefault(event, []).append(_blocking_hook(random, may_fail=event not in _LAST))
+            hooks.setdefault(event, []).append(_blocking_hook(random, event))
     for _ in range(random.choice([0, 1, 1, 2, 3])):
         event = random.choice(_ASYNC_EVENTS)
         if event != "on_stage_complete" or has_stages:
@@ -176,7 +209,8 @@ def _hooks(random: Random, *, has_stages: bool) -> Mapping[str, Any]:
     return hooks
 
 
-def _blocking_hook(random: Random, *, may_fail: bool) -> Mapping[str, Any]:
+def _blocking_hook(random: Random, event: str) -> Mapping[str, Any]:
+    may_fail = event not in _LAST
     hook: dict[str, Any] = {
         "type": "command",
         "mode": "blocking",
@@ -190,14 +224,26 @@ def _blocking_hook(random: Random, *, may_fail: bool) -> Mapping[str, Any]:
 
 
 def _async_hook(random: Random, event: str) -> Mapping[str, Any]:
-    kind = random.choice(["webhook"] * 5 + ["log", "metric"])
+    kind = random.choice(
+        ["webhook"] * 10 + ["log", "log", "metric", "metric", "notify", "command", "dispatch_task"]
+    )
+    if kind == "dispatch_task" and event not in _OF_TASKS:
+        kind = "log"
     hook: dict[str, Any] = {"type": kind, "mode": "async"}
+    if random.random() < 0.1:
+        hook["when"] = random.choice(["workflow.status == 'running'", "false"])
+    if random.random() < 0.1:
+        hook |= {"on_error": "disable", "disable_after": random.choice([1, 2])}
+    if random.random() < 0.05:
+        hook["max_age"] = random.choice([5, 60])
     match kind:
         case "webhook":
             hook["params"] = {
-                "url": f"{SINK}{event}",
+                "url": f"{SINK}{event}{random.choice(['', '?key={{ secrets.token }}'])}",
                 "headers": {"Authorization": "Bearer {{ secrets.token }}"},
             }
+            if random.random() < 0.3:
+                hook["params"]["body"] = {"run": "{{ workflow.run_id }}", "status": "{{ workflow.status }}"}
             hook["timeout"] = 5
             if random.random() < 0.7:
                 hook["retry"] = {"max_attempts": random.randint(1, 4), "delay": random.choice([1, 8])}
@@ -210,7 +256,14 @@ def _async_hook(random: Random, event: str) -> Mapping[str, Any]:
             if random.random() < 0.2:
                 hook["ordered"] = False
         case "log":
-            hook["params"] = {"message": "{{ workflow.run_id }}"}
+            hook["params"] = {"message": "{{ workflow.run_id }} {{ secrets.token }}"}
+        case "notify":
+            channel = {"type": "webhook", "url": f"{SINK}notices"}
+            hook["params"] = {"message": "{{ workflow.run_id }}", "channels": [channel]}
+        case "command":
+            hook |= {"params": {"command": "do-it"}, "timeout": 3}
+        case "dispatch_task":
+            hook["params"] = {"task_id": _ASIDE, "input": {"by": "{{ task.id }}"}}
         case _:
             hook["params"] = {"name": "things", "value": 1}
     return hook
@@ -227,7 +280,7 @@ def _step(random: Random) -> AgentStep:
     after_s = random.choice([0.0, 0.0, 0.01, 1.0, 3.0, 9.0])
     match random.choice(["returns"] * 14 + ["fails"] * 6 + ["raises", "raises", "hangs", "hangs", "crashes"]):
         case "returns":
-            return Returns({"n": random.randrange(100)}, after_s)
+            return Returns(random.choice(_OUTPUTS), after_s)
         case "fails":
             asked = random.choice([None, None, None, 5.0])
             return Fails("no luck", random.choice(["Broken", "busy"]), after_s, asked)
@@ -292,12 +345,15 @@ def _acts(random: Random, run_ids: Sequence[str], lives: int) -> list[Act]:
         }.get(kind, random.choice([0.0, 5.0]))
         acts.append(
             Act(
-                at_s=random.choice([0.0, 0.005, 0.5, 3.0, 10.0, 30.0]),
+                at_s=random.choice([0.001, 0.1, 0.5, 3.0, 10.0, 30.0]),
                 kind=kind,
                 run_id=random.choice(run_ids),
-                by=random.randint(1, lives),
+                by=random.randint(1, 1 if kind in _ENDS else lives),
                 seconds=seconds,
                 name="go",
             )
         )
+    if random.random() < 0.35:  # what has failed is tried again
+        kind = random.choice(_AGAIN)
+        acts.append(Act(random.choice([12.0, 60.0, 150.0]), kind, random.choice(run_ids), lives))
     return acts

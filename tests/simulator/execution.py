@@ -75,6 +75,7 @@ class _Story:
         self.told: list[Told] = []
         self.hook_calls: list[tuple[float, int, str, str]] = []
         self.leaving: dict[int, anyio.Event] = {}
+        self.acts_ahead: dict[int, int] = {}  #: that are not done yet, by the process that they are done in
         self.ended_at = 0.0
         self.ended_count = 0  #: of processes
         self.stirred = anyio.Event()
@@ -118,10 +119,11 @@ class _Story:
                 self.leaving[number] = anyio.Event()
                 for event in TOLD_EVENTS:
                     process.runtime.on(event, name="seen")(self._heard(process))
+                acts = [act for act in self.scenario.acts if act.by == number and act.kind != "set_wall"]
+                self.acts_ahead[number] = len(acts)
                 async with anyio.create_task_group() as group:
-                    for act in self.scenario.acts:
-                        if act.by == number and act.kind != "set_wall":
-                            group.start_soon(self._act, process, act)
+                    for act in acts:
+                        group.start_soon(self._act, process, act)
                     group.start_soon(self._work, process, life, group.cancel_scope)
                     await self.leaving[number].wait()
                     group.cancel_scope.cancel()
@@ -134,7 +136,7 @@ class _Story:
 
     async def _work(self, process: Process, life: Life, scope: anyio.CancelScope) -> None:
         """Start and take up runs until nothing is left to do."""
-        followed, looked_at = set[str](), -1
+        followed, looked_at = set[str](), (-1, -1)
         async with anyio.create_task_group() as group:
 
             async def follow(handle: RunHandle) -> None:
@@ -147,16 +149,20 @@ class _Story:
                 group.start_soon(self._start, process, start, follow)
             while True:
                 stirred, is_stuck = self.stirred, life.takes_over and self._is_any_stopped()
-                if looked_at != self.ended_count or is_stuck:
-                    looked_at = self.ended_count
+                seen = self.ended_count, self.acts_ahead[process.number]  # a drain gives a run back, for one
+                if looked_at != seen or is_stuck:
+                    looked_at = seen
                     for handle in await self._taken_up(process, is_stuck=is_stuck):
                         if handle.run_id not in followed:
                             group.start_soon(follow, handle)
                             await anyio.lowlevel.checkpoint()
-                is_quiet = self.world.now >= self.quiet_at
-                if is_quiet and not followed and not is_stuck and looked_at == self.ended_count:
+                is_quiet = self.world.now >= self.quiet_at and not self.acts_ahead[process.number]
+                is_news = looked_at != (self.ended_count, self.acts_ahead[process.number])
+                if is_quiet and not followed and not is_stuck and not is_news:
                     break
-                patience_s = LOOK_S if is_stuck else math.inf if is_quiet else self.quiet_at - self.world.now
+                patience_s = LOOK_S if is_stuck else self.quiet_at - self.world.now
+                if not is_stuck and patience_s <= 0:
+                    patience_s = math.inf
                 with anyio.move_on_after(patience_s):
                     await stirred.wait()
         scope.cancel()
@@ -206,8 +212,15 @@ class _Story:
         return any(isinstance(write, CreateRun) and write.run_id == run_id for write in writes)
 
     async def _act(self, process: Process, act: Act) -> None:
-        """What an operator does, in a process that is there for it."""
         await trio.sleep_until(act.at_s)
+        try:
+            await self._done(process, act)
+        finally:
+            self.acts_ahead[process.number] -= 1
+            self._stir()
+
+    async def _done(self, process: Process, act: Act) -> None:
+        """What an operator does, in a process that is there for it."""
         rt, run_id = process.runtime, act.run_id
         self.world.note(f"{act.kind} {run_id} by process {process.number}")
         match act.kind:

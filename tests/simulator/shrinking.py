@@ -25,16 +25,16 @@ def shortest(scenario: Scenario, breaks: Callable[[Scenario], bool]) -> Scenario
         scenario: one that breaks something.
         breaks: whether another one breaks the same.
     """
-    tries, is_shorter = 0, True
-    while is_shorter:
-        is_shorter = False
-        for smaller in _smaller(scenario):
-            tries += 1
-            if tries > MOST_TRIES:
-                return scenario
-            if breaks(smaller):
-                scenario, is_shorter = smaller, True
-                break
+    tries, place, kept = 0, 0, 0
+    candidates = list(_smaller(scenario))
+    while candidates and kept < len(candidates) and tries < MOST_TRIES:
+        place %= len(candidates)
+        tries += 1
+        if breaks(candidates[place]):
+            scenario, kept = candidates[place], 0
+            candidates = list(_smaller(scenario))  # the next thing stands where the one stood that is gone
+        else:
+            place, kept = place + 1, kept + 1
     return scenario
 
 
@@ -42,6 +42,8 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     """Scenarios with one thing less, the largest things first."""
     for starts in _without_one(scenario.starts, least=1):
         yield _tidied(evolve(scenario, starts=starts))
+    if len(scenario.definitions) > len({start.definition for start in scenario.starts}):
+        yield _tidied(scenario)
     for lives in _without_one(scenario.lives, least=1):
         yield evolve(scenario, lives=lives)
     for number, document in enumerate(scenario.definitions):
@@ -111,29 +113,41 @@ def _simpler_documents(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any
         for key in sorted(task.keys() - {"agent"}):
             plainer = {other: value for other, value in task.items() if other != key}
             yield {**document, "tasks": {**tasks, name: plainer}}
-        for key in sorted(task.get("on_error", {})):
-            on_error = {other: value for other, value in task["on_error"].items() if other != key}
+        for key in sorted(task.get("on_error", {}).keys() - {"with"}):
+            gone = ("next", "with") if key == "next" else (key,)
+            on_error = {other: value for other, value in task["on_error"].items() if other not in gone}
             yield {**document, "tasks": {**tasks, name: {**task, "on_error": on_error}}}
     for key in sorted(document["limits"]):
         yield {
             **document,
             "limits": {other: value for other, value in document["limits"].items() if other != key},
         }
-    if "workflows" in document:
-        yield {key: value for key, value in document.items() if key != "workflows"}
+    for part in ("workflows", "outputs"):
+        if part in document:
+            yield {key: value for key, value in document.items() if key != part}
 
 
 def _without_task(document: Mapping[str, Any], gone: str) -> Mapping[str, Any]:
     """A document without a task, and without what else speaks of it."""
     tasks = {name: _without_mentions(task, gone) for name, task in document["tasks"].items() if name != gone}
     smaller = {**document, "tasks": tasks}
+    if f"tasks.{gone}." in str(document.get("outputs")):
+        del smaller["outputs"]
     if "workflows" in document:
         steps = [
             {**step, "tasks": [name for name in step["tasks"] if name != gone]}
             for step in document["workflows"]["all"]["steps"]
         ]
-        smaller["workflows"] = {"all": {"steps": steps}}
+        full = [step["stage"] for step in steps if step["tasks"]]
+        smaller["workflows"] = {"all": {"steps": [_after(full, step) for step in steps if step["tasks"]]}}
     return smaller
+
+
+def _after(stages: Sequence[str], step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A stage that depends on those alone that there are."""
+    if "depends_on" not in step:
+        return step
+    return {**step, "depends_on": [stage for stage in step["depends_on"] if stage in stages]}
 
 
 def _without_mentions(task: Mapping[str, Any], gone: str) -> Mapping[str, Any]:
@@ -143,5 +157,7 @@ def _without_mentions(task: Mapping[str, Any], gone: str) -> Mapping[str, Any]:
     if plain.get("on_success", {}).get("next") == gone:
         del plain["on_success"]
     if plain.get("on_error", {}).get("next") == gone:
-        plain["on_error"] = {key: value for key, value in plain["on_error"].items() if key != "next"}
+        plain["on_error"] = {
+            key: value for key, value in plain["on_error"].items() if key not in ("next", "with")
+        }
     return plain
