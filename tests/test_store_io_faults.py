@@ -215,7 +215,7 @@ def expected(told: Told) -> type[Exception | None]:
     return StoreUnusableError if HISTORY[told.done] is Process.open else StoreFailed
 
 
-EVERY = 1 if "ACTORFLOW_FUZZ" in os.environ else 7
+EVERY = 1 if "ACTORFLOW_FUZZ" in os.environ else 11
 """The share of calls that fail is one in so many."""
 
 

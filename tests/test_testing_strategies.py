@@ -66,7 +66,7 @@ def warnings_of(name: str) -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(documents(features=EVERY_FEATURE))
 def test_every_document_loads_without_a_problem_and_is_kept_as_it_is(document: dict[str, Any]):
     assert [error.message for error in EDITOR.iter_errors(document)] == []
@@ -202,7 +202,7 @@ def test_what_shrinks_goes_to_one_plain_task():
     assert smallest == {"name": "drawn", "tasks": {"t0": {"agent": "main", "retry": 1}}}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(definitions(1, features={"inputs"}).flatmap(lambda spec: st.tuples(st.just(spec), inputs_for(spec))))
 def test_inputs_are_those_that_the_workflow_takes(example: tuple[WorkflowSpec, dict[str, Any]]):
     spec, inputs = example
@@ -210,7 +210,7 @@ def test_inputs_are_those_that_the_workflow_takes(example: tuple[WorkflowSpec, d
     assert {name: taken[name] for name in inputs} == inputs
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(histories(definitions(features=EVERY_FEATURE)), st.integers(0, 40))
 def test_every_history_is_legal_and_may_be_folded_in_two_parts(history: History, first: int):
     read_history(history.spec, history.run_id, list(history.events))

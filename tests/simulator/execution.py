@@ -298,6 +298,11 @@ class _Story:
 
         return seen
 
+    def _written(self) -> list[str]:
+        """All that the files of the store are made of, what was overwritten too."""
+        files = sorted(path for path in self.world.store.parent.rglob("*") if path.is_file())
+        return [path.read_bytes().decode("latin-1") for path in files]
+
     def observed(self, http: FakeHttp, logged: Sequence[str]) -> Observed:
         by_id = {start.run_id: self.specs[start.definition] for start in self.scenario.starts}
         with self.world.journal() as journal:
@@ -322,7 +327,7 @@ class _Story:
             received=http.received,
             told=self.told,
             hook_calls=self.hook_calls,
-            output_seen="\n".join(logged),
+            output_seen="\n".join([*logged, *self._written()]),
             ended_at=self.ended_at,
             world=self.world,
         )
