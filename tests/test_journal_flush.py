@@ -442,7 +442,7 @@ def test_after_a_power_cut_a_json_store_has_lost_commits_from_its_end_that_were_
     has_mark: bool, tmp_path: Path
 ):
     lost = 0
-    for seed in range(60):
+    for seed in range(120):
         draw = random.Random(f"{seed}{has_mark}")
         disk, states, flushed = live(tmp_path / f"{seed}", draw)
         image = tmp_path / f"{seed}-cut"
